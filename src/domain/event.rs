@@ -1,0 +1,139 @@
+//! Events: what a front end is told.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::name::DeploymentName;
+
+macro_rules! event_types {
+    ($($(#[$doc:meta])* $variant:ident => $text:literal,)*) => {
+        /// The type of an event.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum EventType { $($(#[$doc])* $variant,)* }
+
+        impl EventType {
+            /// Every type.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The type as it is sent.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+    };
+}
+
+event_types! {
+    /// A launch began.
+    Launching => "launching",
+    /// The gateway's configuration is being written.
+    CreatingConfig => "creating_config",
+    /// The program or image is being fetched.
+    PullingImage => "pulling_image",
+    /// The gateway is being put in place.
+    DeployingApp => "deploying_app",
+    /// The gateway is being started.
+    StartingApp => "starting_app",
+    /// The gateway is being proven.
+    HealthCheck => "health_check",
+    /// A browser asks to be let in.
+    PairingRequired => "pairing_required",
+    /// The policy is about to let a browser in.
+    AutoApproving => "auto_approving",
+    /// An approval was asked for by hand.
+    ApproveTriggered => "approve_triggered",
+    /// A browser was let in.
+    ApproveSuccess => "approve_success",
+    /// A browser could not be let in.
+    ApproveFailed => "approve_failed",
+    /// The gateway was proven to work the way its user reaches it.
+    Completed => "completed",
+    /// An operation failed.
+    Failed => "failed",
+    /// An operation was cancelled.
+    Cancelled => "cancelled",
+    /// An update began.
+    Updating => "updating",
+    /// An update was proven.
+    Updated => "updated",
+    /// A restart began.
+    Restarting => "restarting",
+    /// A restart was proven.
+    Restarted => "restarted",
+    /// The gateway was stopped.
+    Stopped => "stopped",
+    /// The gateway was started and proven.
+    Started => "started",
+    /// Token or keys were replaced.
+    Rotated => "rotated",
+    /// A backup was made and verified.
+    BackedUp => "backed_up",
+    /// A backup was put back and proven.
+    Restored => "restored",
+    /// Removal began.
+    Destroying => "destroying",
+    /// Everything was removed.
+    Destroyed => "destroyed",
+}
+
+impl EventType {
+    /// The type with this name. The knowledge base writes some in `PascalCase`; that spelling is
+    /// taken too.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut snake = String::with_capacity(text.len() + 4);
+        for (index, c) in text.chars().enumerate() {
+            if c.is_ascii_uppercase() && index > 0 {
+                snake.push('_');
+            }
+            snake.push(c.to_ascii_lowercase());
+        }
+        Self::ALL.iter().copied().find(|kind| kind.as_str() == text || kind.as_str() == snake)
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// An event as it is stored and sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// One increasing number per installation, in commit order.
+    pub sequence: i64,
+    /// Its own id.
+    pub id: String,
+    /// What happened.
+    #[serde(rename = "type")]
+    pub kind: EventType,
+    /// To which deployment.
+    pub name: DeploymentName,
+    /// In which operation.
+    pub operation_id: Option<String>,
+    /// As a sentence, without a secret.
+    pub message: String,
+    /// When, RFC 3339 UTC.
+    pub timestamp: String,
+    /// Details, from an allow-list per type.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub data: Value,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_spellings_are_read() {
+        for kind in EventType::ALL {
+            assert_eq!(EventType::parse(kind.as_str()), Some(*kind));
+        }
+        assert_eq!(EventType::parse("PairingRequired"), Some(EventType::PairingRequired));
+        assert_eq!(EventType::parse("Completed"), Some(EventType::Completed));
+        assert_eq!(EventType::parse("nonsense"), None);
+    }
+}

@@ -1,0 +1,25 @@
+//! The nouns and the rules: names, specifications, statuses, events, policies.
+//!
+//! Owns what is true whatever the tools and the targets are. Refuses I/O, clocks and randomness:
+//! everything here is a pure function of its arguments, so that it can be tested without a machine.
+
+pub mod approval;
+pub mod credential;
+pub mod event;
+pub mod failure;
+pub mod model;
+pub mod name;
+pub mod operation;
+pub mod spec;
+pub mod status;
+pub mod text;
+pub mod version;
+
+pub use credential::{Credential, Provider};
+pub use event::{Event, EventType};
+pub use failure::{Failure, FailureKind};
+pub use name::DeploymentName;
+pub use operation::{Operation, OperationKind, OperationStatus, StepRecord, StepStatus};
+pub use spec::{Deployment, DeploymentSpec, ExecAsk, Facts, TargetKind};
+pub use status::{Aftermath, Change, DeploymentStatus};
+pub use version::OpenClawVersion;

@@ -1,0 +1,196 @@
+//! What a deployment should be, and what is known of it.
+//!
+//! Owns the specification (what was asked for) and the facts (what was found or made). Neither
+//! holds a secret: those are sealed in the store beside them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::approval::ApprovalPolicy;
+use super::failure::Failure;
+use super::name::DeploymentName;
+use super::status::DeploymentStatus;
+
+/// Where a gateway runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetKind {
+    /// A process of this machine, supervised by the program.
+    Process,
+    /// A container of this machine's Docker engine.
+    Docker,
+}
+
+impl TargetKind {
+    /// Every target, in the order in which help lists them.
+    pub const ALL: [Self; 2] = [Self::Docker, Self::Process];
+
+    /// The target's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Docker => "docker",
+        }
+    }
+}
+
+impl fmt::Display for TargetKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for TargetKind {
+    type Err = Failure;
+
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
+            let known: Vec<&str> = Self::ALL.iter().map(|kind| kind.as_str()).collect();
+            Failure::bad_input(format!(
+                "target is one of {}; {:?} is not",
+                known.join(", "),
+                super::text::clean(text, 40)
+            ))
+        })
+    }
+}
+
+/// How the gateway's agent may run commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum ExecAsk {
+    /// Every command is asked for.
+    #[default]
+    On,
+    /// No questions.
+    Off,
+}
+
+impl FromStr for ExecAsk {
+    type Err = Failure;
+
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        match text {
+            "on" => Ok(Self::On),
+            "off" => Ok(Self::Off),
+            other => Err(Failure::bad_input(format!(
+                "EXEC_ASK is on (ask before each command) or off (no questions); {:?} is neither",
+                super::text::clean(other, 40)
+            ))),
+        }
+    }
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentSpec {
+    /// Where it runs.
+    pub target: TargetKind,
+    /// The port asked for. `None`: the default one, or the next free one.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// The address that the gateway's port is published on.
+    pub bind: std::net::IpAddr,
+    /// The model, as `provider/model`.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// How commands are run.
+    #[serde(default)]
+    pub exec_ask: ExecAsk,
+    /// How often the idle agent thinks: `0m` is never.
+    pub heartbeat: String,
+    /// The image, for targets that run one.
+    #[serde(default)]
+    pub image: Option<String>,
+    /// The OpenClaw version, for targets that install it.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Who may be let in without being asked.
+    pub approval: ApprovalPolicy,
+    /// The gateway's memory limit, in mebibytes.
+    pub memory_mib: u32,
+}
+
+/// What was found or made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Facts {
+    /// The port in use on the host.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// The gateway's version as it said itself.
+    #[serde(default)]
+    pub gateway_version: Option<String>,
+    /// The installed version (`process`) or the image's digest (`docker`) that runs.
+    #[serde(default)]
+    pub artefact: Option<String>,
+    /// Its OpenClaw version, where that is known before it runs.
+    #[serde(default)]
+    pub artefact_version: Option<String>,
+    /// The container's id, for targets that have one.
+    #[serde(default)]
+    pub container: Option<String>,
+    /// When the route was last proven, RFC 3339.
+    #[serde(default)]
+    pub proven_at: Option<String>,
+    /// Origins that were written into the gateway's configuration by the program, so that stale
+    /// ones can be taken out again without touching the user's.
+    #[serde(default)]
+    pub managed_origins: Vec<String>,
+    /// The gateway's plugins that its configuration switches on.
+    #[serde(default)]
+    pub plugins: Vec<String>,
+    /// The names of the credentials that were handed to the gateway.
+    #[serde(default)]
+    pub credentials: Vec<String>,
+}
+
+impl Facts {
+    /// Takes an artefact as the one that runs from now on.
+    pub fn take_artefact(&mut self, id: String, version: Option<String>) {
+        if self.artefact.as_ref() != Some(&id) {
+            // That was another one's.
+            self.gateway_version = None;
+        }
+        self.artefact = Some(id);
+        self.artefact_version = version;
+    }
+}
+
+/// A deployment as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// Its own id: a name that is destroyed and launched again is another deployment.
+    pub id: String,
+    /// Its name.
+    pub name: DeploymentName,
+    /// Its status.
+    pub status: DeploymentStatus,
+    /// What was asked for.
+    pub spec: DeploymentSpec,
+    /// What is known.
+    pub facts: Facts,
+    /// When it was first launched, RFC 3339 UTC.
+    pub created_at: String,
+    /// When it last changed, RFC 3339 UTC.
+    pub updated_at: String,
+}
+
+impl Deployment {
+    /// The bare address of the gateway's page: it holds no secret and lets nobody in by itself.
+    pub fn url(&self) -> Option<String> {
+        let port = self.facts.port?;
+        Some(format!("{}/", self.origin(port)))
+    }
+
+    /// The page's origin on this machine.
+    pub fn origin(&self, port: u16) -> String {
+        let host = match self.spec.bind {
+            address if address.is_unspecified() || address.is_loopback() => "127.0.0.1".to_owned(),
+            std::net::IpAddr::V4(address) => address.to_string(),
+            std::net::IpAddr::V6(address) => format!("[{address}]"),
+        };
+        format!("http://{host}:{port}")
+    }
+}
