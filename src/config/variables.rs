@@ -1,0 +1,333 @@
+//! Every environment variable that the program reads, in one table.
+//!
+//! Owns the names, what they mean, their defaults and which are secret. Refuses names elsewhere:
+//! `.env.example`, `config explain` and the notices about unknown keys are made from this table.
+//! A variable stands here once it works, not before.
+
+/// The `OpenClaw` version that is installed unless another one is asked for.
+pub const DEFAULT_VERSION: &str = "2026.9.6";
+/// The image that is run unless another one is asked for.
+pub const DEFAULT_IMAGE: &str = "ghcr.io/openclaw/openclaw:latest";
+/// The gateway's port, unless another one is asked for.
+pub const DEFAULT_PORT: u16 = 18789;
+/// The gateway's memory limit in mebibytes, unless another one is asked for.
+pub const DEFAULT_MEMORY_MIB: u32 = 2048;
+/// What the project's own variables start with.
+pub const OWN_PREFIX: &str = "OPENCLAW_PIPELINE_";
+
+/// A variable of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "the table says what each one means")]
+pub enum Variable {
+    ClaudeCodeOauthToken,
+    AnthropicApiKey,
+    GeminiApiKey,
+    OpenAiApiKey,
+    GroqApiKey,
+    XaiApiKey,
+    MistralApiKey,
+    OpenRouterApiKey,
+    Name,
+    GatewayToken,
+    GatewayPort,
+    GatewayBind,
+    DefaultModel,
+    DefaultProvider,
+    ExecAsk,
+    Heartbeat,
+    EnvFile,
+    SkipApproval,
+    Approval,
+    ApprovalWindow,
+    ApprovalDevices,
+    Image,
+    Version,
+    Memory,
+    Home,
+    KeyFile,
+}
+
+/// What the value of a variable is when nobody gives one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultValue {
+    /// This text.
+    Text(&'static str),
+    /// Nothing; the text says what happens then, where that is not plain.
+    Unset(&'static str),
+    /// Something that depends on the machine; the text says what.
+    Computed(&'static str),
+}
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Definition {
+    /// The variable.
+    pub variable: Variable,
+    /// Its name.
+    pub name: &'static str,
+    /// Another spelling of it, which wins over the name where both are set.
+    pub alias: Option<&'static str>,
+    /// Whether its value is a secret.
+    pub secret: bool,
+    /// Its default.
+    pub default: DefaultValue,
+    /// What it means, in a line.
+    pub doc: &'static str,
+    /// The heading that it stands under.
+    pub group: &'static str,
+}
+
+impl Variable {
+    /// The variable's row.
+    pub fn definition(self) -> &'static Definition {
+        VARIABLES
+            .iter()
+            .find(|row| row.variable == self)
+            .expect("the table has every variable; a test walks it")
+    }
+
+    /// The variable's name.
+    pub fn name(self) -> &'static str {
+        self.definition().name
+    }
+
+    /// The variable that is called so, by name or alias.
+    pub fn by_name(name: &str) -> Option<Self> {
+        VARIABLES
+            .iter()
+            .find(|row| row.name == name || row.alias == Some(name))
+            .map(|row| row.variable)
+    }
+}
+
+const CREDENTIAL: &str = "Provider credentials: give at least one. The first one given chooses \
+                          the default model.";
+const GATEWAY: &str = "The gateway";
+const APPROVAL: &str = "Letting browsers in";
+const ARTEFACT: &str = "What runs";
+const PLACES: &str = "Where things are kept";
+
+const fn credential(variable: Variable, name: &'static str, doc: &'static str) -> Definition {
+    Definition {
+        variable,
+        name,
+        alias: None,
+        secret: true,
+        default: DefaultValue::Unset(""),
+        doc,
+        group: CREDENTIAL,
+    }
+}
+
+const fn row(
+    group: &'static str,
+    variable: Variable,
+    name: &'static str,
+    default: DefaultValue,
+    doc: &'static str,
+) -> Definition {
+    Definition { variable, name, alias: None, secret: false, default, doc, group }
+}
+
+use DefaultValue::{Computed, Text, Unset};
+
+/// Every variable, in the order in which people meet them. The credentials are
+/// [`crate::domain::credential::CREDENTIALS`], in their order.
+pub const VARIABLES: [Definition; 26] = [
+    credential(
+        Variable::ClaudeCodeOauthToken,
+        "CLAUDE_CODE_OAUTH_TOKEN",
+        "Claude Code OAuth token (Anthropic)",
+    ),
+    credential(Variable::AnthropicApiKey, "ANTHROPIC_API_KEY", "Anthropic API key"),
+    credential(Variable::GeminiApiKey, "GEMINI_API_KEY", "Google Gemini API key"),
+    credential(Variable::OpenAiApiKey, "OPENAI_API_KEY", "OpenAI API key"),
+    credential(
+        Variable::GroqApiKey,
+        "GROQ_API_KEY",
+        "Groq API key (has an effect with the plugin @openclaw/groq-provider only)",
+    ),
+    credential(Variable::XaiApiKey, "XAI_API_KEY", "xAI API key"),
+    credential(
+        Variable::MistralApiKey,
+        "MISTRAL_API_KEY",
+        "Mistral API key (has an effect with the plugin @openclaw/mistral-provider only)",
+    ),
+    credential(Variable::OpenRouterApiKey, "OPENROUTER_API_KEY", "OpenRouter API key"),
+    Definition {
+        alias: Some("name"),
+        ..row(
+            GATEWAY,
+            Variable::Name,
+            "NAME",
+            Text("main"),
+            "The deployment's name: 1 to 40 of a-z, 0-9 and -",
+        )
+    },
+    Definition {
+        secret: true,
+        ..row(
+            GATEWAY,
+            Variable::GatewayToken,
+            "OPENCLAW_GATEWAY_TOKEN",
+            Unset("generated at launch"),
+            "The gateway's token: 16 to 512 printable characters without blanks",
+        )
+    },
+    row(
+        GATEWAY,
+        Variable::GatewayPort,
+        "GATEWAY_PORT",
+        Text("18789"),
+        "The gateway's port, 1 to 65535; unless set, the next free one is taken when it is in use",
+    ),
+    row(
+        GATEWAY,
+        Variable::GatewayBind,
+        "GATEWAY_BIND",
+        Text("127.0.0.1"),
+        "The address that the port is published on; 0.0.0.0 lets other machines reach it",
+    ),
+    row(
+        GATEWAY,
+        Variable::DefaultModel,
+        "DEFAULT_MODEL",
+        Unset("chosen by the first credential given"),
+        "The model, as provider/model, or a name that tells its provider (claude-*, gemini-*, \
+         gpt-*, o1-*, o3-*)",
+    ),
+    row(
+        GATEWAY,
+        Variable::DefaultProvider,
+        "DEFAULT_PROVIDER",
+        Unset("inferred from the model"),
+        "The model's provider, where its name does not tell",
+    ),
+    row(
+        GATEWAY,
+        Variable::ExecAsk,
+        "EXEC_ASK",
+        Text("on"),
+        "Whether the agent asks before it runs a command: on or off",
+    ),
+    row(
+        GATEWAY,
+        Variable::Heartbeat,
+        "HEARTBEAT",
+        Text("off"),
+        "How often the idle agent thinks, and spends: off, or 30m, 1h and the like",
+    ),
+    row(
+        GATEWAY,
+        Variable::EnvFile,
+        "OPENCLAW_ENV_FILE",
+        Unset("no further variables"),
+        "A file with further variables for the gateway: channel tokens, other providers' keys",
+    ),
+    row(
+        APPROVAL,
+        Variable::SkipApproval,
+        "SKIP_APPROVAL",
+        Text("false"),
+        "true: let no browser in automatically",
+    ),
+    row(
+        APPROVAL,
+        Variable::Approval,
+        "OPENCLAW_PIPELINE_APPROVAL",
+        Text("auto"),
+        "Browsers that ask to be let in: auto (within the window), ask (a person decides) or off",
+    ),
+    row(
+        APPROVAL,
+        Variable::ApprovalWindow,
+        "OPENCLAW_PIPELINE_APPROVAL_WINDOW",
+        Text("10m"),
+        "How long browsers are let in after a launch: seconds, or 10m; at most 1h",
+    ),
+    row(
+        APPROVAL,
+        Variable::ApprovalDevices,
+        "OPENCLAW_PIPELINE_APPROVAL_DEVICES",
+        Text("3"),
+        "How many browsers are let in within the window, 1 to 20",
+    ),
+    row(
+        ARTEFACT,
+        Variable::Image,
+        "OPENCLAW_PIPELINE_IMAGE",
+        Text(DEFAULT_IMAGE),
+        "The image, for targets that run one",
+    ),
+    row(
+        ARTEFACT,
+        Variable::Version,
+        "OPENCLAW_PIPELINE_VERSION",
+        Text(DEFAULT_VERSION),
+        "The OpenClaw version, for targets that install it",
+    ),
+    row(
+        ARTEFACT,
+        Variable::Memory,
+        "OPENCLAW_PIPELINE_MEMORY",
+        Text("2048"),
+        "The gateway's memory limit in MiB, or 2g and the like; at least 1024",
+    ),
+    row(
+        PLACES,
+        Variable::Home,
+        "OPENCLAW_PIPELINE_HOME",
+        Computed("$XDG_DATA_HOME/openclaw-pipeline, or ~/.local/share/openclaw-pipeline"),
+        "The data directory",
+    ),
+    row(
+        PLACES,
+        Variable::KeyFile,
+        "OPENCLAW_PIPELINE_KEY_FILE",
+        Computed("$XDG_CONFIG_HOME/openclaw-pipeline/sealing.key, or under ~/.config"),
+        "The key that stored secrets are sealed with; it is made when there is none, and lives \
+         outside the data directory",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::credential::CREDENTIALS;
+
+    #[test]
+    fn the_table_is_consistent() {
+        let mut names = std::collections::BTreeSet::new();
+        for row in &VARIABLES {
+            assert_eq!(row.variable.definition().name, row.name);
+            assert_eq!(Variable::by_name(row.name), Some(row.variable));
+            for name in [Some(row.name), row.alias].into_iter().flatten() {
+                assert!(names.insert(name), "{name} stands twice");
+                assert!(crate::secrets::envfile::is_key(name));
+            }
+            assert!(!row.doc.is_empty());
+        }
+        assert_eq!(Variable::by_name("name"), Some(Variable::Name));
+        assert_eq!(Variable::by_name("SERVER_PORT"), None, "not before it works");
+    }
+
+    #[test]
+    fn every_credential_is_a_secret_of_the_table_in_the_same_order() {
+        let credentials: Vec<&str> =
+            VARIABLES.iter().filter(|row| row.group == CREDENTIAL).map(|row| row.name).collect();
+        let expected: Vec<&str> = CREDENTIALS.iter().map(|c| c.variable).collect();
+        assert_eq!(credentials, expected);
+        for row in &VARIABLES {
+            let secret = row.group == CREDENTIAL || row.variable == Variable::GatewayToken;
+            assert_eq!(row.secret, secret, "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn the_defaults_that_stand_twice_agree() {
+        assert_eq!(Variable::GatewayPort.definition().default, Text("18789"), "{DEFAULT_PORT}");
+        assert_eq!(DEFAULT_PORT.to_string(), "18789");
+        assert_eq!(DEFAULT_MEMORY_MIB.to_string(), "2048");
+        assert_eq!(Variable::Memory.definition().default, Text("2048"));
+    }
+}
