@@ -1,0 +1,504 @@
+//! Building a child process, and running it to its end.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use command_fds::CommandFdExt;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio_util::sync::CancellationToken;
+
+use super::lock::LockFile;
+use crate::domain::Failure;
+use crate::secrets::Secret;
+
+/// What every child may see of the program's environment.
+const ALLOWED: [&str; 17] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "NODE_EXTRA_CA_CERTS",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "XDG_RUNTIME_DIR",
+];
+
+/// How much of each output stream is kept, in bytes; of a longer one, the end.
+const OUTPUT_BOUND: usize = 1024 * 1024;
+/// The longest line that is handed on, in bytes.
+const LINE_BOUND: u64 = 64 * 1024;
+/// How long a child that was asked to end may take before it is killed.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Why a child's run is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    /// The program is not there.
+    #[error("{0} is not installed, or not in PATH")]
+    NotFound(String),
+    /// It could not be started or talked to.
+    #[error("{program}: {source}")]
+    Io {
+        /// Which program.
+        program: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It ran past its deadline and was ended.
+    #[error("{program} did not end within {} s and was ended", deadline.as_secs())]
+    Deadline {
+        /// Which program.
+        program: String,
+        /// Its deadline.
+        deadline: Duration,
+    },
+    /// The operation was cancelled and the child ended.
+    #[error("{0} was ended because the operation was interrupted")]
+    Cancelled(String),
+}
+
+impl From<ExecError> for Failure {
+    fn from(error: ExecError) -> Self {
+        match &error {
+            ExecError::NotFound(_) => Self::prerequisite(error.to_string()),
+            ExecError::Cancelled(_) => {
+                Self::new(crate::domain::FailureKind::Interrupted, error.to_string())
+            }
+            _ => Self::failed(error.to_string()),
+        }
+    }
+}
+
+/// What a child left behind.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// The end of its standard output.
+    pub stdout: String,
+    /// The end of its standard error.
+    pub stderr: String,
+}
+
+impl Output {
+    /// Whether it exited with 0.
+    pub fn success(&self) -> bool {
+        self.status.success()
+    }
+
+    /// The last line that says something, for an error message: standard error first.
+    pub fn last_line(&self) -> String {
+        let pick = |text: &str| {
+            text.lines()
+                .map(|line| crate::domain::text::clean(line.trim(), 300))
+                .rfind(|line| !line.is_empty())
+        };
+        pick(&self.stderr).or_else(|| pick(&self.stdout)).unwrap_or_else(|| self.status.to_string())
+    }
+}
+
+/// A child process to be.
+#[derive(Debug)]
+pub struct Cmd {
+    program: OsString,
+    args: Vec<OsString>,
+    env: BTreeMap<OsString, OsString>,
+    cwd: Option<PathBuf>,
+    stdin: Option<Vec<u8>>,
+    deadline: Duration,
+    cancel: Option<CancellationToken>,
+    locks: Vec<OwnedFd>,
+}
+
+/// Which stream a line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl Cmd {
+    /// A child of this program, with the allow-list's variables and a deadline of a minute.
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        let mut cmd = Self::bare(program);
+        cmd.allow(&ALLOWED);
+        cmd
+    }
+
+    /// A child with an environment that is empty but for what is said next.
+    pub fn bare(program: impl AsRef<OsStr>) -> Self {
+        Self {
+            program: program.as_ref().to_owned(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            cwd: None,
+            stdin: None,
+            deadline: Duration::from_secs(60),
+            cancel: None,
+            locks: Vec::new(),
+        }
+    }
+
+    /// Lets variables of the program's environment through, by name.
+    pub fn allow(&mut self, names: &[&str]) -> &mut Self {
+        for name in names {
+            if let Some(value) = std::env::var_os(name) {
+                self.env.insert((*name).into(), value);
+            }
+        }
+        self
+    }
+
+    /// Lets variables of the program's environment through by the start of their names.
+    pub fn allow_prefix(&mut self, prefix: &str) -> &mut Self {
+        for (name, value) in std::env::vars_os() {
+            let matches = name.to_str().is_some_and(|name| {
+                name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+            });
+            if matches {
+                self.env.insert(name, value);
+            }
+        }
+        self
+    }
+
+    /// Adds an argument.
+    pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&mut self, args: I) -> &mut Self {
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets a variable.
+    pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
+        self.env.insert(name.as_ref().to_owned(), value.as_ref().to_owned());
+        self
+    }
+
+    /// Sets a variable to a secret.
+    pub fn secret_env(&mut self, name: impl AsRef<OsStr>, value: &Secret) -> &mut Self {
+        self.env(name, value.expose())
+    }
+
+    /// Sets the working directory.
+    pub fn cwd(&mut self, dir: impl AsRef<Path>) -> &mut Self {
+        self.cwd = Some(dir.as_ref().to_owned());
+        self
+    }
+
+    /// Gives it bytes on standard input.
+    pub fn stdin(&mut self, bytes: impl Into<Vec<u8>>) -> &mut Self {
+        self.stdin = Some(bytes.into());
+        self
+    }
+
+    /// Sets how long it may take.
+    pub fn deadline(&mut self, deadline: Duration) -> &mut Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Ends it when the operation is cancelled.
+    pub fn cancel_on(&mut self, cancel: &CancellationToken) -> &mut Self {
+        self.cancel = Some(cancel.clone());
+        self
+    }
+
+    /// Lets it inherit a lock, which then lives as long as it does.
+    pub fn hold(&mut self, lock: &LockFile) -> io::Result<&mut Self> {
+        self.locks.push(lock.duplicate()?);
+        Ok(self)
+    }
+
+    /// The program's name, for messages.
+    pub fn name(&self) -> String {
+        let program = Path::new(&self.program);
+        program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned()
+    }
+
+    fn std_command(&mut self) -> std::process::Command {
+        #[expect(clippy::disallowed_methods, reason = "this is the door")]
+        let mut command = std::process::Command::new(&self.program);
+        command.args(&self.args).env_clear().envs(&self.env);
+        if let Some(cwd) = &self.cwd {
+            command.current_dir(cwd);
+        }
+        if !self.locks.is_empty() {
+            command.preserved_fds(std::mem::take(&mut self.locks));
+        }
+        command
+    }
+
+    /// Starts it in a process group of its own, with all three streams piped.
+    fn spawn_piped(&mut self) -> Result<tokio::process::Child, ExecError> {
+        let mut command = self.std_command();
+        command.process_group(0);
+        let stdin = if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = tokio::process::Command::from(command);
+        command.kill_on_drop(true);
+        command.spawn().map_err(|error| self.io(error))
+    }
+
+    pub(super) fn spawn_relay(&mut self) -> Result<tokio::process::Child, ExecError> {
+        let mut command = self.std_command();
+        command.process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut command = tokio::process::Command::from(command);
+        command.kill_on_drop(true);
+        command.spawn().map_err(|error| self.io(error))
+    }
+
+    fn io(&self, source: io::Error) -> ExecError {
+        if source.kind() == io::ErrorKind::NotFound {
+            ExecError::NotFound(self.name())
+        } else {
+            ExecError::Io { program: self.name(), source }
+        }
+    }
+
+    /// Runs it to its end and keeps what it said.
+    pub async fn output(&mut self) -> Result<Output, ExecError> {
+        self.lines(|_, _| {}).await
+    }
+
+    /// Runs it to its end, handing each line on as it comes. Carriage returns end lines too:
+    /// progress bars use them.
+    pub async fn lines(
+        &mut self,
+        mut each: impl FnMut(Stream, &str) + Send,
+    ) -> Result<Output, ExecError> {
+        let mut child = self.spawn_piped()?;
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let stdin = child.stdin.take().zip(self.stdin.take());
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(256);
+        let mut readers = tokio::task::JoinSet::new();
+        if let Some(stdout) = stdout {
+            readers.spawn(read_lines(stdout, Stream::Stdout, sender.clone()));
+        }
+        if let Some(stderr) = stderr {
+            readers.spawn(read_lines(stderr, Stream::Stderr, sender.clone()));
+        }
+        drop(sender);
+        if let Some((mut pipe, bytes)) = stdin {
+            // A child that does not read its input ends by itself or by its deadline; that it
+            // closed the pipe is no error of ours.
+            readers.spawn(async move {
+                let _ = pipe.write_all(&bytes).await;
+            });
+        }
+        let mut out = (Tail::default(), Tail::default());
+        let run = async {
+            while let Some((stream, line)) = receiver.recv().await {
+                match stream {
+                    Stream::Stdout => out.0.push(&line),
+                    Stream::Stderr => out.1.push(&line),
+                }
+                each(stream, &line);
+            }
+            child.wait().await
+        };
+        let cancel = self.cancel.clone().unwrap_or_default();
+        let ended = tokio::select! {
+            status = run => status.map_err(|error| self.io(error)),
+            () = cancel.cancelled() => Err(ExecError::Cancelled(self.name())),
+            () = tokio::time::sleep_until(tokio::time::Instant::now() + self.deadline) => {
+                Err(ExecError::Deadline { program: self.name(), deadline: self.deadline })
+            }
+        };
+        match ended {
+            Ok(status) => Ok(Output { status, stdout: out.0.text(), stderr: out.1.text() }),
+            Err(error) => {
+                end_group(&mut child, group).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs it with the program's own terminal, in the foreground.
+    pub fn interactive(&mut self) -> Result<ExitStatus, ExecError> {
+        self.allow(&["TERM", "COLORTERM"]);
+        let mut command = self.std_command();
+        command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
+        command.status().map_err(|error| self.io(error))
+    }
+
+    /// Starts it as a child that this process supervises, with its output going to a file: it
+    /// goes on writing there should this process die. It leads a process group of its own.
+    pub fn supervised(&mut self, log: &File) -> Result<tokio::process::Child, ExecError> {
+        let streams = log.try_clone().and_then(|out| Ok((out, log.try_clone()?)));
+        let (out, err) = streams.map_err(|error| self.io(error))?;
+        let mut command = self.std_command();
+        command.process_group(0);
+        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        tokio::process::Command::from(command).spawn().map_err(|error| self.io(error))
+    }
+
+    /// Starts it detached: it outlives this process. Its standard error goes to the file; its
+    /// standard output is answered, so that it can say when it is ready.
+    pub fn detached(&mut self, log: &File) -> Result<tokio::process::Child, ExecError> {
+        let err = log.try_clone().map_err(|error| self.io(error))?;
+        let mut command = self.std_command();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(err);
+        tokio::process::Command::from(command).spawn().map_err(|error| self.io(error))
+    }
+}
+
+/// Asks a child's group to end, and kills it when it does not.
+async fn end_group(child: &mut tokio::process::Child, group: Option<Pid>) {
+    if let Some(group) = group {
+        let _ = kill_process_group(group, Signal::INT);
+        if tokio::time::timeout(GRACE, child.wait()).await.is_ok() {
+            return;
+        }
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    let _ = child.kill().await;
+}
+
+async fn read_lines(
+    stream: impl AsyncRead + Unpin,
+    which: Stream,
+    sender: tokio::sync::mpsc::Sender<(Stream, String)>,
+) {
+    let mut reader = BufReader::new(stream);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = (&mut reader).take(LINE_BOUND).read_until(b'\n', &mut line).await;
+        if !matches!(read, Ok(count) if count > 0) {
+            return;
+        }
+        for part in line.split(|byte| *byte == b'\n' || *byte == b'\r') {
+            if part.is_empty() {
+                continue;
+            }
+            let text = String::from_utf8_lossy(part).into_owned();
+            if sender.send((which, text)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// The end of a stream.
+#[derive(Default)]
+struct Tail {
+    lines: std::collections::VecDeque<String>,
+    bytes: usize,
+}
+
+impl Tail {
+    fn push(&mut self, line: &str) {
+        self.bytes += line.len() + 1;
+        self.lines.push_back(line.to_owned());
+        while self.bytes > OUTPUT_BOUND {
+            match self.lines.pop_front() {
+                Some(first) => self.bytes -= first.len() + 1,
+                None => break,
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::with_capacity(self.bytes);
+        for line in &self.lines {
+            text.push_str(line);
+            text.push('\n');
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Cmd {
+        let mut cmd = Cmd::new("sh");
+        cmd.args(["-c", script]);
+        cmd
+    }
+
+    #[tokio::test]
+    async fn a_child_sees_the_allow_list_and_nothing_else() {
+        let mut cmd = Cmd::new("env");
+        cmd.env("EXTRA", "1");
+        let output = cmd.output().await.expect("env runs");
+        for line in output.stdout.lines() {
+            let name = line.split('=').next().unwrap_or_default();
+            assert!(ALLOWED.contains(&name) || name == "EXTRA", "{name} got through");
+        }
+        assert!(output.stdout.contains("EXTRA=1"));
+    }
+
+    #[tokio::test]
+    async fn output_and_exit_code_are_kept() {
+        let output = sh("echo out; echo err >&2; exit 3").output().await.expect("runs");
+        assert_eq!(output.status.code(), Some(3));
+        assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"));
+        assert_eq!(output.last_line(), "err");
+    }
+
+    #[tokio::test]
+    async fn input_arrives() {
+        let mut cmd = Cmd::new("cat");
+        let output = cmd.stdin("hello\n").output().await.expect("runs");
+        assert_eq!(output.stdout, "hello\n");
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_is_named() {
+        let error = Cmd::new("no-such-program-here").output().await.expect_err("missing");
+        assert!(matches!(error, ExecError::NotFound(name) if name == "no-such-program-here"));
+    }
+
+    #[tokio::test]
+    async fn a_deadline_ends_the_whole_group() {
+        let mut cmd = sh("sleep 600 & wait");
+        cmd.deadline(Duration::from_millis(200));
+        let error = cmd.output().await.expect_err("ended");
+        assert!(matches!(error, ExecError::Deadline { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn cancelling_ends_it() {
+        let cancel = CancellationToken::new();
+        let mut cmd = sh("echo started; exec sleep 600");
+        cmd.cancel_on(&cancel);
+        let error = cmd.lines(|_, _| cancel.cancel()).await.expect_err("cancelled");
+        assert!(matches!(error, ExecError::Cancelled(_)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn output_is_bounded_and_keeps_its_end() {
+        let output = sh("yes 0123456789 | head -n 300000; echo last").output().await.expect("runs");
+        assert!(output.stdout.len() <= OUTPUT_BOUND);
+        assert!(output.stdout.ends_with("last\n"));
+    }
+}

@@ -1,0 +1,24 @@
+//! The one door to child processes.
+//!
+//! Owns how a child is started, bounded, watched and ended, and the locks that outlive the
+//! program. A child starts from an empty environment plus a named allow-list, gets arguments as a
+//! vector and secrets by environment or standard input, has a deadline and a bound on its output,
+//! and is ended by SIGINT first and SIGKILL last. Refuses shell strings: there is no way to give
+//! one.
+
+pub mod command;
+pub mod identity;
+pub mod lock;
+pub mod relay;
+pub mod wait;
+
+pub use command::{Cmd, ExecError, Output};
+pub use identity::{ProcessId, boot_id, boottime};
+pub use lock::LockFile;
+pub use relay::Relay;
+
+/// How many bytes are free for this user where a path lies.
+pub fn free_bytes(path: &std::path::Path) -> std::io::Result<u64> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}

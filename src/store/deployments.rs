@@ -1,0 +1,137 @@
+//! Deployments: reading them, and keeping their facts.
+
+use rusqlite::{OptionalExtension, Transaction};
+
+use super::{Lease, Result, Store, StoreError, now, operations, rows};
+use crate::domain::status::next;
+use crate::domain::{
+    Change, Deployment, DeploymentName, DeploymentSpec, DeploymentStatus, Facts, Failure,
+};
+
+/// What a launch records.
+#[derive(Debug, Clone)]
+pub struct NewDeployment {
+    /// The deployment's own id: a new one, or that of the deployment that is there.
+    pub id: String,
+    /// Sealed values by name, in place of older ones.
+    pub sealed: Vec<(String, Vec<u8>)>,
+    /// What was asked for.
+    pub spec: DeploymentSpec,
+}
+
+impl Store {
+    /// The deployment with this name, destroyed ones included.
+    pub fn deployment(&self, name: &DeploymentName) -> Result<Option<Deployment>> {
+        self.read(|db| {
+            let mut statement =
+                db.prepare_cached(&format!("{} WHERE name = ?1", rows::DEPLOYMENT))?;
+            let mut found = statement.query([name.as_str()])?;
+            found.next()?.map(rows::deployment).transpose()
+        })
+    }
+
+    /// Every deployment by name; destroyed ones only when asked for.
+    pub fn deployments(&self, with_destroyed: bool) -> Result<Vec<Deployment>> {
+        self.read(|db| {
+            let mut statement = db.prepare_cached(&format!(
+                "{} WHERE ?1 OR status <> 'destroyed' ORDER BY name",
+                rows::DEPLOYMENT
+            ))?;
+            let mut found = statement.query([with_destroyed])?;
+            let mut deployments = Vec::new();
+            while let Some(row) = found.next()? {
+                deployments.push(rows::deployment(row)?);
+            }
+            Ok(deployments)
+        })
+    }
+
+    /// The ports that living deployments use, so that no two are given the same.
+    pub fn used_ports(&self, except: &DeploymentName) -> Result<Vec<u16>> {
+        let deployments = self.deployments(false)?;
+        Ok(deployments
+            .into_iter()
+            .filter(|deployment| deployment.name != *except)
+            .filter_map(|deployment| deployment.facts.port)
+            .collect())
+    }
+
+    /// Stores what an executor found or made.
+    pub fn set_facts(&self, lease: &Lease, facts: &Facts) -> Result<()> {
+        self.write(|tx| {
+            operations::check_lease(tx, lease)?;
+            let facts = rows::to_json(facts)?;
+            tx.execute(
+                "UPDATE deployments SET facts = ?2, updated_at = ?3 WHERE name = ?1",
+                (lease.deployment.as_str(), facts, now()),
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Stores a changed specification.
+    pub fn set_spec(&self, lease: &Lease, spec: &DeploymentSpec) -> Result<()> {
+        self.write(|tx| {
+            operations::check_lease(tx, lease)?;
+            let spec = rows::to_json(spec)?;
+            tx.execute(
+                "UPDATE deployments SET spec = ?2, updated_at = ?3 WHERE name = ?1",
+                (lease.deployment.as_str(), spec, now()),
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Records that a running gateway was found not to work, or to work again. Does nothing
+    /// while an operation is at work: it will say itself how it ended.
+    pub fn observe(&self, name: &DeploymentName, change: Change) -> Result<DeploymentStatus> {
+        self.write(|tx| {
+            let current = status(tx, name)?
+                .ok_or_else(|| StoreError::Corrupt(format!("no deployment {name}")))?;
+            let busy: bool = tx.query_row(
+                "SELECT EXISTS (SELECT 1 FROM operations WHERE deployment = ?1 \
+                 AND status = 'running')",
+                [name.as_str()],
+                |row| row.get(0),
+            )?;
+            if busy {
+                return Ok(current);
+            }
+            apply(tx, name, change)
+        })
+    }
+}
+
+pub(super) fn status(
+    tx: &Transaction<'_>,
+    name: &DeploymentName,
+) -> Result<Option<DeploymentStatus>> {
+    let text: Option<String> = tx
+        .query_row("SELECT status FROM deployments WHERE name = ?1", [name.as_str()], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    text.map(|text| {
+        DeploymentStatus::parse(&text)
+            .ok_or_else(|| StoreError::Corrupt(format!("the status {text:?}")))
+    })
+    .transpose()
+}
+
+/// Moves a deployment's status through the one function that may.
+pub(super) fn apply(
+    tx: &Transaction<'_>,
+    name: &DeploymentName,
+    change: Change,
+) -> Result<DeploymentStatus> {
+    let current = status(tx, name)?;
+    let after = next(current, change)
+        .map_err(|illegal| StoreError::Refused(Failure::conflict(format!("{name}: {illegal}"))))?;
+    if current != Some(after) {
+        tx.execute(
+            "UPDATE deployments SET status = ?2, updated_at = ?3 WHERE name = ?1",
+            (name.as_str(), after.as_str(), now()),
+        )?;
+    }
+    Ok(after)
+}

@@ -1,0 +1,150 @@
+//! The store: deployments, operations and their journal, events, approvals and backups.
+//!
+//! Owns the database. Every change of state and the event that tells of it commit in one
+//! transaction, and every write of an executor carries the epoch under which it took the
+//! operation up. Refuses a database that is damaged, belongs to a newer program, or lies on a
+//! network file system.
+//!
+//! The calls are synchronous: a local SQLite answers in microseconds, and a commit waits for the
+//! disk because that is what makes it a commit.
+
+mod approvals;
+mod backups;
+mod deployments;
+mod events;
+mod open;
+mod operations;
+mod reserve;
+mod retention;
+mod rows;
+mod sealed;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use crate::domain::Failure;
+
+pub use approvals::{ApprovalRecord, Window};
+pub use backups::Backup;
+pub use deployments::NewDeployment;
+pub use events::NewEvent;
+pub use operations::{Begin, Finish, Lease, StepUpdate};
+pub use retention::KEPT_DAYS;
+
+/// A failure of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database or a row says no; the sentence is for the user.
+    #[error("{0}")]
+    Refused(Failure),
+    /// The lease under which a write was tried has been taken over.
+    #[error("another executor has taken this operation over")]
+    LeaseLost,
+    /// The database failed.
+    #[error("the state database failed: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A row cannot be read.
+    #[error("the state database holds something unreadable: {0}")]
+    Corrupt(String),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Refused(failure) => failure,
+            StoreError::Sqlite(error) if is_full(&error) => {
+                Self::failed("the disk is full: the state could not be recorded")
+                    .remedy("free some space, then run the same command again")
+            }
+            // What SQLite says when it cannot make its files on a full disk, too.
+            StoreError::Sqlite(rusqlite::Error::SqliteFailure(code, _))
+                if code.code == rusqlite::ErrorCode::SystemIoFailure =>
+            {
+                Self::failed(format!("the state could not be read or recorded: {error}")).remedy(
+                    "see whether the disk is full (df) and free some space, then run the same \
+                     command again",
+                )
+            }
+            other => Self::failed(other.to_string()),
+        }
+    }
+}
+
+/// The result of a call to the store.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// The store of one data directory.
+#[derive(Clone)]
+pub struct Store {
+    connection: Arc<Mutex<Connection>>,
+    path: PathBuf,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// The database's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A panic while the lock was held cannot have left a half-done transaction: dropping it
+        // rolled it back.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `work` in one immediate transaction: it has the write lock from its first line on, so
+    /// what it reads is what it changes.
+    fn write<T>(&self, work: impl Fn(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let mut connection = self.lock();
+        let once = |connection: &mut Connection| {
+            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&tx)?;
+            tx.commit()?;
+            Ok(value)
+        };
+        match once(&mut connection) {
+            // What was done must be recorded, also on a full disk: that is what the reserve is for.
+            Err(StoreError::Sqlite(error)) if is_full(&error) && self.release_reserve() => {
+                once(&mut connection)
+            }
+            ended => ended,
+        }
+    }
+
+    fn release_reserve(&self) -> bool {
+        self.path.parent().is_some_and(reserve::release)
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        work(&self.lock())
+    }
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+}
+
+/// Now, as the store writes times: RFC 3339 UTC with milliseconds.
+pub fn now() -> String {
+    format_time(time::OffsetDateTime::now_utc())
+}
+
+fn format_time(at: time::OffsetDateTime) -> String {
+    let format = time::macros::format_description!(
+        "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
+    );
+    at.format(format).unwrap_or_default()
+}
+
+/// A new id that sorts by the time of its making.
+pub fn new_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}

@@ -1,0 +1,192 @@
+//! Opening the database: permissions, checks, migrations.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::{Result, Store, StoreError, new_id, now};
+use crate::domain::{Failure, FailureKind};
+
+/// The database's name in the data directory.
+pub const FILE_NAME: &str = "pipeline.db";
+
+/// The migrations, oldest first. A database's `user_version` is how many of them it has.
+const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_initial.sql")];
+
+/// How long a statement waits for another process's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Store {
+    /// Opens the store of a data directory, and makes both when they are not there.
+    pub fn open(home: &Path) -> Result<Self> {
+        make_home(home)?;
+        refuse_network_file_system(home)?;
+        let path = home.join(FILE_NAME);
+        // SQLite would make the file with the process's umask; nobody else reads this one.
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| unusable(home, &error))?;
+        let connection = Connection::open(&path)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        check(&connection, &path)?;
+        // WAL lets `status` read while a launch writes; FULL makes a commit survive a power cut.
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.pragma_update(None, "synchronous", "full")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        let store = Self { connection: Arc::new(Mutex::new(connection)), path };
+        store.migrate()?;
+        super::reserve::fill(home);
+        Ok(store)
+    }
+
+    /// The installation's own random id.
+    pub fn installation_id(&self) -> Result<String> {
+        self.read(|db| Ok(db.query_row("SELECT id FROM installation", [], |row| row.get(0))?))
+    }
+
+    /// The fingerprint of the key that sealed values are sealed with.
+    pub fn key_fingerprint(&self) -> Result<Option<String>> {
+        self.read(|db| {
+            Ok(db.query_row("SELECT key_fingerprint FROM installation", [], |row| row.get(0))?)
+        })
+    }
+
+    /// Records the sealing key's fingerprint; the first one stays.
+    pub fn set_key_fingerprint(&self, fingerprint: &str) -> Result<()> {
+        self.write(|tx| {
+            tx.execute(
+                "UPDATE installation SET key_fingerprint = coalesce(key_fingerprint, ?1)",
+                [fingerprint],
+            )?;
+            Ok(())
+        })
+    }
+
+    fn migrate(&self) -> Result<()> {
+        if self.read(version)? == MIGRATIONS.len() {
+            return Ok(());
+        }
+        self.write(|tx| {
+            // Read again under the write lock: another process may have been first.
+            for migration in MIGRATIONS.iter().skip(version(tx)?) {
+                tx.execute_batch(migration)?;
+            }
+            tx.pragma_update(
+                None,
+                "user_version",
+                i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX),
+            )?;
+            let known: i64 = tx.query_row("SELECT count(*) FROM installation", [], |r| r.get(0))?;
+            if known == 0 {
+                tx.execute(
+                    "INSERT INTO installation (id, created_at) VALUES (?1, ?2)",
+                    (new_id(), now()),
+                )?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn version(db: &Connection) -> Result<usize> {
+    let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    usize::try_from(version).map_err(|_| StoreError::Corrupt("a negative version".into()))
+}
+
+fn check(db: &Connection, path: &Path) -> Result<()> {
+    let damaged = |detail: &str| {
+        StoreError::Refused(
+            Failure::failed(format!(
+                "the state database {} is damaged ({detail}); it was left as it is",
+                path.display()
+            ))
+            .remedy(
+                "copy it aside, then put back a copy of the data directory, or try sqlite3's \
+                 .recover on the copy",
+            ),
+        )
+    };
+    let verdict: String =
+        db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|error| match error
+            .sqlite_error_code()
+        {
+            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+                damaged(&error.to_string())
+            }
+            _ => error.into(),
+        })?;
+    if verdict != "ok" {
+        return Err(damaged(&verdict));
+    }
+    let found = version(db)?;
+    if found > MIGRATIONS.len() {
+        return Err(StoreError::Refused(
+            Failure::new(
+                FailureKind::Conflict,
+                format!(
+                    "the data directory belongs to a newer openclaw-pipeline: its schema is \
+                     {found}, this program knows {}",
+                    MIGRATIONS.len()
+                ),
+            )
+            .remedy("use the newer program, or name another OPENCLAW_PIPELINE_HOME"),
+        ));
+    }
+    Ok(())
+}
+
+fn make_home(home: &Path) -> Result<()> {
+    match DirBuilder::new().recursive(true).mode(0o700).create(home) {
+        Ok(()) => Ok(()),
+        Err(error) => Err(unusable(home, &error)),
+    }
+}
+
+fn unusable(home: &Path, error: &io::Error) -> StoreError {
+    let reason = match error.kind() {
+        io::ErrorKind::StorageFull => "the disk is full".to_owned(),
+        _ => error.to_string(),
+    };
+    StoreError::Refused(
+        Failure::prerequisite(format!(
+            "the data directory {} cannot be used: {reason}",
+            home.display()
+        ))
+        .remedy("name a writable directory in OPENCLAW_PIPELINE_HOME"),
+    )
+}
+
+/// Locks do not hold on network file systems, and everything here rests on them.
+fn refuse_network_file_system(home: &Path) -> Result<()> {
+    const NETWORK: [(i64, &str); 7] = [
+        (0x6969, "NFS"),
+        (0x517b, "SMB"),
+        (0xfe53_4d42, "SMB2"),
+        (0xff53_4d42, "CIFS"),
+        (0x0102_1997, "9P"),
+        (0x00c3_6400, "Ceph"),
+        (0x7461_636f, "OCFS2"),
+    ];
+    let home = fs::canonicalize(home).map_err(|error| unusable(home, &error))?;
+    let stat = rustix::fs::statfs(&home).map_err(|error| unusable(&home, &error.into()))?;
+    let kind = stat.f_type & 0xffff_ffff;
+    match NETWORK.iter().find(|(magic, _)| *magic == kind) {
+        Some((_, name)) => Err(StoreError::Refused(
+            Failure::prerequisite(format!(
+                "the data directory {} lies on {name}, a network file system, on which locks do \
+                 not hold",
+                home.display()
+            ))
+            .remedy("name a directory on a local disk in OPENCLAW_PIPELINE_HOME"),
+        )),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,97 @@
+//! From rows to the domain's nouns.
+
+use std::str::FromStr;
+
+use rusqlite::Row;
+use serde::de::DeserializeOwned;
+
+use super::{Result, StoreError};
+use crate::domain::{
+    Deployment, DeploymentName, DeploymentStatus, Event, EventType, Operation, OperationKind,
+    OperationStatus, StepRecord, StepStatus,
+};
+
+pub(super) const DEPLOYMENT: &str =
+    "SELECT id, name, status, spec, facts, created_at, updated_at FROM deployments";
+pub(super) const OPERATION: &str = "SELECT id, kind, deployment, status, params, epoch, error, created_at, ended_at, prior \
+     FROM operations";
+pub(super) const EVENT: &str =
+    "SELECT sequence, id, type, name, operation, message, timestamp, data FROM events";
+
+pub(super) fn json<T: DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+pub(super) fn to_json<T: serde::Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+fn known<T>(what: &str, text: &str, value: Option<T>) -> Result<T> {
+    value.ok_or_else(|| StoreError::Corrupt(format!("{what} {text:?}")))
+}
+
+fn name(text: &str) -> Result<DeploymentName> {
+    DeploymentName::from_str(text).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+pub(super) fn deployment(row: &Row<'_>) -> Result<Deployment> {
+    let status: String = row.get(2)?;
+    Ok(Deployment {
+        id: row.get(0)?,
+        name: name(&row.get::<_, String>(1)?)?,
+        status: known("the status", &status, DeploymentStatus::parse(&status))?,
+        spec: json(&row.get::<_, String>(3)?)?,
+        facts: json(&row.get::<_, String>(4)?)?,
+        created_at: row.get(5)?,
+        updated_at: row.get(6)?,
+    })
+}
+
+/// The operation without its steps.
+pub(super) fn operation(row: &Row<'_>) -> Result<Operation> {
+    let kind: String = row.get(1)?;
+    let status: String = row.get(3)?;
+    let error: Option<String> = row.get(6)?;
+    Ok(Operation {
+        id: row.get(0)?,
+        kind: known("the kind", &kind, OperationKind::parse(&kind))?,
+        deployment: name(&row.get::<_, String>(2)?)?,
+        status: known("the status", &status, OperationStatus::parse(&status))?,
+        steps: Vec::new(),
+        params: json(&row.get::<_, String>(4)?)?,
+        epoch: row.get(5)?,
+        error: error.as_deref().map(json).transpose()?,
+        created_at: row.get(7)?,
+        ended_at: row.get(8)?,
+        prior: row
+            .get::<_, Option<String>>(9)?
+            .map(|prior| known("the status", &prior, DeploymentStatus::parse(&prior)))
+            .transpose()?,
+    })
+}
+
+pub(super) fn step(row: &Row<'_>) -> Result<StepRecord> {
+    let status: String = row.get(1)?;
+    Ok(StepRecord {
+        name: row.get(0)?,
+        status: known("the status", &status, StepStatus::parse(&status))?,
+        started_at: row.get(2)?,
+        ended_at: row.get(3)?,
+        message: row.get(4)?,
+        output: json(&row.get::<_, String>(5)?)?,
+    })
+}
+
+pub(super) fn event(row: &Row<'_>) -> Result<Event> {
+    let kind: String = row.get(2)?;
+    Ok(Event {
+        sequence: row.get(0)?,
+        id: row.get(1)?,
+        kind: known("the event", &kind, EventType::parse(&kind))?,
+        name: name(&row.get::<_, String>(3)?)?,
+        operation_id: row.get(4)?,
+        message: row.get(5)?,
+        timestamp: row.get(6)?,
+        data: json(&row.get::<_, String>(7)?)?,
+    })
+}
