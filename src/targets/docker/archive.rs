@@ -1,0 +1,181 @@
+//! Archives of a `docker` gateway's state.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::super::site::Site;
+use super::super::{Work, archive};
+use super::container;
+use super::engine::{docker, failure};
+use crate::domain::Failure;
+use crate::exec::Cmd;
+
+/// Where an archive passes through inside a container: on no volume.
+const SCRATCH: &str = "/tmp/openclaw-pipeline-backup";
+/// How long making or unpacking an archive may take.
+const DEADLINE: Duration = Duration::from_secs(1800);
+
+/// Makes a verified archive with the gateway's own tool inside the running container, and copies
+/// it out.
+pub(super) async fn create(site: &Site, into: &Path, work: Work<'_>) -> Result<(), Failure> {
+    let container = container(site);
+    let inside = |args: &[&str]| -> Result<Cmd, Failure> {
+        let mut cmd = docker();
+        cmd.args(["container", "exec", &container]).args(args);
+        cmd.deadline(DEADLINE).cancel_on(work.cancel).hold(work.lock)?;
+        Ok(cmd)
+    };
+    inside(&["rm", "-rf", SCRATCH])?.output().await?;
+    let made = inside(&["mkdir", "-m", "0700", SCRATCH])?.output().await?;
+    if !made.success() {
+        return Err(failure(&made));
+    }
+    let mut cmd = inside(&["node", "/app/openclaw.mjs"])?;
+    let output = cmd.args(archive::create_args(SCRATCH)).output().await?;
+    let copied = match archive::created(&output) {
+        Ok(path) => copy_out(&container, &path, into, work).await,
+        Err(failure) => Err(failure),
+    };
+    inside(&["rm", "-rf", SCRATCH])?.output().await?;
+    copied
+}
+
+async fn copy_out(container: &str, path: &str, into: &Path, work: Work<'_>) -> Result<(), Failure> {
+    if !path.starts_with(SCRATCH) {
+        return Err(Failure::failed("the gateway's backup lies where it was not asked for"));
+    }
+    let output = docker()
+        .args(["container", "cp", &format!("{container}:{path}")])
+        .arg(into)
+        .deadline(DEADLINE)
+        .cancel_on(work.cancel)
+        .hold(work.lock)?
+        .output()
+        .await?;
+    if output.success() { Ok(()) } else { Err(failure(&output)) }
+}
+
+/// Unpacks an archive in a container of the deployment's image that has its volume, and puts the
+/// state that is in it in place. The gateway's own container does not run.
+pub(super) async fn restore(site: &Site, from: &Path, work: Work<'_>) -> Result<(), Failure> {
+    let image = site.deployment.facts.artefact.clone().ok_or_else(|| {
+        Failure::failed("the image to restore with is not known").remedy("launch it again")
+    })?;
+    let helper = format!("{}-restore", container(site));
+    let call = |args: &[&str]| -> Result<Cmd, Failure> {
+        let mut cmd = docker();
+        cmd.args(args);
+        cmd.deadline(DEADLINE).cancel_on(work.cancel).hold(work.lock)?;
+        Ok(cmd)
+    };
+    // What a killed restore left is of no use.
+    call(&["container", "rm", "-f", &helper])?.output().await?;
+    let from_container = container(site);
+    let made = call(&[
+        "container",
+        "create",
+        "--name",
+        &helper,
+        "--network",
+        "none",
+        "--cap-drop",
+        "ALL",
+        "--security-opt",
+        "no-new-privileges",
+        "--volumes-from",
+        &from_container,
+        "--env",
+        "OPENCLAW_STATE_DIR=/tmp/empty",
+        "--env",
+        "OPENCLAW_CONFIG_PATH=/tmp/empty/openclaw.json",
+        "--entrypoint",
+        "sh",
+        &image,
+        "-c",
+        SCRIPT,
+    ])?
+    .output()
+    .await?;
+    if !made.success() {
+        return Err(failure(&made));
+    }
+    let done = unpack(&call, &helper, from).await;
+    call(&["container", "rm", "-f", &helper])?.output().await?;
+    done
+}
+
+async fn unpack(
+    call: &impl Fn(&[&str]) -> Result<Cmd, Failure>,
+    helper: &str,
+    from: &Path,
+) -> Result<(), Failure> {
+    let mut copy = call(&["container", "cp", "-", &format!("{helper}:/tmp")])?;
+    let output = copy.stdin(tarball(from)?).output().await?;
+    if !output.success() {
+        return Err(failure(&output));
+    }
+    let output = call(&["container", "start", "--attach", helper])?.output().await?;
+    if output.success() {
+        Ok(())
+    } else {
+        Err(archive::refused("the backup could not be put back", &output))
+    }
+}
+
+/// The archive as a tar stream that the container's own user can read.
+fn tarball(from: &Path) -> Result<Vec<u8>, Failure> {
+    let mut file = std::fs::File::open(from)?;
+    let mut header = tar::Header::new_gnu();
+    header.set_size(file.metadata()?.len());
+    header.set_mode(0o600);
+    header.set_uid(1000);
+    header.set_gid(1000);
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append_data(&mut header, "archive.tar.gz", &mut file)?;
+    Ok(builder.into_inner()?)
+}
+
+/// Unpacks into the state's own volume, so that putting the state in place is renames on one file
+/// system; what was there is removed last. No part of the script comes from outside.
+const SCRIPT: &str = r#"
+set -eu
+mkdir -p /tmp/empty
+cd /home/node/.openclaw
+rm -rf .restored .replaced
+mkdir .replaced
+node /app/openclaw.mjs backup restore /tmp/archive.tar.gz \
+  --target /home/node/.openclaw/.restored --json
+# put FROM INTO: moves what FROM holds into INTO, and what INTO held out of the way.
+put() {
+  mkdir -p ".replaced/$3"
+  for entry in "$2"/* "$2"/.[!.]*; do
+    case ${entry##*/} in '*' | '.[!.]*' | .restored | .replaced) continue ;; esac
+    mv "$entry" ".replaced/$3/"
+  done
+  for entry in "$1"/* "$1"/.[!.]*; do
+    [ -e "$entry" ] || continue
+    mv "$entry" "$2/"
+  done
+}
+find_in_archive() {
+  find .restored -type d -path "*/payload/posix$1" | head -n 1
+}
+state=$(find_in_archive /home/node/.openclaw)
+[ -n "$state" ] || { echo 'the backup holds no state' >&2; exit 1; }
+workspace=$(find_in_archive /home/node/openclaw/workspace)
+put "$state" . state
+[ -z "$workspace" ] || put "$workspace" /home/node/openclaw/workspace workspace
+rm -rf .restored .replaced
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_works_where_the_state_lies() {
+        assert!(SCRIPT.contains(&format!("cd {}\n", super::super::STATE)));
+        assert!(SCRIPT.contains(&format!("--target {}/.restored", super::super::STATE)));
+        assert!(SCRIPT.contains(super::super::WORKSPACE));
+    }
+}

@@ -1,0 +1,228 @@
+//! Where gateways run: what each operation's steps are there.
+//!
+//! Owns the [`Target`] trait and its implementations. Refuses to know of operations, of the store
+//! and of each other: a target does one thing to one deployment when it is told to, looks before
+//! it acts, and can be told twice.
+
+mod archive;
+pub mod docker;
+pub mod keeper;
+pub mod process;
+pub mod rendering;
+pub mod site;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::{Failure, TargetKind};
+use crate::exec::{Cmd, LockFile};
+use crate::gateway::{Dial, TcpDial};
+
+pub use rendering::ManagedConfig;
+pub use site::{GatewaySecrets, Layout, Site};
+
+/// The image that is run unless another one is named.
+pub const DEFAULT_IMAGE: &str = crate::config::variables::DEFAULT_IMAGE;
+
+/// What an operation lends a target while it works.
+#[derive(Clone, Copy)]
+pub struct Work<'a> {
+    /// Says that the operation is interrupted.
+    pub cancel: &'a CancellationToken,
+    /// The deployment's lock, for children to inherit.
+    pub lock: &'a LockFile,
+    /// Where progress within the step goes.
+    pub progress: &'a dyn Progress,
+}
+
+/// Progress within a step.
+pub trait Progress: Send + Sync {
+    /// So much of so much is done; `total` is 0 while it is not known.
+    fn amount(&self, done: u64, total: u64, what: &str);
+    /// Something worth a line.
+    fn note(&self, line: &str);
+}
+
+/// What stands ready to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artefact {
+    /// The installed version (`process`) or the image's digest (`docker`).
+    pub id: String,
+    /// The OpenClaw version, where it is known before the gateway runs.
+    pub version: Option<String>,
+}
+
+/// What putting a deployment in place found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Placed {
+    /// What the user should know.
+    pub notices: Vec<String>,
+    /// The gateway's plugins that its configuration switches on.
+    pub plugins: Vec<String>,
+}
+
+/// What is seen of a gateway's process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observed {
+    /// Nothing is there.
+    Absent,
+    /// It is there and stopped.
+    Stopped,
+    /// Its process runs; whether the gateway works is another question.
+    Running,
+    /// It ended, or ends again and again.
+    Crashed {
+        /// Its last exit code.
+        code: Option<i32>,
+        /// Its own words, from the log.
+        cause: String,
+    },
+    /// It exited with 78, and its own doctor is at work: it is started again after that.
+    Mending {
+        /// Its own words, from the log.
+        cause: String,
+    },
+    /// It exited with 78 and is held: starting it again will not help.
+    Held {
+        /// Its own words, from the log.
+        cause: String,
+    },
+}
+
+/// How a log is read.
+#[derive(Debug, Clone, Copy)]
+pub struct LogOptions {
+    /// How many lines from the end.
+    pub tail: u32,
+    /// Whether to wait for more.
+    pub follow: bool,
+}
+
+/// A place where gateways run.
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// Which one.
+    fn kind(&self) -> TargetKind;
+
+    /// Checks what the target needs of the machine. Changes nothing.
+    async fn preflight(&self, site: &Site, work: Work<'_>) -> Result<(), Failure>;
+
+    /// Makes the program or image that the specification names ready to run.
+    async fn fetch(&self, site: &Site, work: Work<'_>) -> Result<Artefact, Failure>;
+
+    /// Puts the deployment in place, with its configuration, without starting it. What is there
+    /// is kept, but for the managed keys of the configuration.
+    async fn place(
+        &self,
+        site: &Site,
+        config: &ManagedConfig,
+        work: Work<'_>,
+    ) -> Result<Placed, Failure>;
+
+    /// Starts it; does nothing when it runs.
+    async fn start(&self, site: &Site, work: Work<'_>) -> Result<(), Failure>;
+
+    /// Lets it drain and stops it; does nothing when it does not run.
+    async fn stop(&self, site: &Site, work: Work<'_>) -> Result<(), Failure>;
+
+    /// What is seen of it.
+    async fn observe(&self, site: &Site) -> Result<Observed, Failure>;
+
+    /// The route that the user's browser takes.
+    fn route(&self, site: &Site) -> Result<Box<dyn Dial>, Failure> {
+        let address = site.deployment.spec.bind;
+        let address = if address.is_unspecified() {
+            std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)
+        } else {
+            address
+        };
+        Ok(Box::new(TcpDial::new((address, site.port()?).into())))
+    }
+
+    /// The gateway's own loopback, where the program's own connections keep their scopes.
+    fn loopback(&self, site: &Site) -> Result<Box<dyn Dial>, Failure>;
+
+    /// The gateway's own command line, in place. The gateway need not run.
+    fn openclaw(&self, site: &Site, args: &[&str], terminal: bool) -> Result<Cmd, Failure>;
+
+    /// A script for Node.js, in place, with the gateway's package directory as its argument.
+    fn script(&self, site: &Site, script: &str) -> Result<Cmd, Failure>;
+
+    /// A shell in place.
+    fn shell(&self, site: &Site) -> Result<Cmd, Failure>;
+
+    /// A child that prints the log.
+    fn logs(&self, site: &Site, options: LogOptions) -> Result<Cmd, Failure>;
+
+    /// The end of the log, for finding the cause of a crash.
+    async fn log_tail(&self, site: &Site) -> Result<String, Failure>;
+
+    /// Makes a verified archive of the state with the gateway's own tool and copies it to a file.
+    async fn archive(
+        &self,
+        site: &Site,
+        into: &std::path::Path,
+        work: Work<'_>,
+    ) -> Result<(), Failure>;
+
+    /// Puts an archive's state in place of the present one. The gateway does not run.
+    async fn restore(
+        &self,
+        site: &Site,
+        from: &std::path::Path,
+        work: Work<'_>,
+    ) -> Result<(), Failure>;
+
+    /// Makes sure that a keeper watches for browsers, and has looked at the store after this call.
+    async fn watch(&self, site: &Site) -> Result<(), Failure> {
+        keeper::ensure(site).await
+    }
+
+    /// Removes everything of it; says what it removed.
+    async fn remove(&self, site: &Site, work: Work<'_>) -> Result<Vec<String>, Failure>;
+}
+
+/// The targets that there are.
+#[derive(Clone)]
+pub struct Targets {
+    process: Arc<process::ProcessTarget>,
+    docker: Arc<docker::DockerTarget>,
+    stand_in: Option<Arc<dyn Target>>,
+}
+
+impl Targets {
+    /// The targets of this machine.
+    pub fn new(layout: &Layout) -> Self {
+        Self {
+            process: Arc::new(process::ProcessTarget::new(layout.clone())),
+            docker: Arc::new(docker::DockerTarget::new()),
+            stand_in: None,
+        }
+    }
+
+    /// The same with another target in the place of every kind, for tests of the operations.
+    pub fn with_stand_in(layout: &Layout, target: Arc<dyn Target>) -> Self {
+        Self { stand_in: Some(target), ..Self::new(layout) }
+    }
+
+    /// The target of a kind.
+    pub fn get(&self, kind: TargetKind) -> &dyn Target {
+        match (&self.stand_in, kind) {
+            (Some(target), _) => &**target,
+            (None, TargetKind::Process) => &*self.process,
+            (None, TargetKind::Docker) => &*self.docker,
+        }
+    }
+
+    /// The `process` target, for its supervisor.
+    pub fn process(&self) -> &process::ProcessTarget {
+        &self.process
+    }
+
+    /// The `docker` target, for finding out whether it can be used.
+    pub fn docker(&self) -> &docker::DockerTarget {
+        &self.docker
+    }
+}

@@ -1,0 +1,196 @@
+//! One deployment, as a target sees it: its specification, its facts, its secrets, its files.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{Credential, Deployment, DeploymentName, Failure, Provider};
+use crate::secrets::Secret;
+
+/// Where things lie in the data directory.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    home: PathBuf,
+}
+
+impl Layout {
+    /// The layout of a data directory.
+    pub fn new(home: impl Into<PathBuf>) -> Self {
+        Self { home: home.into() }
+    }
+
+    /// The data directory.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// A deployment's own directory.
+    pub fn deployment(&self, name: &DeploymentName) -> PathBuf {
+        self.home.join("deployments").join(name.as_str())
+    }
+
+    /// The lock under which operations on a deployment are executed. It does not lie in the
+    /// deployment's directory: destroying that must not free the lock.
+    pub fn lock(&self, name: &DeploymentName) -> PathBuf {
+        self.home.join("locks").join(name.as_str())
+    }
+
+    /// The lock of a deployment's keeper.
+    pub fn keeper_lock(&self, name: &DeploymentName) -> PathBuf {
+        self.home.join("locks").join(format!("{name}.keeper"))
+    }
+
+    /// The keeper's own log.
+    pub fn keeper_log(&self, name: &DeploymentName) -> PathBuf {
+        self.deployment(name).join("keeper.log")
+    }
+
+    /// Installed programs, shared by deployments.
+    pub fn runtime(&self) -> PathBuf {
+        self.home.join("runtime")
+    }
+
+    /// A deployment's backups. They survive the deployment.
+    pub fn backups(&self, name: &DeploymentName) -> PathBuf {
+        self.home.join("backups").join(name.as_str())
+    }
+}
+
+/// What is handed to a gateway and never printed.
+#[derive(Debug, Clone)]
+pub struct GatewaySecrets {
+    /// The gateway's token.
+    pub token: Secret,
+    /// Provider credentials by the contract's variable.
+    pub credentials: Vec<(String, Secret)>,
+    /// Further variables.
+    pub env: Vec<(String, Secret)>,
+    /// The user's own configuration, as given at the first launch.
+    pub user_config: Option<Secret>,
+}
+
+/// The form in which [`GatewaySecrets`] is sealed. It is the one place that writes them out.
+#[derive(Serialize, Deserialize)]
+struct Plain {
+    token: String,
+    credentials: Vec<(String, String)>,
+    env: Vec<(String, String)>,
+    user_config: Option<String>,
+}
+
+impl GatewaySecrets {
+    /// The bytes to seal.
+    pub fn to_bytes(&self) -> Result<zeroize::Zeroizing<Vec<u8>>, Failure> {
+        let open = |pairs: &[(String, Secret)]| {
+            pairs.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect()
+        };
+        let plain = Plain {
+            token: self.token.expose().to_owned(),
+            credentials: open(&self.credentials),
+            env: open(&self.env),
+            user_config: self.user_config.as_ref().map(|text| text.expose().to_owned()),
+        };
+        serde_json::to_vec(&plain)
+            .map(zeroize::Zeroizing::new)
+            .map_err(|error| Failure::failed(format!("secrets cannot be written: {error}")))
+    }
+
+    /// From the bytes that were sealed.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Failure> {
+        // The parser's message could quote what it read.
+        let plain: Plain = serde_json::from_slice(bytes)
+            .map_err(|_| Failure::failed("the deployment's sealed secrets cannot be read"))?;
+        let wrap = |pairs: Vec<(String, String)>| {
+            pairs.into_iter().map(|(name, value)| (name, Secret::new(value))).collect()
+        };
+        Ok(Self {
+            token: Secret::new(plain.token),
+            credentials: wrap(plain.credentials),
+            env: wrap(plain.env),
+            user_config: plain.user_config.map(Secret::new),
+        })
+    }
+
+    /// The providers whose credentials were given, in the order in which they were.
+    pub fn providers(&self) -> Vec<Provider> {
+        let known = self.credentials.iter().filter_map(|(name, _)| Credential::by_variable(name));
+        known.map(|credential| credential.provider).collect()
+    }
+
+    /// The providers to run with by default: not those whose key works only with a plugin.
+    pub fn usable_providers(&self) -> Vec<Provider> {
+        self.providers().into_iter().filter(|provider| provider.plugin().is_none()).collect()
+    }
+
+    /// Whether the user's own configuration names a model.
+    pub fn names_model(&self) -> bool {
+        let tree = self.user_config.as_ref().map(|text| super::rendering::parse(text.expose()));
+        matches!(tree, Some(Ok(tree)) if !tree["agents"]["defaults"]["model"].is_null())
+    }
+
+    /// Every secret, for taking them out of texts.
+    pub fn all(&self) -> Vec<&Secret> {
+        std::iter::once(&self.token)
+            .chain(self.credentials.iter().map(|(_, value)| value))
+            .chain(self.env.iter().map(|(_, value)| value))
+            .collect()
+    }
+}
+
+/// One deployment, with everything that a target needs of it.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// Where things lie.
+    pub layout: Layout,
+    /// The deployment.
+    pub deployment: Deployment,
+    /// Its secrets.
+    pub secrets: GatewaySecrets,
+}
+
+impl Site {
+    /// The variables that the gateway gets, under the names that it reads. A key that works only
+    /// with a plugin is withheld until the plugin is there: with the key alone, the gateway looks
+    /// for the plugin in the npm registry at every start, for minutes where there is none.
+    pub fn gateway_env(&self) -> Vec<(String, Secret)> {
+        let named = self.secrets.credentials.iter().filter_map(|(variable, value)| {
+            let Some(credential) = Credential::by_variable(variable) else {
+                return Some((variable.clone(), value.clone()));
+            };
+            let provider = credential.provider;
+            let usable = provider.plugin().is_none()
+                || self.deployment.facts.plugins.iter().any(|plugin| plugin == provider.id());
+            usable.then(|| (credential.gateway_variable.to_owned(), value.clone()))
+        });
+        named.chain(self.secrets.env.iter().cloned()).collect()
+    }
+
+    /// The deployment's own directory.
+    pub fn dir(&self) -> PathBuf {
+        self.layout.deployment(&self.deployment.name)
+    }
+
+    /// The port in use on this machine.
+    pub fn port(&self) -> Result<u16, Failure> {
+        self.deployment.facts.port.ok_or_else(|| {
+            Failure::failed(format!("{} has no port yet", self.deployment.name))
+                .remedy("launch it again")
+        })
+    }
+
+    /// The page's origin.
+    pub fn origin(&self) -> Result<String, Failure> {
+        Ok(self.deployment.origin(self.port()?))
+    }
+
+    /// The `Host` header of the user's route.
+    pub fn host_header(&self) -> Result<String, Failure> {
+        Ok(self.origin()?.trim_start_matches("http://").to_owned())
+    }
+
+    /// The text without a control character or a secret of this deployment.
+    pub fn scrub(&self, text: &str, max: usize) -> String {
+        let redactor = crate::secrets::Redactor::new(self.secrets.all());
+        crate::domain::text::clean(&redactor.redact(text), max)
+    }
+}
