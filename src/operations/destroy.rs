@@ -1,0 +1,78 @@
+//! `destroy`: remove everything of a deployment but its backups.
+
+use futures_util::future::BoxFuture;
+use serde_json::json;
+
+use super::context::{Context, OperationDef, StepDef, StepEnd};
+use super::steps;
+use super::vault::Slot;
+use crate::domain::{Aftermath, EventType, Failure, OperationKind};
+use crate::secrets::Secret;
+use crate::targets::{GatewaySecrets, Site};
+
+pub(super) static DEFINITION: OperationDef = OperationDef {
+    kind: OperationKind::Destroy,
+    done: Some(EventType::Destroyed),
+    done_says: |c| {
+        let removed: Vec<String> = c.output("remove").ok().flatten().unwrap_or_default();
+        match removed.len() {
+            0 => format!("{} is destroyed; nothing of it was left to remove", c.deployment.name),
+            _ => format!("{} is destroyed: removed {}", c.deployment.name, removed.join(", ")),
+        }
+    },
+    steps: &[STOP, REMOVE, FORGET],
+    recovery: &[],
+    changes_from: "stop",
+    recovered: Aftermath::Broken,
+};
+
+/// The deployment as its target sees it. Its secrets may be forgotten already, by a destroy that
+/// was given up: that keeps nobody from removing the rest.
+fn site(c: &Context<'_>) -> Result<Site, Failure> {
+    let known = c.vault.peek(c.store, &c.deployment.id, Slot::Current)?;
+    let secrets = known.unwrap_or_else(|| GatewaySecrets {
+        token: Secret::new(""),
+        credentials: Vec::new(),
+        env: Vec::new(),
+        user_config: None,
+    });
+    Ok(Site { layout: c.layout.clone(), deployment: c.deployment.clone(), secrets })
+}
+
+const STOP: StepDef = StepDef { event: Some(EventType::Destroying), run: stop, ..steps::STOP };
+
+fn stop<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
+    Box::pin(async move {
+        let site = site(c)?;
+        steps::stop_at(c, &site).await
+    })
+}
+
+const REMOVE: StepDef = StepDef {
+    name: "remove",
+    says: |_| "remove the gateway, its data and its files".into(),
+    event: None,
+    run: remove,
+};
+
+fn remove<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
+    Box::pin(async move {
+        let site = site(c)?;
+        let removed = c.target().remove(&site, c.work()).await?;
+        Ok(StepEnd::Done(json!(removed)))
+    })
+}
+
+const FORGET: StepDef = StepDef {
+    name: "forget",
+    says: |_| "forget its token and keys".into(),
+    event: None,
+    run: forget,
+};
+
+fn forget<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
+    Box::pin(async move {
+        c.store.forget(&c.deployment.id)?;
+        steps::nothing()
+    })
+}

@@ -1,0 +1,418 @@
+//! The engine: executes an operation's steps, and can be killed at any instant.
+//!
+//! Owns the order of things: the deployment's lock, the lease, a step's intent before it acts and
+//! its outcome after, recovery, and the end. A step whose outcome is not in the journal is run
+//! again; every step looks before it acts, so that is safe.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::backup;
+use super::context::{Context, OperationDef, Sink, StepDef, StepEnd, Told};
+use super::definition;
+use super::steps;
+use super::vault::Vault;
+use crate::domain::{
+    Aftermath, Change, Deployment, DeploymentName, EventType, Failure, FailureKind, Operation,
+    OperationStatus, StepRecord, StepStatus,
+};
+use crate::exec::{LockFile, ProcessId, wait};
+use crate::store::{Finish, NewEvent, StepUpdate, Store};
+use crate::targets::{Layout, Site, Targets};
+
+/// How long children of a killed executor may take to end when they are told to.
+const ORPHANS_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long a lock may be held by others before they count as being at work.
+const LOOKERS_DEADLINE: Duration = Duration::from_millis(300);
+
+/// The engine of one data directory.
+#[derive(Clone)]
+pub struct Engine {
+    store: Store,
+    layout: Layout,
+    targets: Targets,
+    vault: Arc<Vault>,
+}
+
+/// How an execution ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The operation, as the journal has it.
+    pub operation: Operation,
+    /// Why it did not succeed.
+    pub failure: Option<Failure>,
+}
+
+impl Engine {
+    /// An engine.
+    pub fn new(store: Store, layout: Layout, targets: Targets, vault: Arc<Vault>) -> Self {
+        Self { store, layout, targets, vault }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Where things lie.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The targets.
+    pub fn targets(&self) -> &Targets {
+        &self.targets
+    }
+
+    /// The sealed secrets.
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// A deployment as its target sees it, with the secrets in force.
+    pub fn site(&self, deployment: &Deployment) -> Result<Site, Failure> {
+        Ok(Site {
+            layout: self.layout.clone(),
+            deployment: deployment.clone(),
+            secrets: self.vault.open(&self.store, &deployment.id)?,
+        })
+    }
+
+    /// Takes the lock of a deployment. What is left of a killed executor is ended first; a living
+    /// one is a conflict.
+    pub async fn lock(&self, name: &DeploymentName, purpose: &str) -> Result<LockFile, Failure> {
+        let path = self.layout.lock(name);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        // Who only looks at it (`status`) holds it for an instant, and is no conflict.
+        let taken = wait::until(LOOKERS_DEADLINE, || {
+            let lock = LockFile::try_acquire(&path, purpose);
+            async move { lock.transpose() }
+        });
+        if let Some(lock) = taken.await {
+            return Ok(lock?);
+        }
+        let busy = |doing: &str, pid: i32| {
+            Failure::conflict(format!(
+                "{name}: another command is at work on it ({doing}, process {pid})"
+            ))
+            .remedy("wait until it has ended, then run this again")
+        };
+        if let Some(holder) = LockFile::holder(&path)
+            && holder.process.is_alive()
+        {
+            return Err(busy(&holder.purpose, holder.process.pid));
+        }
+        // The executor is dead and its children still work: they end before anyone goes on.
+        for signal in [Signal::INT, Signal::KILL] {
+            for pid in LockFile::held_by(&path)? {
+                if let Ok(process) = ProcessId::of(pid) {
+                    process.signal(signal)?;
+                }
+            }
+            let deadline =
+                if signal == Signal::INT { ORPHANS_DEADLINE } else { Duration::from_secs(5) };
+            let taken = wait::until(deadline, || {
+                let lock = LockFile::try_acquire(&path, purpose);
+                async move { lock.transpose() }
+            });
+            if let Some(lock) = taken.await {
+                return Ok(lock?);
+            }
+        }
+        Err(Failure::conflict(format!("{name}: the processes of an earlier command do not end"))
+            .remedy(format!("see who has {} open (fuser), and end them", path.display())))
+    }
+
+    /// Executes an operation from where it stands to its end. The caller holds the lock.
+    pub async fn execute(
+        &self,
+        operation: &Operation,
+        lock: &LockFile,
+        sink: &dyn Sink,
+        cancel: &CancellationToken,
+    ) -> Result<Ended, Failure> {
+        let executor = format!("process {}", std::process::id());
+        let lease = self.store.acquire(&operation.id, &executor)?;
+        backup::sweep(&self.layout, &operation.deployment)?;
+        let operation = self.reread(&operation.id)?;
+        let definition = definition(operation.kind);
+        let deployment = self
+            .store
+            .deployment(&operation.deployment)?
+            .ok_or_else(|| Failure::failed("an operation without its deployment"))?;
+        let outputs = operation
+            .steps
+            .iter()
+            .filter(|step| step.status.is_done())
+            .map(|step| (step.name.clone(), step.output.clone()))
+            .collect::<BTreeMap<_, _>>();
+        let mut context = Context {
+            store: &self.store,
+            lease,
+            targets: &self.targets,
+            layout: &self.layout,
+            vault: &self.vault,
+            deployment,
+            prior: operation.prior,
+            params: operation.params.clone(),
+            outputs,
+            cancel: cancel.clone(),
+            lock,
+            sink,
+            failure: None,
+        };
+        let ended = Run { definition, operation: &operation, context: &mut context }.run().await;
+        let failure = match ended {
+            Ok(()) => None,
+            Err(failure) if failure.kind == FailureKind::Interrupted => {
+                return Ok(Ended {
+                    operation: self.reread(&operation.id)?,
+                    failure: Some(interrupted(&operation)),
+                });
+            }
+            Err(failure) => Some(failure),
+        };
+        // History is bounded as it is made. That an old row could not go is no one's concern now.
+        if let Err(error) = self.store.prune() {
+            tracing::warn!(%error, "old history could not be pruned");
+        }
+        Ok(Ended { operation: self.reread(&operation.id)?, failure })
+    }
+
+    /// Ends an interrupted operation as cancelled. What exists stays as it is, and is told. One
+    /// that had not come to its first change leaves the deployment's status as it was.
+    pub fn cancel(&self, operation: &Operation) -> Result<(), Failure> {
+        let lease = self.store.acquire(&operation.id, "cancel")?;
+        backup::sweep(&self.layout, &operation.deployment)?;
+        let operation = self.reread(&operation.id)?;
+        let definition = definition(operation.kind);
+        let harmless = |name: &str| {
+            let mut before =
+                definition.steps.iter().take_while(|it| it.name != definition.changes_from);
+            before.any(|it| it.name == name)
+        };
+        let changed = operation.steps.iter().any(|step| !harmless(&step.name));
+        let left = match operation.prior {
+            Some(prior) if !changed => Aftermath::Unchanged(prior),
+            _ => Aftermath::Broken,
+        };
+        let event = NewEvent::new(
+            EventType::Cancelled,
+            format!("{} of {} was cancelled", operation.kind, operation.deployment),
+        );
+        self.store.finish(
+            &lease,
+            &Finish {
+                status: OperationStatus::Cancelled,
+                change: Some(Change::Fail { kind: operation.kind, left }),
+                error: None,
+                event: Some(event),
+            },
+        )?;
+        Ok(())
+    }
+
+    fn reread(&self, id: &str) -> Result<Operation, Failure> {
+        self.store
+            .operation(id)?
+            .ok_or_else(|| Failure::failed("an operation vanished from the journal"))
+    }
+}
+
+fn interrupted(operation: &Operation) -> Failure {
+    Failure::new(
+        FailureKind::Interrupted,
+        format!(
+            "{} of {} was interrupted; its state is saved",
+            operation.kind, operation.deployment
+        ),
+    )
+    .remedy(format!(
+        "go on with it: openclaw-pipeline operations resume {0}; or give it up: \
+         openclaw-pipeline operations cancel {0}",
+        operation.id
+    ))
+}
+
+/// One execution.
+struct Run<'r, 'c> {
+    definition: &'static OperationDef,
+    operation: &'r Operation,
+    context: &'r mut Context<'c>,
+}
+
+impl Run<'_, '_> {
+    async fn run(mut self) -> Result<(), Failure> {
+        let failed = match self.recorded_failure() {
+            Some(failed) => Some(failed),
+            None => self.forward().await?,
+        };
+        match failed {
+            None => self.succeed(),
+            Some((position, failure)) => self.give_up(position, failure).await,
+        }
+    }
+
+    /// A failure that an earlier executor recorded before it was killed: the operation does not
+    /// go forward again, it goes on with putting things back.
+    fn recorded_failure(&self) -> Option<(usize, Failure)> {
+        self.definition.steps.iter().enumerate().find_map(|(position, step)| {
+            let record = self.record(step.name)?;
+            if record.status != StepStatus::FailedClean {
+                return None;
+            }
+            let failure = serde_json::from_value(record.output.clone())
+                .unwrap_or_else(|_| Failure::failed(record.message.clone().unwrap_or_default()));
+            Some((position, failure))
+        })
+    }
+
+    /// What the journal has of a step. By name: a failure leaves a gap before the recovery.
+    fn record(&self, name: &str) -> Option<&StepRecord> {
+        self.operation.steps.iter().find(|record| record.name == name)
+    }
+
+    /// Runs the steps that are not done. An interruption is an error; a step's failure is an
+    /// answer.
+    async fn forward(&mut self) -> Result<Option<(usize, Failure)>, Failure> {
+        for (position, step) in self.definition.steps.iter().enumerate() {
+            if let Some(failure) = self.step(position, step, self.definition.steps.len()).await? {
+                return Ok(Some((position, failure)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Runs one step unless it is done.
+    async fn step(
+        &mut self,
+        position: usize,
+        step: &StepDef,
+        of: usize,
+    ) -> Result<Option<Failure>, Failure> {
+        let recorded = self.record(step.name).map(|record| record.status);
+        if recorded.is_some_and(StepStatus::is_done) {
+            return Ok(None);
+        }
+        if self.context.cancel.is_cancelled() {
+            return Err(Failure::new(FailureKind::Interrupted, "interrupted"));
+        }
+        let says = (step.says)(self.context);
+        let event = step.event.filter(|_| recorded.is_none());
+        let event = event.map(|kind| NewEvent::new(kind, says.clone()));
+        let context = &mut *self.context;
+        context.store.step_intent(&context.lease, position, step.name, &says, event.as_ref())?;
+        context.sink.tell(&Told::StepBegins {
+            name: step.name,
+            number: position + 1,
+            of,
+            says: &says,
+            again: recorded.is_some(),
+        });
+        let begun = Instant::now();
+        let ended = (step.run)(context).await;
+        context.sink.tell(&Told::StepActed { name: step.name });
+        let (status, message, output, failure) = match ended {
+            Ok(StepEnd::Done(output)) => (StepStatus::Succeeded, None, output, None),
+            Ok(StepEnd::Skipped(why)) => (StepStatus::Skipped, Some(why), Value::Null, None),
+            Err(failure) if failure.kind == FailureKind::Interrupted => {
+                (StepStatus::Unknown, Some("interrupted".into()), Value::Null, Some(failure))
+            }
+            Err(failure) => {
+                // The details go into the journal, for a successor that finds the failure there.
+                let output = serde_json::to_value(&failure).unwrap_or_default();
+                (StepStatus::FailedClean, Some(failure.message.clone()), output, Some(failure))
+            }
+        };
+        let update = StepUpdate { position, status, message: message.as_deref(), output: &output };
+        context.store.step_outcome(&context.lease, &update)?;
+        context.sink.tell(&Told::StepEnds {
+            name: step.name,
+            status: status.as_str(),
+            took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            message: message.as_deref(),
+        });
+        match failure {
+            None => {
+                context.outputs.insert(step.name.to_owned(), output);
+                Ok(None)
+            }
+            Some(failure) if status == StepStatus::Unknown => Err(failure),
+            Some(failure) => Ok(Some(failure)),
+        }
+    }
+
+    fn succeed(self) -> Result<(), Failure> {
+        let says = (self.definition.done_says)(self.context);
+        let event = self.definition.done.map(|kind| NewEvent::new(kind, says));
+        self.context.store.finish(
+            &self.context.lease,
+            &Finish {
+                status: OperationStatus::Succeeded,
+                change: Some(Change::Succeed(self.definition.kind)),
+                error: None,
+                event,
+            },
+        )?;
+        Ok(())
+    }
+
+    /// Puts things back where the operation says how, and ends it as failed.
+    async fn give_up(mut self, position: usize, failure: Failure) -> Result<(), Failure> {
+        let steps = self.definition.steps;
+        let step = steps[position].name;
+        let changes_from = steps.iter().position(|step| step.name == self.definition.changes_from);
+        let changed = changes_from.is_none_or(|from| position >= from);
+        let mut failure = failure.context(format!("step {step}"));
+        self.context.failure = Some(failure.clone());
+        let mut left = match self.operation.prior {
+            Some(prior) if !changed => Aftermath::Unchanged(prior),
+            _ => self.definition.recovered,
+        };
+        if changed {
+            let of = steps.len() + self.definition.recovery.len();
+            for (index, recovery) in self.definition.recovery.iter().enumerate() {
+                if let Some(worse) = self.step(steps.len() + index, recovery, of).await? {
+                    left = Aftermath::Broken;
+                    failure.message = format!(
+                        "{}; putting it back failed too, at step {}: {}",
+                        failure.message, recovery.name, worse.message
+                    );
+                    failure.remedy = worse.remedy.or(failure.remedy);
+                    break;
+                }
+            }
+        }
+        if changed && left == Aftermath::Serving {
+            failure.message =
+                format!("{}; {}", failure.message, steps::works_at(self.context, "went back"));
+        }
+        let kind = self.definition.kind;
+        let event = NewEvent::new(
+            EventType::Failed,
+            match &failure.remedy {
+                Some(remedy) => format!("{}. To do: {remedy}", failure.message),
+                None => failure.message.clone(),
+            },
+        )
+        .with(serde_json::json!({ "step": step, "operation": kind }));
+        self.context.store.finish(
+            &self.context.lease,
+            &Finish {
+                status: OperationStatus::Failed,
+                change: Some(Change::Fail { kind, left }),
+                error: Some(&failure),
+                event: Some(event),
+            },
+        )?;
+        Err(failure)
+    }
+}

@@ -1,0 +1,123 @@
+//! `launch`: from nothing, or from something interrupted, to a proven gateway.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::context::{Context, OperationDef, StepDef, StepEnd};
+use super::steps;
+use crate::domain::{
+    Aftermath, DeploymentSpec, DeploymentStatus, EventType, Failure, OperationKind,
+};
+use crate::targets::{Observed, keeper};
+
+/// The port that the first deployment gets unless another one is asked for.
+const DEFAULT_PORT: u16 = crate::config::variables::DEFAULT_PORT;
+/// How far apart the ports of two deployments are: a gateway's browser control opens ports up to
+/// 110 above its own.
+const PORT_STEP: u16 = 120;
+
+/// What a launch is asked for with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LaunchParams {
+    /// The specification.
+    pub spec: DeploymentSpec,
+}
+
+pub(super) static DEFINITION: OperationDef = OperationDef {
+    kind: OperationKind::Launch,
+    done: Some(EventType::Completed),
+    done_says: |c| steps::works_at(c, "is launched"),
+    steps: &[PREPARE, steps::FETCH, steps::CONFIGURE, START, steps::PROVE, steps::OPEN_WINDOW],
+    recovery: &[HALT],
+    changes_from: "start",
+    recovered: Aftermath::Broken,
+};
+
+const PREPARE: StepDef = StepDef {
+    name: "prepare",
+    says: |c| format!("check what the {} target needs", c.deployment.spec.target),
+    event: None,
+    run: prepare,
+};
+
+fn prepare<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
+    Box::pin(async move {
+        let LaunchParams { spec } = c.params()?;
+        if spec != c.deployment.spec {
+            c.store.set_spec(&c.lease, &spec)?;
+            c.deployment.spec = spec;
+        }
+        let site = c.site()?;
+        c.target().preflight(&site, c.work()).await?;
+        let runs = c.target().observe(&site).await? == Observed::Running;
+        if !runs {
+            // Or its own gateway would be what takes its port.
+            keeper::end_orphans(&site.layout, &site.deployment.name).await?;
+        }
+        let port = choose_port(c, runs)?;
+        c.change_facts(|facts| facts.port = Some(port))?;
+        Ok(StepEnd::Done(json!({ "port": port })))
+    })
+}
+
+/// The port: the one asked for, or the one it had, or the next free one.
+fn choose_port(c: &Context<'_>, runs: bool) -> Result<u16, Failure> {
+    let had = c.deployment.facts.port;
+    let wanted = c.deployment.spec.port;
+    let used = c.store.used_ports(&c.deployment.name)?;
+    let free =
+        |port: u16| (runs && had == Some(port)) || (!used.contains(&port) && can_listen(c, port));
+    if let Some(port) = wanted {
+        return if free(port) { Ok(port) } else { Err(taken(c, port)) };
+    }
+    let first = had.unwrap_or(DEFAULT_PORT);
+    if free(first) {
+        return Ok(first);
+    }
+    let mut next = DEFAULT_PORT;
+    while let Some(port) = next.checked_add(PORT_STEP) {
+        if free(port) {
+            c.sink.progress().note(&format!("port {first} is taken; using {port}"));
+            return Ok(port);
+        }
+        next = port;
+    }
+    Err(taken(c, first))
+}
+
+fn can_listen(c: &Context<'_>, port: u16) -> bool {
+    let here = |address: std::net::IpAddr| TcpListener::bind((address, port)).is_ok();
+    here(c.deployment.spec.bind) && here(Ipv4Addr::LOCALHOST.into())
+}
+
+fn taken(c: &Context<'_>, port: u16) -> Failure {
+    Failure::conflict(format!("port {port} on {} is taken", c.deployment.spec.bind)).remedy(
+        format!(
+            "end what listens there (ss -ltnp 'sport = :{port}' shows it), or choose another \
+         GATEWAY_PORT"
+        ),
+    )
+}
+
+const START: StepDef = StepDef { run: start, ..steps::START };
+
+fn start<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
+    Box::pin(async move {
+        // What a failed operation left running was started with whatever it had then: another
+        // token, another version.
+        if c.prior == Some(DeploymentStatus::Failed) {
+            steps::stop(c).await?;
+        }
+        steps::start(c).await
+    })
+}
+
+const HALT: StepDef = StepDef {
+    name: "halt",
+    says: |_| "stop what did not come up; its data and log stay".into(),
+    event: None,
+    run: steps::stop,
+};

@@ -1,0 +1,136 @@
+//! `rotate`: a new gateway token, new provider keys, or both; the old token is shown refused.
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::time::{Duration, Instant};
+
+use super::context::{Context, OperationDef, StepDef, StepEnd};
+use super::steps;
+use super::vault::Slot;
+use crate::domain::{Aftermath, EventType, Failure, OperationKind};
+use crate::gateway::prove::token_refused;
+
+/// How long the check that the old token is refused may take.
+const REFUSED_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What a rotation is asked for with. The new secrets themselves wait sealed, in [`Slot::Next`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RotateParams {
+    /// Whether the token is a new one.
+    pub token: bool,
+    /// The credentials that are new, by variable.
+    pub credentials: Vec<String>,
+}
+
+pub(super) static DEFINITION: OperationDef = OperationDef {
+    kind: OperationKind::Rotate,
+    done: Some(EventType::Rotated),
+    done_says: |c| {
+        let what = c.params::<RotateParams>().map(|params| {
+            let token = params.token.then(|| "the gateway's token".to_owned());
+            token.into_iter().chain(params.credentials).collect::<Vec<_>>().join(", ")
+        });
+        format!("{}: rotated {}", c.deployment.name, what.unwrap_or_default())
+    },
+    steps: &[SWAP, steps::STOP, steps::CONFIGURE, steps::START, steps::PROVE, REFUSED, FORGET],
+    recovery: &[BACK, BACK_STOP, BACK_CONFIGURE, BACK_START, BACK_PROVE],
+    changes_from: "swap",
+    recovered: Aftermath::Serving,
+};
+
+const SWAP: StepDef = StepDef {
+    name: "swap",
+    says: |_| "put the new secrets in force".into(),
+    event: Some(EventType::Restarting),
+    run: swap,
+};
+
+fn swap<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
+    Box::pin(async move {
+        let id = &c.deployment.id;
+        // No new ones waiting: an earlier run of this step has put them in force already.
+        let Some(next) = c.vault.peek(c.store, id, Slot::Next)? else { return steps::nothing() };
+        if c.vault.peek(c.store, id, Slot::Previous)?.is_none() {
+            let current = c.vault.open(c.store, id)?;
+            c.vault.keep(c.store, id, Slot::Previous, &current)?;
+        }
+        c.vault.keep(c.store, id, Slot::Current, &next)?;
+        // The first key of a gateway that had none: without a model it would ask another provider.
+        let first = next.usable_providers().first().copied();
+        if let Some(provider) =
+            first.filter(|_| c.deployment.spec.model.is_none() && !next.names_model())
+        {
+            let mut spec = c.deployment.spec.clone();
+            spec.model = Some(provider.default_model().to_owned());
+            c.store.set_spec(&c.lease, &spec)?;
+            c.deployment.spec = spec;
+        }
+        // Last: without the new ones waiting, a run again takes all of this for done.
+        c.vault.forget(c.store, &c.deployment.id, Slot::Next)?;
+        steps::nothing()
+    })
+}
+
+const REFUSED: StepDef = StepDef {
+    name: "refused",
+    says: |_| "check that the old token is refused".into(),
+    event: None,
+    run: refused,
+};
+
+fn refused<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
+    Box::pin(async move {
+        if !c.params::<RotateParams>()?.token {
+            return Ok(StepEnd::Skipped("the token stays".into()));
+        }
+        let Some(previous) = c.vault.peek(c.store, &c.deployment.id, Slot::Previous)? else {
+            return Ok(StepEnd::Skipped("checked already".into()));
+        };
+        let site = c.site()?;
+        let route = c.target().route(&site)?;
+        let deadline = Instant::now() + REFUSED_DEADLINE;
+        let refused = token_refused(&*route, &site.host_header()?, &previous.token, deadline)
+            .await
+            .map_err(|error| Failure::failed(site.scrub(&error.to_string(), 300)))?;
+        if refused {
+            return Ok(StepEnd::Done(json!({ "old_token_refused": true })));
+        }
+        Err(Failure::failed("the gateway still takes the old token")
+            .remedy("look for a token in the gateway's own openclaw.json, and take it out"))
+    })
+}
+
+const FORGET: StepDef =
+    StepDef { name: "forget", says: |_| "forget the old secrets".into(), event: None, run: forget };
+
+fn forget<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
+    Box::pin(async move {
+        c.vault.forget(c.store, &c.deployment.id, Slot::Previous)?;
+        steps::nothing()
+    })
+}
+
+const BACK: StepDef = StepDef {
+    name: "back",
+    says: |_| "put the old secrets in force again".into(),
+    event: None,
+    run: back,
+};
+
+fn back<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
+    Box::pin(async move {
+        let id = &c.deployment.id;
+        if let Some(previous) = c.vault.peek(c.store, id, Slot::Previous)? {
+            c.vault.keep(c.store, id, Slot::Current, &previous)?;
+            c.vault.forget(c.store, id, Slot::Previous)?;
+        }
+        c.vault.forget(c.store, id, Slot::Next)?;
+        steps::nothing()
+    })
+}
+
+const BACK_STOP: StepDef = StepDef { name: "back_stop", event: None, ..steps::STOP };
+const BACK_CONFIGURE: StepDef = StepDef { name: "back_configure", event: None, ..steps::CONFIGURE };
+const BACK_START: StepDef = StepDef { name: "back_start", event: None, ..steps::START };
+const BACK_PROVE: StepDef = StepDef { name: "back_prove", event: None, ..steps::PROVE };

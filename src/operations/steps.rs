@@ -1,0 +1,338 @@
+//! Steps that several operations share.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::context::{Context, StepEnd};
+use crate::domain::{
+    EventType, Failure, FailureKind, OpenClawVersion, approval::ApprovalMode, model,
+};
+use crate::exec::wait;
+use crate::gateway::prove::{Proof, Route, prove as prove_route};
+use crate::store::{Window, now};
+use crate::targets::rendering::Bind;
+use crate::targets::{Artefact, ManagedConfig, Observed, Progress, Site, Target, keeper};
+
+use super::context::StepDef;
+
+/// How long a gateway may take from its start until it is proven. The first start after an
+/// upgrade migrates databases, which may take minutes.
+const PROVE_DEADLINE: Duration = Duration::from_secs(600);
+/// How often a starting gateway is looked at for having crashed.
+const LOOK_EVERY: Duration = Duration::from_millis(1500);
+/// How often a starting gateway is seen crashed before it is given up: one crash may be bad luck.
+const CRASHES: u32 = 3;
+
+type Step<'a> = BoxFuture<'a, Result<StepEnd, Failure>>;
+
+pub(super) const FETCH: StepDef = StepDef {
+    name: "fetch",
+    says: |c| match c.deployment.spec.target {
+        crate::domain::TargetKind::Docker => format!(
+            "get the image {}",
+            c.deployment.spec.image.as_deref().unwrap_or(crate::targets::DEFAULT_IMAGE)
+        ),
+        crate::domain::TargetKind::Process => format!(
+            "get OpenClaw {} from the npm registry",
+            c.deployment.spec.version.as_deref().unwrap_or(crate::assets::OPENCLAW_VERSION)
+        ),
+    },
+    event: Some(EventType::PullingImage),
+    run: fetch,
+};
+
+fn fetch<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    Box::pin(async move {
+        let site = c.site()?;
+        let artefact = fetch_launchable(c, &site).await?;
+        let output = json!({ "artefact": artefact.id, "version": artefact.version });
+        c.change_facts(|facts| facts.take_artefact(artefact.id, artefact.version))?;
+        Ok(StepEnd::Done(output))
+    })
+}
+
+/// Gets what the specification names, unless it is too old: a version that says so itself is not
+/// even fetched, an image tells by its label.
+pub(super) async fn fetch_launchable(c: &Context<'_>, site: &Site) -> Result<Artefact, Failure> {
+    OpenClawVersion::refuse_old(site.deployment.spec.version.as_deref())?;
+    let artefact = c.target().fetch(site, c.work()).await?;
+    OpenClawVersion::refuse_old(artefact.version.as_deref())?;
+    Ok(artefact)
+}
+
+pub(super) const CONFIGURE: StepDef = StepDef {
+    name: "configure",
+    says: |_| "write the gateway's configuration".into(),
+    event: Some(EventType::CreatingConfig),
+    run: configure,
+};
+
+pub(super) fn configure<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    configure_from(c, false)
+}
+
+/// Configures the gateway: on top of what is in place, or of the user's own file.
+pub(super) fn configure_from<'a>(c: &'a mut Context<'_>, users_file: bool) -> Step<'a> {
+    Box::pin(async move {
+        let site = c.site()?;
+        let mut config = managed(&site)?;
+        config.users_file = users_file;
+        let placed = c.target().place(&site, &config, c.work()).await?;
+        for notice in &placed.notices {
+            c.sink.progress().note(notice);
+        }
+        let names: Vec<String> =
+            site.secrets.credentials.iter().map(|(name, _)| name.clone()).collect();
+        c.change_facts(|facts| {
+            facts.managed_origins.clone_from(&config.origins);
+            facts.credentials = names;
+            facts.plugins.clone_from(&placed.plugins);
+        })?;
+        Ok(StepEnd::Done(json!({ "notices": placed.notices })))
+    })
+}
+
+/// The managed keys of a deployment.
+pub(super) fn managed(site: &Site) -> Result<ManagedConfig, Failure> {
+    let port = site.port()?;
+    let spec = &site.deployment.spec;
+    let mut config = ManagedConfig::of(spec, port, Bind::Loopback, String::new());
+    let facts = &site.deployment.facts;
+    // An image without a label tells its version only once it runs.
+    let version = facts.artefact_version.as_deref().or(facts.gateway_version.as_deref());
+    config.version = version.and_then(OpenClawVersion::parse);
+    config.origins = vec![site.origin()?];
+    if spec.bind.is_loopback() || spec.bind.is_unspecified() {
+        config.origins.push(format!("http://localhost:{port}"));
+    }
+    config.stale_origins.clone_from(&facts.managed_origins);
+    Ok(config)
+}
+
+pub(super) const START: StepDef = StepDef {
+    name: "start",
+    says: |c| format!("start the gateway on port {}", c.deployment.facts.port.unwrap_or_default()),
+    event: Some(EventType::StartingApp),
+    run: start,
+};
+
+pub(super) fn start<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    Box::pin(async move {
+        let site = c.site()?;
+        c.target().start(&site, c.work()).await?;
+        Ok(StepEnd::NOTHING)
+    })
+}
+
+pub(super) const STOP: StepDef = StepDef {
+    name: "stop",
+    says: |_| "let the gateway drain and stop it".into(),
+    event: None,
+    run: stop,
+};
+
+pub(super) fn stop<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    Box::pin(async move {
+        let site = c.site()?;
+        stop_at(c, &site).await
+    })
+}
+
+pub(super) fn stop_at<'a>(c: &'a Context<'_>, site: &'a Site) -> Step<'a> {
+    Box::pin(async move {
+        c.target().stop(site, c.work()).await?;
+        // A keeper that only watches for browsers has nothing to watch now.
+        keeper::stop(&site.layout, &site.deployment.name).await?;
+        Ok(StepEnd::NOTHING)
+    })
+}
+
+pub(super) const PROVE: StepDef = StepDef {
+    name: "prove",
+    says: |c| match c.deployment.url() {
+        Some(url) => format!("prove the gateway at {url}"),
+        None => "prove the gateway".into(),
+    },
+    event: Some(EventType::HealthCheck),
+    run: prove,
+};
+
+pub(super) fn prove<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    Box::pin(async move {
+        let site = c.site()?;
+        let proof = proven(c, &site).await?;
+        c.change_facts(|facts| {
+            facts.proven_at = Some(now());
+            if let Some(version) = &proof.server_version {
+                facts.gateway_version = Some(version.clone());
+            }
+        })?;
+        Ok(StepEnd::Done(json!({
+            "version": proof.server_version,
+            "protocol": proof.protocol,
+            "took_ms": u64::try_from(proof.elapsed.as_millis()).unwrap_or(u64::MAX),
+        })))
+    })
+}
+
+async fn proven(c: &Context<'_>, site: &Site) -> Result<Proof, Failure> {
+    prove_site(c.target(), site, PROVE_DEADLINE, c.sink.progress(), &c.cancel).await
+}
+
+/// Proves a deployment's route, or says why it cannot be: the gateway's own words when it crashes
+/// on its way.
+pub async fn prove_site(
+    target: &dyn Target,
+    site: &Site,
+    within: Duration,
+    progress: &dyn Progress,
+    cancel: &CancellationToken,
+) -> Result<Proof, Failure> {
+    let route = Route {
+        host_header: site.host_header()?,
+        origin: site.origin()?,
+        token: site.secrets.token.clone(),
+        expected_model: expected_model(site),
+        accept_unlisted_model: false,
+    };
+    let (way, loopback) = (target.route(site)?, target.loopback(site)?);
+    let deadline = Instant::now() + within;
+    let mut last = String::new();
+    let proof = prove_route(&*way, Some(&*loopback), &route, deadline, |said| {
+        if said != last {
+            said.clone_into(&mut last);
+            progress.amount(0, 0, said);
+        }
+    });
+    tokio::select! {
+        proof = proof => proof.map_err(|error| {
+            Failure::failed(site.scrub(&error.to_string(), 500)).remedy(error.remedy())
+        }),
+        failure = crashed(target, site, progress) => Err(failure),
+        () = cancel.cancelled() => Err(Failure::new(FailureKind::Interrupted, "interrupted")),
+    }
+}
+
+/// The model that has to be available: the one that was chosen, where its provider's key was
+/// given. Without a key, and where the key works only with a plugin, it cannot be.
+fn expected_model(site: &Site) -> Option<String> {
+    let model = site.deployment.spec.model.clone()?;
+    let provider = model::provider_of(&model)?;
+    let given = site.secrets.credentials.iter().any(|(variable, _)| {
+        crate::domain::Credential::by_variable(variable).is_some_and(|credential| {
+            credential.provider.id() == provider && credential.provider.plugin().is_none()
+        })
+    });
+    given.then_some(model)
+}
+
+/// Waits for a starting gateway to crash for good. Never ends when it does not.
+async fn crashed(target: &dyn Target, site: &Site, progress: &dyn Progress) -> Failure {
+    let mut crashes = 0;
+    loop {
+        wait::back_off(LOOK_EVERY).await;
+        // An engine that does not answer now is no crash of the gateway; the proof's own
+        // deadline ends the wait.
+        let Ok(observed) = target.observe(site).await else { continue };
+        let name = &site.deployment.name;
+        let logs = format!("openclaw-pipeline logs {name}");
+        match observed {
+            Observed::Held { cause } => {
+                return Failure::failed(format!(
+                    "the gateway exited with 78 and is held: {}",
+                    site.scrub(&cause, 400)
+                ))
+                .remedy(format!(
+                    "its state needs mending: openclaw-pipeline openclaw {name} -- doctor --fix; \
+                     the log says more: {logs}"
+                ));
+            }
+            Observed::Crashed { code, cause } => {
+                crashes += 1;
+                if crashes < CRASHES {
+                    continue;
+                }
+                let code = code.map_or_else(String::new, |code| format!(" (exit code {code})"));
+                return Failure::failed(format!(
+                    "the gateway does not stay up{code}: {}",
+                    site.scrub(&cause, 400)
+                ))
+                .remedy(format!("the log says more: {logs}"));
+            }
+            Observed::Absent | Observed::Stopped => {
+                return Failure::failed("the gateway was stopped while it was being proven")
+                    .remedy(format!("openclaw-pipeline start {name}"));
+            }
+            Observed::Mending { .. } => {
+                crashes = 0;
+                progress.amount(0, 0, "openclaw doctor mends its state");
+            }
+            Observed::Running => {}
+        }
+    }
+}
+
+pub(super) const OPEN_WINDOW: StepDef = StepDef {
+    name: "open_window",
+    says: |c| {
+        let policy = &c.deployment.spec.approval;
+        match policy.mode {
+            ApprovalMode::Auto => format!(
+                "let up to {} of your browsers in during the next {}",
+                policy.devices,
+                minutes(policy.window_s)
+            ),
+            ApprovalMode::Ask => format!("watch for browsers for {}", minutes(policy.window_s)),
+            ApprovalMode::Off => "leave browsers to you".into(),
+        }
+    },
+    event: None,
+    run: open_window,
+};
+
+fn open_window<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    Box::pin(async move {
+        let policy = c.deployment.spec.approval.clone();
+        if policy.mode == ApprovalMode::Off {
+            return Ok(StepEnd::Skipped("automatic approval is off".into()));
+        }
+        let opened_s = i64::try_from(crate::exec::boottime().as_secs()).unwrap_or(i64::MAX);
+        let window = Window {
+            boot_id: crate::exec::boot_id()?,
+            opened_s,
+            deadline_s: opened_s.saturating_add(i64::from(policy.window_s)),
+            remaining: policy.devices,
+        };
+        // It opens once: a second launch of the same deployment does not lengthen it.
+        let opened = c.store.open_window(&c.deployment.id, &window)?;
+        let site = c.site()?;
+        c.target().watch(&site).await?;
+        Ok(StepEnd::Done(json!({ "opened": opened })))
+    })
+}
+
+fn minutes(seconds: u32) -> String {
+    match (seconds / 60, seconds % 60) {
+        (0, seconds) => format!("{seconds} s"),
+        (minutes, 0) => format!("{minutes} minutes"),
+        (minutes, seconds) => format!("{minutes} minutes {seconds} s"),
+    }
+}
+
+/// The sentence of a proven gateway.
+pub(super) fn works_at(c: &Context<'_>, did: &str) -> String {
+    let version = c.deployment.facts.gateway_version.as_deref().unwrap_or("of unknown version");
+    match c.deployment.url() {
+        Some(url) => format!("{} {did}: OpenClaw {version} works at {url}", c.deployment.name),
+        None => format!("{} {did}", c.deployment.name),
+    }
+}
+
+/// Nothing to hand on.
+pub(super) fn nothing() -> Result<StepEnd, Failure> {
+    Ok(StepEnd::Done(Value::Null))
+}
