@@ -1,0 +1,182 @@
+//! The access call: the one place that gives a link a browser can get in with.
+//!
+//! Where the version issues one-time owner links, the link is one. Otherwise it carries the
+//! gateway's token, and says so.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::App;
+use crate::domain::text::percent_encode;
+use crate::domain::{DeploymentName, DeploymentStatus, Failure};
+use crate::secrets::Secret;
+use crate::targets::Site;
+
+/// How long making a one-time link may take: it costs a start of Node.js.
+const LINK_DEADLINE: Duration = Duration::from_secs(90);
+
+/// What kind of link it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessKind {
+    /// It lets one browser in, once, for ten minutes.
+    OneTime,
+    /// It carries the gateway's token.
+    SharedToken,
+}
+
+/// A link that lets a browser in.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The link.
+    pub url: Secret,
+    /// When it ends, RFC 3339 UTC; `None` when it does not.
+    pub expires_at: Option<String>,
+    /// What kind it is.
+    pub kind: AccessKind,
+    /// Whether it goes over plain HTTP and beyond this machine.
+    pub readable_on_its_way: bool,
+}
+
+/// What the gateway's one-time grant consists of.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Grant {
+    token: String,
+    expires_at_ms: i64,
+}
+
+/// Issues an owner's grant through the gateway's public plugin interface, with the profile that
+/// its own `dashboard` command uses (the same from 2026.8.1 to 2026.9.6). It takes a quarter of
+/// that command's time, and that command refuses to work for a gateway that listens on one
+/// address.
+const ISSUE: &str = r#"
+const { pathToFileURL } = await import("node:url");
+const root = pathToFileURL(process.argv[1] + "/");
+const sdk = await import(new URL("dist/plugin-sdk/device-bootstrap.js", root).href);
+const scopes = ["admin", "approvals", "pairing", "questions", "read", "talk.secrets", "write"];
+const grant = await sdk.issueDeviceBootstrapToken({ profile: {
+  roles: ["operator"],
+  scopes: scopes.map((scope) => "operator." + scope),
+  purpose: "control-ui-owner",
+} });
+console.log(JSON.stringify({ token: grant.token, expiresAtMs: grant.expiresAtMs }));
+process.exit(0);
+"#;
+
+/// What `openclaw dashboard --json` says.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Dashboard {
+    browser_url: Option<String>,
+    browser_bootstrap_expires_at_ms: Option<i64>,
+}
+
+impl App {
+    /// A link for the owner's browser.
+    pub async fn access(&self, name: &DeploymentName) -> Result<Access, Failure> {
+        let site = self.site(name)?;
+        if site.deployment.status == DeploymentStatus::Stopped {
+            return Err(Failure::conflict(format!("{name} is stopped"))
+                .remedy(format!("openclaw-pipeline start {name}")));
+        }
+        if let Some(access) = self.issued(&site).await {
+            return Ok(access);
+        }
+        match self.dashboard(&site).await {
+            Some(access) => Ok(access),
+            None => shared(&site),
+        }
+    }
+
+    /// A one-time link by the plugin interface.
+    async fn issued(&self, site: &Site) -> Option<Access> {
+        let mut cmd = self.target(site).script(site, ISSUE).ok()?;
+        let output = cmd.deadline(LINK_DEADLINE).output().await.ok()?;
+        let line = output.stdout.lines().rfind(|line| line.starts_with('{'))?;
+        let grant: Grant = serde_json::from_str(line).ok()?;
+        let origin = site.origin().ok()?;
+        let socket = percent_encode(&origin.replacen("http", "ws", 1));
+        let token = percent_encode(&grant.token);
+        Some(Access {
+            url: Secret::new(format!(
+                "{origin}/#bootstrapToken={token}&bootstrapProfile=owner&gatewayUrl={socket}"
+            )),
+            expires_at: rfc3339(grant.expires_at_ms),
+            kind: AccessKind::OneTime,
+            readable_on_its_way: readable(site),
+        })
+    }
+
+    /// A one-time link by the gateway's own command, where the interface is another one.
+    async fn dashboard(&self, site: &Site) -> Option<Access> {
+        let mut cmd = self.target(site).openclaw(site, &["dashboard", "--json"], false).ok()?;
+        let output = cmd.deadline(LINK_DEADLINE).output().await.ok()?;
+        let line = output.stdout.lines().rfind(|line| line.starts_with('{'))?;
+        let dashboard: Dashboard = serde_json::from_str(line).ok()?;
+        let url = rewritten(&dashboard.browser_url?, &site.origin().ok()?)?;
+        let expires_at = dashboard.browser_bootstrap_expires_at_ms.and_then(rfc3339);
+        Some(Access {
+            url: Secret::new(url),
+            expires_at,
+            kind: AccessKind::OneTime,
+            readable_on_its_way: readable(site),
+        })
+    }
+}
+
+fn readable(site: &Site) -> bool {
+    !site.deployment.spec.bind.is_loopback()
+}
+
+fn rfc3339(ms: i64) -> Option<String> {
+    let at = time::OffsetDateTime::from_unix_timestamp(ms / 1000).ok()?;
+    at.format(&time::format_description::well_known::Rfc3339).ok()
+}
+
+/// The link that carries the token.
+fn shared(site: &Site) -> Result<Access, Failure> {
+    let token = percent_encode(site.secrets.token.expose());
+    Ok(Access {
+        url: Secret::new(format!("{}/#token={token}", site.origin()?)),
+        expires_at: None,
+        kind: AccessKind::SharedToken,
+        readable_on_its_way: readable(site),
+    })
+}
+
+/// The gateway names itself by the address that it listens on; the user's browser takes another
+/// route, and the page connects to the gateway that the link names.
+fn rewritten(url: &str, origin: &str) -> Option<String> {
+    let (_, fragment) = url.split_once('#')?;
+    let mut parts: Vec<String> = fragment
+        .split('&')
+        .filter(|part| !part.starts_with("gatewayUrl="))
+        .map(str::to_owned)
+        .collect();
+    if !parts.iter().any(|part| part.starts_with("bootstrapToken=")) {
+        return None;
+    }
+    let socket = origin.replacen("http", "ws", 1);
+    parts.push(format!("gatewayUrl={}", percent_encode(&socket)));
+    Some(format!("{origin}/#{}", parts.join("&")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_link_names_the_users_route() {
+        let url = "http://127.0.0.1:18789/#bootstrapToken=abc&bootstrapProfile=owner\
+                   &gatewayUrl=ws%3A%2F%2F127.0.0.1%3A18789";
+        assert_eq!(
+            rewritten(url, "http://203.0.113.1:19001").expect("a link"),
+            "http://203.0.113.1:19001/#bootstrapToken=abc&bootstrapProfile=owner\
+             &gatewayUrl=ws%3A%2F%2F203.0.113.1%3A19001"
+        );
+        assert_eq!(rewritten("http://x/#token=abc", "http://y"), None);
+        assert_eq!(rewritten("http://x/", "http://y"), None);
+    }
+}

@@ -1,0 +1,136 @@
+//! The composition root: the verbs that the command line (and later the API) share.
+//!
+//! Owns putting the layers together, and going on with what was interrupted before anything new
+//! is begun. Refuses to print and to know of terminals.
+
+pub mod access;
+pub mod check;
+pub mod devices;
+pub mod doctor;
+pub mod env_file;
+mod launching;
+mod verbs;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::Settings;
+use crate::domain::{Change, Deployment, DeploymentName, DeploymentStatus, Failure};
+use crate::exec::LockFile;
+use crate::keeper::Keeper;
+use crate::operations::Engine;
+use crate::operations::vault::Vault;
+use crate::secrets::SealingKey;
+use crate::store::Store;
+use crate::targets::{Layout, Observed, Site, Target, Targets};
+
+pub use access::{Access, AccessKind};
+pub use launching::{LaunchRequest, Launched};
+pub use verbs::Rotation;
+
+/// The program, put together over one data directory.
+#[derive(Clone)]
+pub struct App {
+    engine: Engine,
+}
+
+impl App {
+    /// Opens the data directory that the settings name, and makes it when it is not there.
+    pub fn open(settings: &Settings) -> Result<Self, Failure> {
+        Self::open_at(&settings.data_directory()?, &settings.key_file()?)
+    }
+
+    /// Opens a data directory with a sealing key.
+    pub fn open_at(home: &Path, key_file: &Path) -> Result<Self, Failure> {
+        let store = Store::open(home)?;
+        let vault = Arc::new(Vault::new(sealing_key(&store, key_file)?));
+        let layout = Layout::new(home);
+        let targets = Targets::new(&layout);
+        Ok(Self { engine: Engine::new(store, layout, targets, vault) })
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        self.engine.store()
+    }
+
+    /// Where things lie.
+    pub fn layout(&self) -> &Layout {
+        self.engine.layout()
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The keeper of a deployment.
+    pub fn keeper(&self, name: DeploymentName) -> Keeper {
+        Keeper::new(self.engine.clone(), name)
+    }
+
+    /// The deployment with this name; a destroyed one is not found.
+    pub fn deployment(&self, name: &DeploymentName) -> Result<Deployment, Failure> {
+        let found = self.store().deployment(name)?;
+        found.filter(|deployment| deployment.status != DeploymentStatus::Destroyed).ok_or_else(
+            || {
+                Failure::not_found(format!("there is no deployment {name}"))
+                    .remedy("openclaw-pipeline list shows what there is")
+            },
+        )
+    }
+
+    /// The deployment as its target sees it.
+    pub fn site(&self, name: &DeploymentName) -> Result<Site, Failure> {
+        self.engine.site(&self.deployment(name)?)
+    }
+
+    /// Looks at a deployment that is meant to run, and records when it does not, or does again.
+    pub async fn look(&self, deployment: &Deployment) -> Result<Deployment, Failure> {
+        let watched = [DeploymentStatus::Running, DeploymentStatus::Degraded];
+        if !watched.contains(&deployment.status) {
+            return Ok(deployment.clone());
+        }
+        let site = self.engine.site(deployment)?;
+        let change = match self.target(&site).observe(&site).await {
+            Ok(Observed::Running) => Change::Recover,
+            Ok(_) => Change::Degrade,
+            // An engine that does not answer says nothing about the gateway.
+            Err(_) => return Ok(deployment.clone()),
+        };
+        self.store().observe(&deployment.name, change)?;
+        self.deployment(&deployment.name)
+    }
+
+    /// Whether an operation on a deployment is active and nobody is at work on it.
+    pub fn is_interrupted(&self, deployment: &Deployment) -> Result<bool, Failure> {
+        if self.store().active_operation(&deployment.name)?.is_none() {
+            return Ok(false);
+        }
+        Ok(!LockFile::is_held(&self.layout().lock(&deployment.name))?)
+    }
+
+    /// The target of a deployment.
+    pub fn target(&self, site: &Site) -> &dyn Target {
+        self.engine.targets().get(site.deployment.spec.target)
+    }
+}
+
+/// The sealing key. Once something was sealed, the key that sealed it is the only one: another
+/// one is refused, and none is made in its place.
+fn sealing_key(store: &Store, path: &Path) -> Result<SealingKey, Failure> {
+    let Some(known) = store.key_fingerprint()? else {
+        let key = SealingKey::load_or_create(path)?;
+        store.set_key_fingerprint(&key.fingerprint())?;
+        return Ok(key);
+    };
+    let key = SealingKey::load(path)?;
+    if key.fingerprint() == known {
+        return Ok(key);
+    }
+    Err(Failure::conflict(format!(
+        "the key in {} is not the one that this data directory was sealed with",
+        path.display()
+    ))
+    .remedy("name the right key in OPENCLAW_PIPELINE_KEY_FILE"))
+}

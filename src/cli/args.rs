@@ -1,0 +1,299 @@
+//! The arguments.
+
+#![expect(clippy::doc_markdown, reason = "these are help texts, read as they stand")]
+
+use clap::{Args, Parser, Subcommand};
+
+/// Launches OpenClaw gateways, proves that they work, lets your browser in, and keeps them.
+#[derive(Debug, Parser)]
+#[command(name = "openclaw-pipeline", version, max_term_width = 100)]
+pub struct Cli {
+    /// Answer with JSON on standard output: one object, or one a line where it streams.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// A deployment's name.
+#[derive(Debug, Args)]
+pub struct Named {
+    /// The deployment [default: NAME, or main].
+    pub name: Option<String>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Launch a gateway, or go on with an interrupted launch, and print a link to it.
+    Launch(Box<Launch>),
+    /// List the deployments.
+    List,
+    /// Show one deployment: its status, steps, address and browsers let in.
+    Status(Named),
+    /// Print a gateway's log.
+    Logs {
+        /// The deployment [default: NAME, or main].
+        name: Option<String>,
+        /// Wait for more.
+        #[arg(short, long)]
+        follow: bool,
+        /// How many lines from the end.
+        #[arg(long, default_value_t = 200)]
+        tail: u32,
+        /// As the gateway wrote it: secrets and control characters included.
+        #[arg(long)]
+        raw: bool,
+    },
+    /// Open a shell where the gateway runs.
+    Shell(Named),
+    /// Print a link that lets your browser in.
+    Open(Named),
+    /// Let waiting browsers in.
+    Approve {
+        /// The deployment [default: NAME, or main].
+        name: Option<String>,
+        /// Exactly this request, whatever it asks for.
+        #[arg(long)]
+        request: Option<String>,
+    },
+    /// List a gateway's browsers and devices, or put one out.
+    Devices {
+        /// The deployment [default: NAME, or main].
+        name: Option<String>,
+        /// Put this device out (its id, or how it begins).
+        #[arg(long, value_name = "DEVICE")]
+        remove: Option<String>,
+        /// Turn this waiting request away.
+        #[arg(long, value_name = "REQUEST", conflicts_with = "remove")]
+        reject: Option<String>,
+    },
+    /// Let a gateway drain and stop it; everything is kept.
+    Stop(Named),
+    /// Start a stopped gateway and prove it.
+    Start(Named),
+    /// Stop, start and prove a gateway.
+    Restart(Named),
+    /// Update a gateway: backup first, back to the old version if the new one does not prove
+    /// itself.
+    Update {
+        /// The deployment [default: NAME, or main].
+        name: Option<String>,
+        /// The OpenClaw version.
+        #[arg(long)]
+        version: Option<String>,
+        /// The image (docker).
+        #[arg(long, conflicts_with = "version")]
+        image: Option<String>,
+    },
+    /// Replace the gateway's token, or provider keys; the old token is shown refused.
+    Rotate {
+        /// The deployment [default: NAME, or main].
+        name: Option<String>,
+        /// Replace the token, by OPENCLAW_GATEWAY_TOKEN if that is set, else by a new one.
+        /// [default unless --keys is given]
+        #[arg(long)]
+        token: bool,
+        /// Take over the provider keys that are set in the environment or .env.
+        #[arg(long)]
+        keys: bool,
+    },
+    /// Make a verified, sealed backup of a gateway's state.
+    Backup(Named),
+    /// List a gateway's backups.
+    Backups(Named),
+    /// Go back to a backup, with the version that made it.
+    Restore {
+        /// The deployment [default: NAME, or main].
+        name: Option<String>,
+        /// The backup's id [default: the newest].
+        #[arg(long)]
+        backup: Option<String>,
+    },
+    /// Remove a gateway and all its data; its backups stay.
+    Destroy {
+        /// The deployment [default: NAME, or main].
+        name: Option<String>,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+        /// Make a last backup first.
+        #[arg(long)]
+        backup: bool,
+        /// It is no failure when there is no such deployment.
+        #[arg(long)]
+        if_exists: bool,
+    },
+    /// Run the gateway's own command line in place: channels, plugins, log-ins.
+    Openclaw {
+        /// The deployment [default: NAME, or main].
+        name: Option<String>,
+        /// Its arguments, after --.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Find what is wrong with this machine or a deployment, and say what to do.
+    Doctor(Named),
+    /// Show the events of a deployment, or of all.
+    Events {
+        /// The deployment [default: all].
+        name: Option<String>,
+        /// After this sequence number.
+        #[arg(long, default_value_t = 0)]
+        after: i64,
+        /// At most so many.
+        #[arg(long, default_value_t = 200)]
+        limit: usize,
+    },
+    /// Operations: list, show, go on with, or give up an interrupted one.
+    #[command(subcommand)]
+    Operations(Operations),
+    /// Settings, and the gateway's own configuration.
+    #[command(subcommand)]
+    Config(Config),
+    /// Check a part of a gateway now.
+    #[command(subcommand)]
+    Check(Check),
+    /// Print an .env with every variable, its meaning and its default; or keep the one here.
+    Env {
+        /// What to do with the .env of the working directory [default: print an example].
+        #[command(subcommand)]
+        command: Option<Env>,
+    },
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Keep a deployment (started by the program itself).
+    #[command(hide = true)]
+    Keep {
+        /// The deployment.
+        name: String,
+    },
+}
+
+/// What to launch.
+#[derive(Debug, Args)]
+pub struct Launch {
+    /// The deployment [default: NAME, or main].
+    pub name: Option<String>,
+    /// docker or process [default: docker where an engine answers and has the image, else
+    /// process].
+    #[arg(long)]
+    pub target: Option<String>,
+    /// The port on this machine (GATEWAY_PORT).
+    #[arg(long)]
+    pub port: Option<String>,
+    /// The address to listen on (GATEWAY_BIND).
+    #[arg(long)]
+    pub bind: Option<String>,
+    /// The model, as provider/model (DEFAULT_MODEL).
+    #[arg(long)]
+    pub model: Option<String>,
+    /// The model's provider (DEFAULT_PROVIDER).
+    #[arg(long)]
+    pub provider: Option<String>,
+    /// Ask before commands: on or off (EXEC_ASK).
+    #[arg(long)]
+    pub exec_ask: Option<String>,
+    /// How often the idle agent thinks (HEARTBEAT).
+    #[arg(long)]
+    pub heartbeat: Option<String>,
+    /// The image (docker).
+    #[arg(long)]
+    pub image: Option<String>,
+    /// The OpenClaw version (process).
+    #[arg(long)]
+    pub version: Option<String>,
+    /// The memory limit, in MiB or as 2g.
+    #[arg(long)]
+    pub memory: Option<String>,
+    /// Browsers that ask to be let in: auto, ask or off.
+    #[arg(long)]
+    pub approval: Option<String>,
+    /// How long auto and ask look, 10m for example.
+    #[arg(long)]
+    pub approval_window: Option<String>,
+    /// How many browsers auto lets in.
+    #[arg(long)]
+    pub approval_devices: Option<String>,
+    /// A file with further variables for the gateway (OPENCLAW_ENV_FILE).
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Option<String>,
+    /// A further variable for the gateway. Others on this machine can see arguments: give secrets
+    /// by --env-file.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub env: Vec<String>,
+    /// Print the bare address instead of a link that lets a browser in.
+    #[arg(long)]
+    pub no_link: bool,
+}
+
+/// Operations.
+#[derive(Debug, Subcommand)]
+pub enum Operations {
+    /// List the last operations.
+    List {
+        /// Of this deployment.
+        name: Option<String>,
+    },
+    /// Show one with its steps.
+    Show {
+        /// Its id.
+        id: String,
+    },
+    /// Go on with an interrupted one.
+    Resume {
+        /// Its id.
+        id: String,
+    },
+    /// Give an interrupted one up; what exists stays.
+    Cancel {
+        /// Its id.
+        id: String,
+    },
+}
+
+/// Settings.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Show each setting, its value and where that came from; secrets masked.
+    Explain,
+    /// Put ./openclaw.json into the gateway in place of its own, managed settings kept, and prove
+    /// it.
+    Sync(Named),
+}
+
+/// The `.env` of the working directory.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Env {
+    /// Make .env with a new gateway token; one that is there is kept.
+    Init,
+    /// Make .env anew; the old one becomes .env.old.
+    Reset {
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Make .env from ./openclaw.json; the old one becomes .env.old.
+    Clone {
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Put .env away as .env.old.
+    Remove,
+}
+
+/// What to check of a gateway.
+#[derive(Debug, Subcommand)]
+pub enum Check {
+    /// Prove it once more, by the way that its user takes.
+    Gateway(Named),
+    /// Check that the provider keys arrive in it.
+    Auth(Named),
+    /// Show its default model, and whether it can use it.
+    Model(Named),
+}

@@ -1,0 +1,153 @@
+//! The commands, one file each where there is more to one than a call.
+
+mod check;
+mod config;
+mod destroy;
+mod devices;
+mod env;
+mod history;
+mod launch;
+mod logs;
+mod place;
+mod status;
+mod verbs;
+
+use std::fs;
+
+use tokio_util::sync::CancellationToken;
+
+use super::args::{Cli, Command};
+use super::output::Output;
+use crate::app::App;
+use crate::config::{Settings, Sources};
+use crate::domain::{DeploymentName, Failure};
+use crate::secrets::Secret;
+
+/// The largest `openclaw.json` that is read, in bytes.
+const BOUND: u64 = 1 << 20;
+
+/// What every command is given.
+pub(super) struct Session<'a> {
+    pub out: &'a Output,
+    pub cancel: &'a CancellationToken,
+    pub settings: Settings,
+}
+
+impl Session<'_> {
+    /// The program over the data directory.
+    pub fn app(&self) -> Result<App, Failure> {
+        App::open(&self.settings)
+    }
+
+    /// The deployment named, or the one that the settings name.
+    pub fn name(&self, given: Option<&str>) -> Result<DeploymentName, Failure> {
+        match given {
+            Some(name) => name.parse().map_err(|error| Failure::bad_input(format!("{error}"))),
+            None => self.settings.name(),
+        }
+    }
+
+    /// Lets Ctrl-C and SIGTERM interrupt the operation in a way that it can be gone on with.
+    pub fn interruptible(&self) -> Result<(), Failure> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let cancel = self.cancel.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            cancel.cancel();
+        });
+        Ok(())
+    }
+}
+
+/// The user's own configuration in the working directory.
+pub(super) fn user_config() -> Result<Option<Secret>, Failure> {
+    let path = std::path::Path::new("openclaw.json");
+    match fs::metadata(path) {
+        Ok(file) if file.len() > BOUND => {
+            Err(Failure::bad_input("openclaw.json is larger than 1 MiB")
+                .remedy("it is not a gateway's configuration; move it away"))
+        }
+        Ok(_) => {
+            let text = fs::read_to_string(path).map_err(|error| {
+                Failure::bad_input(format!("openclaw.json cannot be read: {error}"))
+            })?;
+            Ok(Some(Secret::new(text)))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::bad_input(format!("openclaw.json cannot be read: {error}"))),
+    }
+}
+
+/// The same, where there has to be one.
+pub(super) fn required_user_config() -> Result<Secret, Failure> {
+    user_config()?.ok_or_else(|| {
+        Failure::not_found("there is no openclaw.json in the working directory")
+            .remedy("change to the directory that has it")
+    })
+}
+
+/// Runs a command; answers its exit code.
+pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> Result<u8, Failure> {
+    // These need no settings, and work where settings are broken.
+    match &cli.command {
+        Command::Env { command } => return env::run(out, *command),
+        Command::Completions { shell } => return config::completions(*shell),
+        _ => {}
+    }
+    let mut sources = Sources::from_process()?;
+    if let Command::Launch(launch) = &cli.command {
+        sources = launch::flags(sources, launch);
+    }
+    let settings = Settings::resolve(&sources)?;
+    crate::telemetry::init(None);
+    let session = Session { out, cancel, settings };
+    match cli.command {
+        Command::Launch(args) => launch::run(&session, &args).await,
+        Command::List => status::list(&session),
+        Command::Status(named) => status::show(&session, named.name.as_deref()).await,
+        Command::Logs { name, follow, tail, raw } => {
+            logs::run(&session, name.as_deref(), follow, tail, raw).await
+        }
+        Command::Shell(named) => place::shell(&session, named.name.as_deref()),
+        Command::Openclaw { name, args } => place::openclaw(&session, name.as_deref(), &args),
+        Command::Open(named) => launch::open(&session, named.name.as_deref()).await,
+        Command::Approve { name, request } => {
+            devices::approve(&session, name.as_deref(), request).await
+        }
+        Command::Devices { name, remove, reject } => {
+            devices::run(&session, name.as_deref(), remove, reject).await
+        }
+        Command::Stop(named) => verbs::stop(&session, named.name.as_deref()).await,
+        Command::Start(named) => verbs::start(&session, named.name.as_deref()).await,
+        Command::Restart(named) => verbs::restart(&session, named.name.as_deref()).await,
+        Command::Update { name, version, image } => {
+            verbs::update(&session, name.as_deref(), version, image).await
+        }
+        Command::Rotate { name, token, keys } => {
+            verbs::rotate(&session, name.as_deref(), token, keys).await
+        }
+        Command::Backup(named) => verbs::backup(&session, named.name.as_deref()).await,
+        Command::Backups(named) => verbs::backups(&session, named.name.as_deref()),
+        Command::Restore { name, backup } => {
+            verbs::restore(&session, name.as_deref(), backup).await
+        }
+        Command::Destroy { name, yes, backup, if_exists } => {
+            let how = destroy::How { yes, backup, if_exists };
+            destroy::run(&session, name.as_deref(), how).await
+        }
+        Command::Doctor(named) => status::doctor(&session, named.name.as_deref()).await,
+        Command::Events { name, after, limit } => {
+            history::events(&session, name.as_deref(), after, limit)
+        }
+        Command::Operations(operations) => history::operations(&session, operations).await,
+        Command::Config(args) => config::run(&session, &args).await,
+        Command::Check(args) => check::run(&session, &args).await,
+        Command::Keep { name } => place::keep(&session, &name).await,
+        Command::Env { .. } | Command::Completions { .. } => Ok(0),
+    }
+}

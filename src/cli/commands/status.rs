@@ -1,0 +1,142 @@
+//! `list`, `status` and `doctor`.
+
+use serde_json::json;
+
+use super::super::output::table;
+use super::Session;
+use crate::domain::{Deployment, Failure, Operation};
+
+pub(super) fn list(session: &Session<'_>) -> Result<u8, Failure> {
+    let app = session.app()?;
+    let deployments = app.store().deployments(false)?;
+    let items: Vec<_> = deployments.iter().map(summary).collect();
+    session.out.answer(&json!({ "items": items }), || {
+        if deployments.is_empty() {
+            return "There is no deployment yet. Launch one: openclaw-pipeline launch".into();
+        }
+        let rows: Vec<Vec<String>> = deployments
+            .iter()
+            .map(|deployment| {
+                vec![
+                    deployment.name.to_string(),
+                    deployment.status.to_string(),
+                    deployment.spec.target.to_string(),
+                    deployment.facts.gateway_version.clone().unwrap_or_else(|| "-".into()),
+                    deployment.url().unwrap_or_else(|| "-".into()),
+                ]
+            })
+            .collect();
+        table(&["NAME", "STATUS", "TARGET", "VERSION", "ADDRESS"], &rows)
+    });
+    Ok(0)
+}
+
+fn summary(deployment: &Deployment) -> serde_json::Value {
+    json!({
+        "name": deployment.name,
+        "status": deployment.status,
+        "target": deployment.spec.target,
+        "url": deployment.url(),
+        "version": deployment.facts.gateway_version,
+        "model": deployment.spec.model,
+        "created_at": deployment.created_at,
+        "updated_at": deployment.updated_at,
+    })
+}
+
+pub(super) async fn show(session: &Session<'_>, name: Option<&str>) -> Result<u8, Failure> {
+    let name = session.name(name)?;
+    let app = session.app()?;
+    let deployment = app.look(&app.deployment(&name)?).await?;
+    let last = app.store().operations(Some(&name), 1)?.into_iter().next();
+    let last = last.map(|operation| app.operation(&operation.id)).transpose()?;
+    let interrupted = app.is_interrupted(&deployment)?;
+    let approvals = app.store().approvals(&name, 10)?;
+    let mut value = summary(&deployment);
+    value["operation"] = json!(last);
+    value["interrupted"] = json!(interrupted);
+    value["approvals"] = json!(approvals);
+    value["credentials"] = json!(deployment.facts.credentials);
+    session.out.answer(&value, || {
+        let mut lines = vec![format!("{}  {}", deployment.name, deployment.status)];
+        let mut fact = |title: &str, value: Option<String>| {
+            if let Some(value) = value {
+                lines.push(format!("  {title:<9} {value}"));
+            }
+        };
+        fact("target", Some(deployment.spec.target.to_string()));
+        fact("address", deployment.url());
+        fact("version", deployment.facts.gateway_version.clone());
+        fact("model", deployment.spec.model.clone());
+        fact("keys", Some(keys(&deployment)));
+        fact("proven", deployment.facts.proven_at.clone());
+        if let Some(operation) = &last {
+            lines.push(String::new());
+            lines.extend(operation_lines(operation));
+        }
+        for approval in &approvals {
+            lines.push(format!(
+                "  {}  {} {} from {}: {}",
+                approval.decided_at,
+                approval.decision,
+                approval.device_id.get(..8).unwrap_or_default(),
+                approval.address,
+                approval.reason
+            ));
+        }
+        lines.join("\n")
+    });
+    if interrupted && !session.out.is_json() {
+        let operation = last.map(|operation| operation.id).unwrap_or_default();
+        session.out.say(&format!(
+            "\nThe operation was interrupted. Go on with it: openclaw-pipeline operations resume \
+             {operation}"
+        ));
+    }
+    Ok(0)
+}
+
+fn keys(deployment: &Deployment) -> String {
+    if deployment.facts.credentials.is_empty() {
+        "none: it cannot answer a message yet".into()
+    } else {
+        deployment.facts.credentials.join(", ")
+    }
+}
+
+/// An operation and its steps, for a person.
+pub(super) fn operation_lines(operation: &Operation) -> Vec<String> {
+    let mut lines = vec![format!(
+        "  {} {}  {}  {}",
+        operation.kind,
+        operation.status.as_str(),
+        operation.created_at,
+        operation.id
+    )];
+    for step in &operation.steps {
+        lines.push(format!(
+            "    {:<12} {:<14} {}",
+            step.status.as_str(),
+            step.name,
+            step.message.as_deref().unwrap_or_default()
+        ));
+    }
+    if let Some(error) = &operation.error {
+        lines.push(format!("    why: {}", error.message));
+        if let Some(remedy) = &error.remedy {
+            lines.push(format!("    to do: {remedy}"));
+        }
+    }
+    lines
+}
+
+pub(super) async fn doctor(session: &Session<'_>, name: Option<&str>) -> Result<u8, Failure> {
+    let name = name.map(|name| session.name(Some(name))).transpose()?;
+    let findings = crate::app::doctor::examine(&session.settings, name.as_ref()).await?;
+    let ill = findings.iter().any(crate::app::doctor::Finding::is_problem);
+    session.out.answer(&json!({ "ok": !ill, "findings": findings }), || {
+        let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        lines.join("\n")
+    });
+    Ok(u8::from(ill))
+}

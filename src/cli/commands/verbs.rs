@@ -1,0 +1,152 @@
+//! The verbs that are one operation each: `stop`, `start`, `restart`, `update`, `rotate`,
+//! `backup`, `backups`, `restore`.
+
+use serde_json::json;
+
+use super::super::output::table;
+use super::super::progress::Shown;
+use super::Session;
+use crate::app::{App, Rotation};
+use crate::domain::{DeploymentName, Failure, Operation, OperationKind};
+
+async fn simple(
+    session: &Session<'_>,
+    kind: OperationKind,
+    name: Option<&str>,
+) -> Result<u8, Failure> {
+    let name = session.name(name)?;
+    let app = session.app()?;
+    session.interruptible()?;
+    let shown = Shown::new(*session.out);
+    let operation = app.run(kind, &name, App::no_params(), &shown, session.cancel).await?;
+    drop(shown);
+    said(session, &app, &name, &operation)
+}
+
+/// Answers with what the operation's last event says.
+fn said(
+    session: &Session<'_>,
+    app: &App,
+    name: &DeploymentName,
+    operation: &Operation,
+) -> Result<u8, Failure> {
+    let status = app.store().deployment(name)?.map(|deployment| deployment.status);
+    let event = app.store().last_event(&operation.id)?;
+    session.out.answer(&json!({ "name": name, "status": status, "operation": operation }), || {
+        event.map(|event| event.message).unwrap_or_default()
+    });
+    Ok(0)
+}
+
+pub(super) async fn stop(session: &Session<'_>, name: Option<&str>) -> Result<u8, Failure> {
+    simple(session, OperationKind::Stop, name).await
+}
+
+pub(super) async fn start(session: &Session<'_>, name: Option<&str>) -> Result<u8, Failure> {
+    simple(session, OperationKind::Start, name).await
+}
+
+pub(super) async fn restart(session: &Session<'_>, name: Option<&str>) -> Result<u8, Failure> {
+    simple(session, OperationKind::Restart, name).await
+}
+
+pub(super) async fn backup(session: &Session<'_>, name: Option<&str>) -> Result<u8, Failure> {
+    simple(session, OperationKind::Backup, name).await
+}
+
+pub(super) async fn sync(session: &Session<'_>, name: Option<&str>) -> Result<u8, Failure> {
+    let name = session.name(name)?;
+    let config = super::required_user_config()?;
+    let app = session.app()?;
+    session.interruptible()?;
+    let shown = Shown::new(*session.out);
+    let operation = app.sync(&name, config, &shown, session.cancel).await?;
+    drop(shown);
+    said(session, &app, &name, &operation)
+}
+
+pub(super) async fn update(
+    session: &Session<'_>,
+    name: Option<&str>,
+    version: Option<String>,
+    image: Option<String>,
+) -> Result<u8, Failure> {
+    let version = version.map(|version| crate::config::rules::version(&version)).transpose()?;
+    let image = image.map(|image| crate::config::image::image(&image)).transpose()?;
+    let name = session.name(name)?;
+    let app = session.app()?;
+    session.interruptible()?;
+    let shown = Shown::new(*session.out);
+    let operation = app.update(&name, version, image, &shown, session.cancel).await?;
+    drop(shown);
+    said(session, &app, &name, &operation)
+}
+
+pub(super) async fn restore(
+    session: &Session<'_>,
+    name: Option<&str>,
+    backup: Option<String>,
+) -> Result<u8, Failure> {
+    let name = session.name(name)?;
+    let app = session.app()?;
+    session.interruptible()?;
+    let shown = Shown::new(*session.out);
+    let operation = app.restore(&name, backup, &shown, session.cancel).await?;
+    drop(shown);
+    said(session, &app, &name, &operation)
+}
+
+pub(super) async fn rotate(
+    session: &Session<'_>,
+    name: Option<&str>,
+    token: bool,
+    keys: bool,
+) -> Result<u8, Failure> {
+    let name = session.name(name)?;
+    let credentials = if keys { session.settings.credentials()? } else { Vec::new() };
+    if keys && credentials.is_empty() {
+        return Err(Failure::bad_input(
+            "--keys takes over the provider keys that are set; none is",
+        )
+        .remedy("set one in the environment or in .env, ANTHROPIC_API_KEY for example"));
+    }
+    let rotation = Rotation {
+        new_token: token || !keys,
+        token: session.settings.gateway_token()?,
+        credentials: credentials
+            .into_iter()
+            .map(|(credential, value)| (credential.variable.to_owned(), value))
+            .collect(),
+    };
+    let app = session.app()?;
+    session.interruptible()?;
+    let shown = Shown::new(*session.out);
+    let operation = app.rotate(&name, rotation, &shown, session.cancel).await?;
+    drop(shown);
+    said(session, &app, &name, &operation)
+}
+
+pub(super) fn backups(session: &Session<'_>, name: Option<&str>) -> Result<u8, Failure> {
+    let name = session.name(name)?;
+    let app = session.app()?;
+    let backups = app.store().backups(&name)?;
+    session.out.answer(&json!({ "items": backups }), || {
+        if backups.is_empty() {
+            return format!("{name} has no backup. Make one: openclaw-pipeline backup {name}");
+        }
+        let rows: Vec<Vec<String>> = backups
+            .iter()
+            .map(|backup| {
+                vec![
+                    backup.id.clone(),
+                    backup.created_at.clone(),
+                    format!("{} MiB", backup.bytes >> 20),
+                    backup.version.clone(),
+                    backup.reason.clone(),
+                ]
+            })
+            .collect();
+        table(&["ID", "MADE", "SIZE", "VERSION", "WHY"], &rows)
+    });
+    Ok(0)
+}

@@ -1,0 +1,27 @@
+//! The terminal: whether there is one, and questions to the person at it.
+
+use std::io::{IsTerminal, Write};
+
+use crate::domain::Failure;
+
+/// Whether progress may move and colours may be used on standard error.
+pub fn is_lively() -> bool {
+    std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Whether a person can be asked.
+pub fn is_interactive() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// Asks for a line.
+pub fn ask(question: &str) -> Result<String, Failure> {
+    let mut err = std::io::stderr();
+    write!(err, "{question}")?;
+    err.flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(answer.trim().to_owned())
+}
