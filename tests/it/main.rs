@@ -1,0 +1,31 @@
+//! The integration tests: one binary, one module per subject.
+
+// The house's bans keep the product's side effects behind one door; a test drives the product
+// from outside, and its probes pause between two looks at the real thing.
+#![allow(clippy::disallowed_methods)]
+
+mod approvals;
+mod bad_input;
+mod cli_access;
+mod cli_data;
+mod cli_life;
+mod cli_looking;
+mod cli_secrets;
+mod config_validate;
+mod credentials;
+mod fault_gateway;
+mod fault_install;
+mod fault_interrupt;
+mod fault_kill;
+mod fault_place;
+mod lab_selftest;
+mod layers;
+mod locks;
+mod makefile;
+mod operations_harness;
+mod real_life;
+mod standin_contract;
+mod standin_faults;
+mod store;
+mod support;
+mod tidy;

@@ -1,0 +1,190 @@
+//! The Makefile: every target is a call that the program takes, and secrets take one way only.
+//!
+//! Runs the real `make` with a program of the test's own in place of the real one. Refuses to
+//! build or launch anything: that is what the other subjects do.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use clap::Parser as _;
+use openclaw_pipeline::cli::Cli;
+
+use crate::support::source::{read, root};
+
+/// A program that writes down how it was called: its arguments, then its environment.
+struct Recorder {
+    directory: tempfile::TempDir,
+}
+
+/// One call.
+#[derive(Debug)]
+struct Call {
+    args: Vec<String>,
+    env: BTreeMap<String, String>,
+}
+
+impl Recorder {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let recorder = Self { directory };
+        let program = recorder.program();
+        let calls = recorder.directory.path().join("calls");
+        let script = format!(
+            "#!/bin/sh\nfile='{}'/call-$$\nprintf '%s\\n' \"$@\" >\"$file.args\"\n\
+             env >\"$file.env\"\n",
+            calls.display()
+        );
+        fs::create_dir_all(&calls).expect("a directory");
+        fs::create_dir_all(program.parent().expect("a parent")).expect("a directory");
+        fs::write(&program, script).expect("the program");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("its mode");
+        recorder
+    }
+
+    /// It lies below a blank, because a checkout may.
+    fn program(&self) -> PathBuf {
+        self.directory.path().join("with blank/openclaw-pipeline")
+    }
+
+    fn make(&self, args: &[&str], env: &[(&str, &str)]) -> Output {
+        Command::new("make")
+            .args(args)
+            .arg(format!("PROGRAM={}", self.program().display()))
+            .current_dir(root())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.directory.path())
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .output()
+            .expect("make runs")
+    }
+
+    /// The calls that one `make` led to.
+    fn calls(&self, args: &[&str], env: &[(&str, &str)]) -> Vec<Call> {
+        let output = self.make(args, env);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "make {args:?}: {errors}");
+        let text = |path: &Path| fs::read_to_string(path).expect("what was written down");
+        let mut calls = Vec::new();
+        for entry in fs::read_dir(self.directory.path().join("calls")).expect("calls").flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|extension| extension == "args") {
+                let env = text(&path.with_extension("env"));
+                let pairs = env.lines().filter_map(|line| line.split_once('='));
+                calls.push(Call {
+                    args: text(&path).lines().map(str::to_owned).collect(),
+                    env: pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+                });
+                fs::remove_file(path.with_extension("env")).expect("removed");
+                fs::remove_file(path).expect("removed");
+            }
+        }
+        calls
+    }
+}
+
+/// The targets whose recipe calls the program.
+fn callers() -> Vec<String> {
+    let text = read("Makefile");
+    let mut target = "";
+    let mut found: Vec<String> = Vec::new();
+    for line in text.lines() {
+        if let Some((head, _)) = line.split_once(':')
+            && !line.starts_with(['\t', '#', '.', ' '])
+        {
+            target = head;
+        } else if line.starts_with("\t$(program)") && found.last().is_none_or(|it| it != target) {
+            found.push(target.to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn every_target_is_a_call_that_the_program_takes() {
+    let recorder = Recorder::new();
+    let targets = callers();
+    assert!(targets.len() > 15, "{targets:?}");
+    let mut wrong = Vec::new();
+    for target in &targets {
+        for given in [&[target.as_str()][..], &[target.as_str(), "YES=1"]] {
+            for call in recorder.calls(given, &[]) {
+                let line = [vec!["openclaw-pipeline".to_owned()], call.args.clone()].concat();
+                if let Err(error) = Cli::try_parse_from(&line) {
+                    let error = error.to_string();
+                    let first = error.lines().next().unwrap_or_default();
+                    wrong.push(format!("make {}: {}: {first}", given.join(" "), line.join(" ")));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "the program refuses:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_token_travels_by_the_environment_alone() {
+    let recorder = Recorder::new();
+    let calls = recorder.calls(&["quick-docker", "TOKEN=s3cr3t$$x", "-j2"], &[]);
+    assert_eq!(calls.len(), 2, "{calls:?}");
+    for call in calls {
+        assert_eq!(call.env["OPENCLAW_GATEWAY_TOKEN"], "s3cr3t$$x");
+        for absent in ["TOKEN", "MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES"] {
+            assert!(!call.env.contains_key(absent), "{absent} is handed on: {call:?}");
+        }
+        assert!(!call.args.iter().any(|arg| arg.contains("s3cr3t")), "{call:?}");
+    }
+    // Somebody else's TOKEN is not the gateway's.
+    let calls = recorder.calls(&["open"], &[("TOKEN", "other")]);
+    assert!(!calls[0].env.contains_key("OPENCLAW_GATEWAY_TOKEN"), "{calls:?}");
+}
+
+#[test]
+fn builds_and_tests_get_no_secret() {
+    let recorder = Recorder::new();
+    for target in ["test", "lint", "build"] {
+        let output = recorder.make(&["-n", target, "TOKEN=x"], &[]);
+        let recipe = String::from_utf8_lossy(&output.stdout).into_owned();
+        for line in recipe.lines().filter(|line| line.contains("cargo ")) {
+            assert!(line.starts_with("env -u TOKEN "), "{line}");
+            assert!(line.contains("-u OPENCLAW_GATEWAY_TOKEN "), "{line}");
+            assert!(line.contains("-u ANTHROPIC_API_KEY "), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_name_that_was_typed_is_meant() {
+    let recorder = Recorder::new();
+    let typed = recorder.calls(&["open", "NAME=My_Box"], &[("NAME", "HOST")]);
+    assert_eq!(typed[0].env["name"], "My_Box");
+    let preset = recorder.calls(&["open"], &[("NAME", "HOST")]);
+    assert_eq!(preset[0].env["NAME"], "HOST");
+    assert!(!preset[0].env.contains_key("name"), "{preset:?}");
+    let lower = recorder.calls(&["open", "name=box"], &[]);
+    assert_eq!(lower[0].env["name"], "box");
+}
+
+#[test]
+fn yes_is_said_where_something_is_destroyed() {
+    let recorder = Recorder::new();
+    let asked = recorder.calls(&["docker-clean"], &[]);
+    assert_eq!(asked[0].args, ["destroy"]);
+    let answered = recorder.calls(&["docker-clean", "YES=1"], &[]);
+    assert_eq!(answered[0].args, ["destroy", "--yes"]);
+}
+
+#[test]
+fn help_is_what_make_says_by_itself() {
+    let recorder = Recorder::new();
+    let said = |args: &[&str]| String::from_utf8(recorder.make(args, &[]).stdout).expect("text");
+    let help = said(&[]);
+    assert_eq!(help, said(&["help"]));
+    for line in ["\nThe project\n", "\nDocker (local)\n", "  quick-start ", "  approve "] {
+        assert!(help.contains(line), "{line:?} in {help}");
+    }
+    assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+}

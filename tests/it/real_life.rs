@@ -1,0 +1,220 @@
+//! The whole life of a gateway on real parts: the real OpenClaw, a real engine, a real browser
+//! from elsewhere, for each local target.
+//!
+//! It is launched by a command that is killed on its way, goes on, lets browsers in after the
+//! command has exited, survives an update that does not come up and a good one with its data, and
+//! is destroyed without a trace.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::browser::Browser;
+use crate::support::control_ui::{self, View};
+use crate::support::engine::Engine;
+use crate::support::lab::{Lab, Part};
+use crate::support::netns::NetNs;
+use crate::support::real::{BROKEN, CURRENT, PREVIOUS, Real, TOKEN};
+
+/// How long a page may take to show something, on busy cores.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_gateway_lives_its_whole_life() {
+    let Some(lab) = Lab::require(Part::Npm(CURRENT)) else { return };
+    let Some(netns) = NetNs::create() else { return };
+    let Some(browser) = Browser::launch(&netns).await else { return };
+    let real = Real::new(&lab);
+    let life = Life {
+        real: &real,
+        netns: &netns,
+        browser: &browser,
+        name: "life".into(),
+        first: vec!["--target".into(), "process".into(), "--version".into(), PREVIOUS.into()],
+        broken: vec!["--version".into(), BROKEN.into()],
+        good: vec!["--version".into(), CURRENT.into()],
+        killed_in: "prove",
+    };
+    life.run().await;
+    assert!(!real.data().join("deployments/life").exists(), "its directory is gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_docker_gateway_lives_its_whole_life() {
+    let image = |tag: &str| format!("ghcr.io/openclaw/openclaw:{tag}");
+    for tag in [CURRENT, PREVIOUS, "broken"] {
+        if Lab::require(Part::Image(tag)).is_none() {
+            return;
+        }
+    }
+    let Some(lab) = Lab::require(Part::Engine) else { return };
+    let Some(engine) = Engine::get() else { return };
+    let Some(netns) = NetNs::create() else { return };
+    let Some(browser) = Browser::launch(&netns).await else { return };
+    let real = Real::with_engine(&lab, engine);
+    let name = Engine::name("life");
+    let life = Life {
+        real: &real,
+        netns: &netns,
+        browser: &browser,
+        name: name.clone(),
+        first: vec!["--target".into(), "docker".into(), "--image".into(), image(PREVIOUS)],
+        broken: vec!["--image".into(), image("broken")],
+        good: vec!["--image".into(), image(CURRENT)],
+        killed_in: "start",
+    };
+    life.run().await;
+    let container = format!("openclaw-{name}");
+    let project = format!("label=com.docker.compose.project={container}");
+    for what in ["container", "volume", "network"] {
+        let list: &[&str] = if what == "container" { &["ls", "-aq"] } else { &["ls", "-q"] };
+        let left = engine.docker(&[&[what], list, &["--filter", &project]].concat());
+        assert_eq!(left.trim(), "", "{what}s of it are left");
+    }
+}
+
+struct Life<'a> {
+    real: &'a Real,
+    netns: &'a NetNs,
+    browser: &'a Browser,
+    name: String,
+    first: Vec<String>,
+    broken: Vec<String>,
+    good: Vec<String>,
+    killed_in: &'static str,
+}
+
+impl Life<'_> {
+    async fn run(&self) {
+        self.launched_through_a_kill();
+        self.browsers_get_in().await;
+        self.a_private_client_is_asked().await;
+        let before = self.devices();
+        assert_eq!(before.len(), 3, "the owner's link and two by the policy: {before:?}");
+
+        self.a_broken_update_goes_back();
+        assert_eq!(self.devices(), before, "the devices are there after going back");
+
+        self.updated();
+        assert_eq!(self.devices(), before, "the devices are there after the update");
+        self.destroyed();
+    }
+
+    /// The launch is killed in the middle of a step; the same command goes on with it.
+    fn launched_through_a_kill(&self) {
+        let bind = self.netns.host().to_string();
+        let mut launch =
+            vec!["launch", &self.name, "--bind", &bind, "--no-link", "--approval-devices", "2"];
+        launch.extend(self.first.iter().map(String::as_str));
+        self.real.kill_in_step(&launch, self.killed_in);
+        let status = self.real.json(&["status", &self.name]);
+        assert_eq!(status["status"], "launching");
+        assert_eq!(status["interrupted"], true);
+        let launched = self.real.json(&launch);
+        assert_eq!(launched["status"], "running", "{launched}");
+        assert_eq!(launched["version"], PREVIOUS);
+        let events = self.real.events(&self.name);
+        assert_eq!(events.iter().filter(|kind| *kind == "completed").count(), 1, "{events:?}");
+        let again = self.real.json(&launch);
+        assert_eq!(again["ran_already"], true);
+    }
+
+    /// Every command has exited: whoever lets these browsers in outlived them.
+    async fn browsers_get_in(&self) {
+        let access = self.real.json(&["open", &self.name]);
+        assert_eq!(access["kind"], "one_time", "{access}");
+        let link = access["url"].as_str().expect("a link");
+        let owner = self.browser.page().await;
+        owner.goto(link).await.expect("opens the owner's link");
+        control_ui::wait_until(&owner, PATIENCE, |view| *view == View::Connected)
+            .await
+            .expect("the owner's link lets a browser in at once");
+        let second = self.browser.stranger().await;
+        second.goto(link).await.expect("opens it again");
+        control_ui::wait_until(&second, PATIENCE, |view| matches!(view, View::Refused(_)))
+            .await
+            .expect("and only once");
+
+        let address = self.real.json(&["status", &self.name])["url"].clone();
+        let address = address.as_str().expect("an address");
+        for _ in 0..2 {
+            let further = self.browser.stranger().await;
+            further.goto(&format!("{address}#token={TOKEN}")).await.expect("opens the page");
+            control_ui::wait_until(&further, PATIENCE, |view| *view == View::Connected)
+                .await
+                .expect("a further browser of the owner's is let in by the policy");
+        }
+        let events = self.real.events(&self.name);
+        for kind in ["pairing_required", "auto_approving", "approve_success"] {
+            assert!(events.iter().any(|event| event == kind), "no {kind} in {events:?}");
+        }
+        let status = self.real.json(&["status", &self.name]);
+        let approvals = status["approvals"].as_array().expect("approvals");
+        assert_eq!(approvals.len(), 2, "{status}");
+        for approval in approvals {
+            assert_eq!(approval["decision"], "approved");
+            assert_eq!(approval["address"], self.netns.inside().to_string());
+            assert_eq!(approval["role"], "operator");
+        }
+    }
+
+    /// A client on the machine itself that claims to be local is no administrator by that.
+    async fn a_private_client_is_asked(&self) {
+        let address = self.real.json(&["status", &self.name])["url"].clone();
+        let authority = address.as_str().expect("an address").trim_start_matches("http://");
+        let authority = authority.trim_end_matches('/').to_owned();
+        let refused = crate::support::private_client::asks(&authority, TOKEN).await;
+        assert_eq!(refused, "NOT_PAIRED", "a private client was let in");
+    }
+
+    fn a_broken_update_goes_back(&self) {
+        let mut update = vec!["--json", "update", self.name.as_str()];
+        update.extend(self.broken.iter().map(String::as_str));
+        let output = self.real.run(&update);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("step prove"), "{said}");
+        let status = self.real.json(&["status", &self.name]);
+        assert_eq!(status["status"], "running", "{said}\n{status:#}");
+        assert_eq!(status["version"], PREVIOUS);
+        assert_eq!(status["operation"]["status"], "failed");
+    }
+
+    fn updated(&self) {
+        let mut update = vec!["update", self.name.as_str()];
+        update.extend(self.good.iter().map(String::as_str));
+        let updated = self.real.json(&update);
+        assert_eq!(updated["status"], "running", "{updated}");
+        let status = self.real.json(&["status", &self.name]);
+        assert_eq!(status["version"], CURRENT);
+        let backups = self.real.json(&["backups", &self.name]);
+        let backups = backups["items"].as_array().expect("backups");
+        assert_eq!(backups.len(), 2, "one before each update");
+        for backup in backups {
+            let path = Path::new(backup["path"].as_str().expect("a path"));
+            let bytes = fs::read(path).expect("the archive");
+            assert!(!bytes.starts_with(&[0x1f, 0x8b]), "it is sealed, not a plain archive");
+        }
+    }
+
+    fn destroyed(&self) {
+        let asked = self.real.run(&["destroy", &self.name]);
+        assert_eq!(asked.status.code(), Some(2), "without a terminal and --yes it refuses");
+        self.real.ok(&["destroy", &self.name, "--yes"]);
+        let gone = self.real.run(&["status", &self.name]);
+        assert_eq!(gone.status.code(), Some(3));
+        assert_eq!(self.real.events(&self.name).last().map(String::as_str), Some("destroyed"));
+    }
+
+    /// The ids of the devices that are in.
+    fn devices(&self) -> Vec<String> {
+        let devices = self.real.json(&["devices", &self.name]);
+        let paired = devices["paired"].as_array().expect("devices");
+        let id = |device: &Value| device["device_id"].as_str().unwrap_or_default().to_owned();
+        let mut ids: Vec<String> = paired.iter().map(id).collect();
+        ids.sort();
+        ids
+    }
+}

@@ -1,0 +1,139 @@
+//! Finds the lab's cache and says which of its parts this machine has.
+//!
+//! A part that is missing is a skipped test for a user and a failed one where
+//! `CI=true`: nothing is ever passed for want of a part.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The version the lab's `latest` is; `tests/lab/common.sh` names it too, and a
+/// test holds the two together.
+pub const CURRENT: &str = "2026.9.6";
+/// The version before it.
+pub const PREVIOUS: &str = "2026.9.5";
+/// The gateway image's name, without a tag.
+pub const REPOSITORY: &str = "ghcr.io/openclaw/openclaw";
+
+/// A part of the lab that a test may need.
+#[derive(Clone, Copy, Debug)]
+pub enum Part<'a> {
+    /// Network namespaces: Linux, root and `ip`.
+    NetNs,
+    /// Debian's `chromium` (and [`Part::NetNs`], where it runs).
+    Browser,
+    /// The programs the lab's own Docker engine needs.
+    Engine,
+    /// An image of the gateway by its tag. Asks the engine, which must run: see
+    /// `Engine::image`.
+    Image(&'a str),
+    /// An `openclaw` installed from npm, and the node to run it.
+    Npm(&'a str),
+}
+
+/// The lab on this machine: where its scripts and its cache stand.
+#[derive(Clone, Debug)]
+pub struct Lab {
+    home: PathBuf,
+}
+
+impl Lab {
+    /// The lab, if it has `part`. Otherwise prints `skipped: REASON` and returns
+    /// `None`, or panics where `CI=true`.
+    pub fn require(part: Part<'_>) -> Option<Self> {
+        let lab = Self::locate();
+        match lab.missing(part) {
+            None => Some(lab),
+            Some(reason) => skip(&reason),
+        }
+    }
+
+    fn locate() -> Self {
+        let from = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let home = from("OPENCLAW_PIPELINE_LAB").unwrap_or_else(|| {
+            let cache = from("XDG_CACHE_HOME")
+                .or_else(|| from("HOME").map(|home| home.join(".cache")))
+                .unwrap_or_else(|| PathBuf::from("/nonexistent"));
+            cache.join("openclaw-pipeline-lab")
+        });
+        Self { home }
+    }
+
+    /// The lab's cache.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// One of the lab's scripts, such as `engine`.
+    pub fn script(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab").join(name)
+    }
+
+    /// The lab's own node (24), which every `openclaw` here runs with.
+    pub fn node(&self) -> PathBuf {
+        self.npm(CURRENT).join("node_modules/.bin/node")
+    }
+
+    /// The folder in which `npm install openclaw@VERSION` ran. It holds
+    /// `node_modules/openclaw/openclaw.mjs` and `node_modules/.bin/node`.
+    pub fn npm(&self, version: &str) -> PathBuf {
+        self.home.join("npm").join(version)
+    }
+
+    fn missing(&self, part: Part<'_>) -> Option<String> {
+        match part {
+            Part::NetNs => missing_programs(&["ip"]),
+            Part::Browser => missing_programs(&["ip", "chromium"]),
+            Part::Engine => missing_programs(&["dockerd", "docker", "iptables", "ip", "curl"]),
+            Part::Image(tag) => match super::engine::Engine::get() {
+                None => Some("the lab's engine is not to be had".to_owned()),
+                Some(engine) if engine.has_image(&format!("{REPOSITORY}:{tag}")) => None,
+                Some(_) => Some(format!("no image {tag}: run tests/lab/setup image {tag}")),
+            },
+            Part::Npm(version) => {
+                let script = self.npm(version).join("node_modules/openclaw/openclaw.mjs");
+                (!script.exists())
+                    .then(|| format!("no openclaw@{version}: run tests/lab/setup npm {version}"))
+            }
+        }
+    }
+}
+
+/// Reports a test as skipped. Goes past the test harness, which swallows what a
+/// passing test prints.
+pub fn skip<T>(reason: &str) -> Option<T> {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "missing under CI: {reason}");
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "{test}: skipped: {reason}");
+    None
+}
+
+fn missing_programs(programs: &[&str]) -> Option<String> {
+    if !cfg!(target_os = "linux") {
+        return Some("this needs Linux".to_owned());
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Some("this needs root".to_owned());
+    }
+    let missing: Vec<_> = programs.iter().copied().filter(|program| !on_path(program)).collect();
+    (!missing.is_empty())
+        .then(|| format!("{} missing: run tests/lab/setup packages", missing.join(", ")))
+}
+
+fn on_path(program: &str) -> bool {
+    search_path().split(':').any(|folder| Path::new(folder).join(program).is_file())
+}
+
+/// `PATH`, with the folders for the administrator's programs, which a user's
+/// own may lack.
+pub fn search_path() -> String {
+    let path = std::env::var("PATH").unwrap_or_default();
+    format!("{path}:/usr/sbin:/sbin")
+}
+
+/// A command with that search path.
+pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env("PATH", search_path());
+    command
+}

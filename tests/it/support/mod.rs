@@ -1,0 +1,49 @@
+//! What the tests stand on: the lab's real parts (engine, images, npm packages,
+//! a browser from elsewhere), each taken with one call and given back by itself.
+//!
+//! Everything a test makes outside its own process carries the process's tag
+//! ([`tag`]), so that whatever a killed run has left is found and removed by the
+//! next one ([`owner`], [`is_gone`]).
+
+// Each subject uses the part that it needs.
+#![allow(dead_code)]
+
+pub mod bench;
+pub mod browser;
+pub mod control_ui;
+pub mod engine;
+pub mod fake_target;
+pub mod lab;
+pub mod memory_gateway;
+pub mod netns;
+pub mod private_client;
+pub mod product;
+pub mod real;
+pub mod source;
+pub mod standin;
+pub mod stub_provider;
+
+/// What the names of this process's things contain: `oclab-PID-`.
+pub fn tag() -> String {
+    format!("oclab-{}-", std::process::id())
+}
+
+/// The process whose tag stands in `name`, if one does.
+pub fn owner(name: &str) -> Option<u32> {
+    name.split("oclab-").skip(1).find_map(|rest| {
+        let (pid, _) = rest.split_once('-')?;
+        pid.parse().ok()
+    })
+}
+
+/// Whether the process `pid` has ended.
+pub fn is_gone(pid: u32) -> bool {
+    !std::path::Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// Says that a test is skipped, and why; with `CI=true` a missing part is a failure.
+#[allow(clippy::print_stderr)]
+pub fn skip(reason: &str) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{reason}");
+    eprintln!("skipped: {reason}");
+}

@@ -1,0 +1,190 @@
+//! The product as its user runs it, on real parts: the built binary, a data directory of its own,
+//! real npm packages and images.
+//!
+//! Owns one installation per test: everything that it launched is destroyed when it is dropped,
+//! also when the test failed. What npm installed is kept in the lab's cache between runs, where
+//! the product itself put it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::engine::Engine;
+use super::lab::{Lab, search_path};
+
+/// The token that the tests give, so that they can open the link that carries it.
+pub const TOKEN: &str = "real-token-0123456789abcdef0123456789abcdef";
+/// The version that updates end at.
+pub const CURRENT: &str = "2026.9.6";
+/// The version that updates begin with.
+pub const PREVIOUS: &str = "2026.9.5";
+/// A version made here that does not come up.
+pub const BROKEN: &str = "2026.9.5-broken.1";
+
+/// An installation of the product.
+pub struct Real {
+    dir: tempfile::TempDir,
+    docker_host: Option<String>,
+}
+
+impl Real {
+    /// An installation whose runtimes come from, and go to, the lab's cache.
+    pub fn new(lab: &Lab) -> Self {
+        let dir = tempfile::Builder::new().prefix("real").tempdir().expect("a directory");
+        let runtime = lab.home().join("runtime");
+        fs::create_dir_all(&runtime).expect("the cache");
+        fs::create_dir_all(dir.path().join("data")).expect("a data directory");
+        fs::create_dir_all(dir.path().join("work")).expect("a working directory");
+        std::os::unix::fs::symlink(&runtime, dir.path().join("data/runtime")).expect("a link");
+        put_broken(&runtime);
+        Self { dir, docker_host: None }
+    }
+
+    /// The same with the lab's engine.
+    pub fn with_engine(lab: &Lab, engine: &Engine) -> Self {
+        let mut real = Self::new(lab);
+        real.docker_host = Some(engine.docker_host().to_owned());
+        real
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// The sealing key's file.
+    pub fn key(&self) -> PathBuf {
+        self.dir.path().join("key")
+    }
+
+    /// Where its commands run: a user's `openclaw.json` goes here.
+    pub fn work(&self) -> PathBuf {
+        self.dir.path().join("work")
+    }
+
+    /// A call of the product, from an environment made for it.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_openclaw-pipeline"));
+        command
+            .args(args)
+            .env_clear()
+            .env("PATH", search_path())
+            .env("HOME", std::env::var_os("HOME").unwrap_or_default())
+            .env("OPENCLAW_PIPELINE_HOME", self.data())
+            .env("OPENCLAW_PIPELINE_KEY_FILE", self.key())
+            .env("OPENCLAW_GATEWAY_TOKEN", TOKEN)
+            .env("ANTHROPIC_API_KEY", "sk-ant-a-key-that-only-looks-like-one")
+            .current_dir(self.work())
+            .stdin(Stdio::null());
+        for name in ["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "DOCKER_CONFIG"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        if let Some(host) = &self.docker_host {
+            command.env("DOCKER_HOST", host);
+        }
+        command
+    }
+
+    /// Runs it to its end.
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("the product runs")
+    }
+
+    /// Runs it to its end, which has to be a good one; answers its standard output.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(
+            output.status.success(),
+            "{args:?}: {}\n{}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// The last object that it answers.
+    pub fn json(&self, args: &[&str]) -> Value {
+        let args = [&["--json"], args].concat();
+        let text = self.ok(&args);
+        let last = text.lines().last().unwrap_or_default();
+        serde_json::from_str(last).unwrap_or_else(|error| panic!("{args:?}: {error}: {text}"))
+    }
+
+    /// Starts it, waits until it says that a step runs, and kills it.
+    pub fn kill_in_step(&self, args: &[&str], step: &str) {
+        let args = [&["--json"], args].concat();
+        let mut child: Child = self.command(&args).stdout(Stdio::piped()).spawn().expect("starts");
+        let stdout = child.stdout.take().expect("its output");
+        let running = format!("\"step\":\"{step}\"");
+        let mut lines = BufReader::new(stdout).lines().map(|line| line.expect("a line"));
+        let mut said = Vec::new();
+        let came = lines.any(|line| {
+            let came = line.contains(&running) && line.contains("\"running\"");
+            said.push(line);
+            came
+        });
+        child.kill().expect("kills");
+        let status = child.wait().expect("is gone");
+        assert!(came, "{args:?} ended with {status} and never came to {step}: {said:#?}");
+    }
+
+    /// The events of a deployment, oldest first, as their types.
+    pub fn events(&self, name: &str) -> Vec<String> {
+        self.ok(&["--json", "events", name])
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("an event"))
+            .map(|event| event["type"].as_str().unwrap_or_default().to_owned())
+            .collect()
+    }
+
+    /// Waits until an event of a type is there.
+    pub fn wait_for_event(&self, name: &str, kind: &str, within: Duration) {
+        let end = Instant::now() + within;
+        while !self.events(name).iter().any(|event| event == kind) {
+            assert!(Instant::now() < end, "no {kind} among {:?}", self.events(name));
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+impl Drop for Real {
+    fn drop(&mut self) {
+        let listed = self.run(&["--json", "list"]);
+        let listed: Value = serde_json::from_slice(&listed.stdout).unwrap_or_default();
+        for item in listed["items"].as_array().into_iter().flatten() {
+            let name = item["name"].as_str().unwrap_or_default();
+            if std::thread::panicking() {
+                let logs = self.run(&["logs", name, "--tail", "40"]);
+                let logs = String::from_utf8_lossy(&logs.stdout);
+                let _ = writeln!(std::io::stderr(), "{name}:\n{logs}");
+            }
+            self.run(&["destroy", name, "--yes"]);
+        }
+    }
+}
+
+/// Lays out a version whose gateway ends at once, as an installation of the product's.
+fn put_broken(runtime: &Path) {
+    let place = runtime.join(format!("openclaw-{BROKEN}"));
+    if place.exists() {
+        return;
+    }
+    let staging = tempfile::tempdir_in(runtime).expect("a directory");
+    let package = staging.path().join("node_modules/openclaw");
+    fs::create_dir_all(&package).expect("a package");
+    let script = "console.error('Gateway failed to start: this release is broken');\n\
+                  process.exit(1);\n";
+    fs::write(package.join("openclaw.mjs"), script).expect("a script");
+    let manifest =
+        serde_json::json!({ "version": BROKEN, "files": 1, "bytes": script.len() }).to_string();
+    fs::write(staging.path().join("installed.json"), manifest).expect("a manifest");
+    // Another test may have put it there meanwhile; theirs is as good.
+    let _ = fs::rename(staging.keep(), place);
+}
