@@ -1,0 +1,187 @@
+# One-line wrappers over the program, openclaw-pipeline. Nothing is decided here: what a target
+# does, the command that it names does. `make help` lists the targets.
+#
+# `make` itself exits with 2 whatever fails. A script that needs the exit codes calls the program.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Where `make install` puts the program.
+PREFIX ?= $(HOME)/.local
+
+# ------------------------------------------------------------------ the program
+
+# The profile whose build takes the least time, because somebody waits for it.
+built := $(or $(CARGO_TARGET_DIR),target)/quick/openclaw-pipeline
+
+# The program that the targets call; built when it is older than its sources. An installed one
+# serves as well: make PROGRAM=openclaw-pipeline …
+PROGRAM = $(built)
+
+# A blank in a path splits a list of make's unless it is escaped.
+blank := $(subst ,, )
+built_file := $(subst $(blank),\ ,$(built))
+program_file := $(if $(filter file,$(origin PROGRAM)),$(built_file))
+
+# Everything that the program is made from.
+sources := Cargo.toml Cargo.lock docker-compose.yml $(shell find src assets migrations -type f)
+
+# ------------------------------------------------------- what a command is given
+
+# The variables that hold a secret. They reach the program by the environment, never as an
+# argument, and a build or a test does not get them at all.
+SECRETS := OPENCLAW_GATEWAY_TOKEN CLAUDE_CODE_OAUTH_TOKEN ANTHROPIC_API_KEY GEMINI_API_KEY \
+  OPENAI_API_KEY GROQ_API_KEY XAI_API_KEY MISTRAL_API_KEY OPENROUTER_API_KEY
+
+# make hands its command line to every child in these, secrets included.
+unexport MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL
+
+# TOKEN= on the command line alone: a TOKEN in somebody's environment is meant for something else.
+unexport TOKEN
+ifeq ($(origin TOKEN),command line)
+export OPENCLAW_GATEWAY_TOKEN := $(value TOKEN)
+endif
+
+# A NAME in the environment may be the machine's (WSL presets it), and is ignored when it is no
+# valid name. One that was typed here is meant, and is refused when it is not valid: so it is
+# handed on under the name that nothing presets.
+ifeq ($(origin NAME),command line)
+export name := $(value NAME)
+endif
+
+yes := $(if $(filter 1 true yes,$(YES)),--yes)
+program = @"$(PROGRAM)"
+without_secrets := env $(addprefix -u ,TOKEN $(SECRETS))
+cargo := $(without_secrets) cargo
+
+# ------------------------------------------------------------------ The project
+##@ The project
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z][a-z0-9-]*:.*## / { printf "  %-20s %s\n", $$1, $$2 }' Makefile
+	@printf '\n%s\n' 'NAME=x names the deployment (main), YES=1 answers questions, TOKEN=x is the gateway token.'
+
+.PHONY: quick-start
+quick-start: next := A gateway is fetched (about a minute), started and proven; then a link for your browser is printed.
+quick-start: $(program_file) ## Build the program and launch a gateway on this machine
+	$(program) launch
+
+# One recipe, so that its lines keep their order with -j too.
+.PHONY: test
+test: ## Set up the lab and run every test (the first time: a quarter of an hour)
+	@echo 'First the real parts that the tests run: gateways, images, a browser. Kept for the next time.'
+	@$(without_secrets) tests/lab/setup all
+	@$(cargo) build --locked --bins --example standin-gateway
+	@$(cargo) test --locked
+
+.PHONY: bench
+bench: ## Measure the figures of docs/benchmarks.md (BENCH=approval: that part alone)
+	@$(without_secrets) tests/lab/setup all
+	@$(cargo) bench --locked --bench figures -- $(BENCH)
+
+.PHONY: lint
+lint: ## Check the format and the lints
+	@$(cargo) fmt --check
+	@$(cargo) clippy --all-targets --locked -- -D warnings
+
+.PHONY: build
+build: ## Build the release
+	@$(cargo) build --release --locked
+
+.PHONY: install
+install: build ## Install the release as PREFIX/bin/openclaw-pipeline (PREFIX is ~/.local)
+	@install -D -m 755 "$(or $(CARGO_TARGET_DIR),target)/release/openclaw-pipeline" "$(PREFIX)/bin/openclaw-pipeline"
+
+# --------------------------------------------------------------- Docker (local)
+##@ Docker (local)
+
+.PHONY: quick-docker
+quick-docker: next := A .env is made if there is none; then the gateway is launched with Docker and proven.
+quick-docker: $(program_file) ## Make .env, launch with Docker, wait until it works, print a link
+	$(program) env init
+	$(program) launch --target docker
+
+.PHONY: setup-docker-env
+setup-docker-env: $(program_file) ## Make .env; one that is there is kept
+	$(program) env init
+
+.PHONY: reset-env
+reset-env: $(program_file) ## Make .env anew; the old one becomes .env.old
+	$(program) env reset $(yes)
+
+.PHONY: clone-config
+clone-config: $(program_file) ## Make .env from ./openclaw.json; the old one becomes .env.old
+	$(program) env clone $(yes)
+
+.PHONY: sync-docker-config
+sync-docker-config: $(program_file) ## Put ./openclaw.json into the gateway, managed settings kept
+	$(program) config sync
+
+.PHONY: install-docker
+install-docker: $(program_file) ## Launch with Docker and print the bare address
+	$(program) launch --target docker --no-link
+
+.PHONY: onboard-docker
+onboard-docker: $(program_file) ## Run OpenClaw's own onboarding in the gateway's place
+	$(program) openclaw -- onboard
+
+.PHONY: update-docker
+update-docker: $(program_file) ## Update to the newest image: backup first, back again if it fails
+	$(program) update
+
+.PHONY: logs-docker
+logs-docker: $(program_file) ## Follow the gateway's log
+	$(program) logs --follow
+
+.PHONY: docker-shell
+docker-shell: $(program_file) ## Open a shell where the gateway runs
+	$(program) shell
+
+.PHONY: test-docker
+test-docker: $(program_file) ## Prove the gateway once more, by the way that its user takes
+	$(program) check gateway
+
+.PHONY: verify-auth
+verify-auth: $(program_file) ## Check that the provider keys arrive in the gateway
+	$(program) check auth
+
+.PHONY: check-model
+check-model: $(program_file) ## Show the default model, and whether the gateway can use it
+	$(program) check model
+
+.PHONY: docker-clean
+docker-clean: $(program_file) ## Remove the deployment: container, volumes and keys; backups stay
+	$(program) destroy $(yes)
+
+.PHONY: clean
+clean: $(program_file) ## Start afresh: remove the deployment; .env becomes .env.old
+	$(program) destroy --if-exists $(yes)
+	$(program) env remove
+
+.PHONY: start
+start: $(program_file) ## Launch with Docker and the .env that is there, and print a link
+	$(program) launch --target docker
+
+.PHONY: open
+open: $(program_file) ## Print a link that lets your browser in
+	$(program) open
+
+.PHONY: approve
+approve: $(program_file) ## Let the browsers that wait in
+	$(program) approve
+
+# ---------------------------------------------------------------------- the build
+
+# What builds inherit from the target that asked for them.
+next ?= What you asked for.
+
+$(built_file): $(sources)
+	@command -v cargo >/dev/null || { echo 'cargo is missing. Install Rust 1.90 or newer: https://rustup.rs' >&2; exit 5; }
+	@echo 'Building openclaw-pipeline: 3 to 5 minutes the first time, on two cores.'
+	@echo 'What comes next: $(next)'
+	@$(cargo) build --profile quick --locked --bins
+	@touch -c "$@"

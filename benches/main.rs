@@ -1,0 +1,37 @@
+//! The product's figures, each against a baseline of the same run: `make bench`.
+//!
+//! Owns measuring and printing. Judges nothing: docs/benchmarks.md holds the figures with their
+//! conditions. Name parts of it to run only those: `launch-process`, `launch-docker`, `approval`,
+//! `command-line`.
+
+#![allow(clippy::disallowed_methods, clippy::print_stdout)]
+
+#[path = "../tests/it/support/mod.rs"]
+mod support;
+
+mod approval;
+mod command_line;
+mod launch;
+mod stats;
+
+use support::lab::{Lab, Part};
+
+fn main() {
+    let parts: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|given| given == part);
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    println!("{} on {cores} cores\n", std::env::consts::ARCH);
+    if wanted("command-line") {
+        command_line::run();
+    }
+    let npm = Lab::require(Part::Npm(support::real::CURRENT));
+    if let Some(lab) = npm.as_ref().filter(|_| wanted("launch-process")) {
+        launch::process(lab);
+    }
+    if let Some(lab) = npm.as_ref().filter(|_| wanted("approval")) {
+        approval::run(lab);
+    }
+    if wanted("launch-docker") && Lab::require(Part::Image("latest")).is_some() {
+        launch::docker();
+    }
+}
