@@ -78,8 +78,9 @@ impl Store {
     /// The backups of a deployment, newest first.
     pub fn backups(&self, name: &DeploymentName) -> Result<Vec<Backup>> {
         self.read(|db| {
-            let mut statement =
-                db.prepare_cached(&format!("{BACKUP} WHERE deployment = ?1 ORDER BY id DESC"))?;
+            let mut statement = db.prepare_cached(&format!(
+                "{BACKUP} WHERE deployment = ?1 ORDER BY sequence DESC"
+            ))?;
             let found = statement.query_map([name.as_str()], backup)?;
             Ok(found.collect::<std::result::Result<_, _>>()?)
         })
@@ -91,5 +92,36 @@ impl Store {
             tx.execute("DELETE FROM backups WHERE id = ?1", [id])?;
             Ok(())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_is_the_one_that_was_recorded_last_whatever_the_clock_said() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(dir.path()).expect("opens");
+        let name = DeploymentName::main();
+        // The second one after the clock stepped back.
+        for (id, at) in [("7b", "2026-01-02"), ("3a", "2026-01-01")] {
+            let backup = Backup {
+                id: id.into(),
+                deployment_id: "d".into(),
+                deployment: name.to_string(),
+                path: String::new(),
+                bytes: 0,
+                sha256: String::new(),
+                version: String::new(),
+                artefact: String::new(),
+                reason: String::new(),
+                created_at: at.into(),
+            };
+            store.put_backup(&backup).expect("records");
+        }
+        let ids: Vec<String> =
+            store.backups(&name).expect("reads").into_iter().map(|it| it.id).collect();
+        assert_eq!(ids, ["3a", "7b"]);
     }
 }

@@ -71,7 +71,10 @@ impl Store {
     /// Begins an operation. Refuses with a conflict while another one is active, and where the
     /// deployment's status does not allow it.
     pub fn begin(&self, begin: &Begin<'_>) -> Result<Operation> {
-        self.check_floor()?;
+        // What gives space back may begin on a full disk.
+        if !matches!(begin.kind, OperationKind::Stop | OperationKind::Destroy) {
+            self.check_floor()?;
+        }
         let id = new_id();
         self.write(|tx| {
             if let Some(active) = active(tx, begin.deployment)? {
@@ -244,7 +247,7 @@ impl Store {
     ) -> Result<Vec<Operation>> {
         self.read(|db| {
             let mut statement = db.prepare_cached(&format!(
-                "{} WHERE ?1 IS NULL OR deployment = ?1 ORDER BY id DESC LIMIT ?2",
+                "{} WHERE ?1 IS NULL OR deployment = ?1 ORDER BY sequence DESC LIMIT ?2",
                 rows::OPERATION
             ))?;
             let mut found = statement.query((name.map(DeploymentName::as_str), as_i64(limit)))?;
