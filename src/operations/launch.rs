@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::context::{Context, OperationDef, StepDef, StepEnd};
+use super::context::{Context, OperationDef, Repeat, StepDef, StepEnd};
 use super::steps;
 use crate::domain::{
     Aftermath, DeploymentSpec, DeploymentStatus, EventType, Failure, OperationKind,
@@ -41,6 +41,7 @@ const PREPARE: StepDef = StepDef {
     says: |c| format!("check what the {} target needs", c.deployment.spec.target),
     event: None,
     run: prepare,
+    repeat: Repeat::Never,
 };
 
 fn prepare<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
@@ -122,4 +123,5 @@ const HALT: StepDef = StepDef {
     says: |_| "stop what did not come up; its data and log stay".into(),
     event: None,
     run: steps::stop,
+    repeat: Repeat::Never,
 };

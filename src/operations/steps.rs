@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::context::{Context, StepEnd};
+use super::approval;
+use super::context::{Context, Repeat, StepEnd};
 use crate::domain::{
     EventType, Failure, FailureKind, OpenClawVersion, approval::ApprovalMode, model,
 };
@@ -43,6 +44,7 @@ pub(super) const FETCH: StepDef = StepDef {
     },
     event: Some(EventType::PullingImage),
     run: fetch,
+    repeat: Repeat::Never,
 };
 
 fn fetch<'a>(c: &'a mut Context<'_>) -> Step<'a> {
@@ -64,11 +66,31 @@ pub(super) async fn fetch_launchable(c: &Context<'_>, site: &Site) -> Result<Art
     Ok(artefact)
 }
 
+/// Before anything that works is stopped: a configuration that its user broke would only be found
+/// when the gateway is down.
+pub(super) const CHECK: StepDef = StepDef {
+    name: "check",
+    says: |_| "check the configuration that is in place".into(),
+    event: None,
+    run: check,
+    repeat: Repeat::Before("stop"),
+};
+
+fn check<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    Box::pin(async move {
+        let site = c.site()?;
+        c.target().check_configuration(&site).await?;
+        // What a recovery goes back to, where a later step changes it.
+        Ok(StepEnd::Done(json!({ "spec": c.deployment.spec })))
+    })
+}
+
 pub(super) const CONFIGURE: StepDef = StepDef {
     name: "configure",
     says: |_| "write the gateway's configuration".into(),
     event: Some(EventType::CreatingConfig),
     run: configure,
+    repeat: Repeat::Never,
 };
 
 pub(super) fn configure<'a>(c: &'a mut Context<'_>) -> Step<'a> {
@@ -118,6 +140,7 @@ pub(super) const START: StepDef = StepDef {
     says: |c| format!("start the gateway on port {}", c.deployment.facts.port.unwrap_or_default()),
     event: Some(EventType::StartingApp),
     run: start,
+    repeat: Repeat::Always,
 };
 
 pub(super) fn start<'a>(c: &'a mut Context<'_>) -> Step<'a> {
@@ -133,6 +156,7 @@ pub(super) const STOP: StepDef = StepDef {
     says: |_| "let the gateway drain and stop it".into(),
     event: None,
     run: stop,
+    repeat: Repeat::Never,
 };
 
 pub(super) fn stop<'a>(c: &'a mut Context<'_>) -> Step<'a> {
@@ -159,6 +183,7 @@ pub(super) const PROVE: StepDef = StepDef {
     },
     event: Some(EventType::HealthCheck),
     run: prove,
+    repeat: Repeat::Always,
 };
 
 pub(super) fn prove<'a>(c: &'a mut Context<'_>) -> Step<'a> {
@@ -167,12 +192,19 @@ pub(super) fn prove<'a>(c: &'a mut Context<'_>) -> Step<'a> {
         let proof = proven(c, &site).await?;
         c.change_facts(|facts| {
             facts.proven_at = Some(now());
-            if let Some(version) = &proof.server_version {
-                facts.gateway_version = Some(version.clone());
+            // Its own word, which goes into messages and events: a version, or nothing.
+            let version = proof.server_version.as_deref().and_then(OpenClawVersion::parse);
+            if let Some(version) = version {
+                facts.gateway_version = Some(version.to_string());
             }
         })?;
+        // Who watched for browsers went with the gateway that was stopped.
+        let window = approval::window_now(c.store, &c.deployment)?;
+        if window.is_some_and(|(state, _)| approval::is_worth_watching(state)) {
+            c.target().watch(&site).await?;
+        }
         Ok(StepEnd::Done(json!({
-            "version": proof.server_version,
+            "version": c.deployment.facts.gateway_version,
             "protocol": proof.protocol,
             "took_ms": u64::try_from(proof.elapsed.as_millis()).unwrap_or(u64::MAX),
         })))
@@ -280,6 +312,12 @@ pub(super) const OPEN_WINDOW: StepDef = StepDef {
     name: "open_window",
     says: |c| {
         let policy = &c.deployment.spec.approval;
+        // It opens once in a deployment's life.
+        if policy.mode != ApprovalMode::Off
+            && matches!(c.store.window(&c.deployment.id), Ok(Some(_)))
+        {
+            return "leave the approval window as it is: it opened at the first launch".into();
+        }
         match policy.mode {
             ApprovalMode::Auto => format!(
                 "let up to {} of your browsers in during the next {}",
@@ -292,6 +330,7 @@ pub(super) const OPEN_WINDOW: StepDef = StepDef {
     },
     event: None,
     run: open_window,
+    repeat: Repeat::Never,
 };
 
 fn open_window<'a>(c: &'a mut Context<'_>) -> Step<'a> {

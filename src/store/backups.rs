@@ -51,13 +51,16 @@ fn backup(row: &Row<'_>) -> rusqlite::Result<Backup> {
 }
 
 impl Store {
-    /// Records a backup. Recording the same one again changes nothing.
+    /// Records a backup, in place of what an earlier run of its operation recorded.
     pub fn put_backup(&self, backup: &Backup) -> Result<()> {
         self.write(|tx| {
             tx.execute(
                 "INSERT INTO backups (id, deployment_id, deployment, path, bytes, sha256, \
                  version, artefact, reason, created_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING",
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+                 ON CONFLICT (id) DO UPDATE SET path = excluded.path, bytes = excluded.bytes, \
+                 sha256 = excluded.sha256, version = excluded.version, \
+                 artefact = excluded.artefact, created_at = excluded.created_at",
                 (
                     &backup.id,
                     &backup.deployment_id,
@@ -86,12 +89,9 @@ impl Store {
         })
     }
 
-    /// Forgets a backup whose file is gone.
-    pub fn delete_backup(&self, id: &str) -> Result<()> {
-        self.write(|tx| {
-            tx.execute("DELETE FROM backups WHERE id = ?1", [id])?;
-            Ok(())
-        })
+    /// Forgets a backup; whether there was one. Its file goes with the next sweep.
+    pub fn delete_backup(&self, id: &str) -> Result<bool> {
+        self.write(|tx| Ok(tx.execute("DELETE FROM backups WHERE id = ?1", [id])? == 1))
     }
 }
 

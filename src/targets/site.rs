@@ -128,6 +128,12 @@ impl GatewaySecrets {
         matches!(tree, Some(Ok(tree)) if !tree["agents"]["defaults"]["model"].is_null())
     }
 
+    /// The text without a control character or one of these secrets.
+    pub fn scrub(&self, text: &str, max: usize) -> String {
+        let redactor = crate::secrets::Redactor::new(self.all());
+        crate::domain::text::clean(&redactor.redact(text), max)
+    }
+
     /// Every secret, for taking them out of texts.
     pub fn all(&self) -> Vec<&Secret> {
         std::iter::once(&self.token)
@@ -190,7 +196,6 @@ impl Site {
 
     /// The text without a control character or a secret of this deployment.
     pub fn scrub(&self, text: &str, max: usize) -> String {
-        let redactor = crate::secrets::Redactor::new(self.secrets.all());
-        crate::domain::text::clean(&redactor.redact(text), max)
+        self.secrets.scrub(text, max)
     }
 }

@@ -13,6 +13,7 @@ mod cli_looking;
 mod cli_secrets;
 mod config_validate;
 mod credentials;
+mod fault_data;
 mod fault_gateway;
 mod fault_install;
 mod fault_interrupt;

@@ -116,6 +116,15 @@ impl ProcessTarget {
     }
 }
 
+/// The configuration's text; `None` when there is none yet.
+fn in_place(site: &Site) -> Result<Option<String>, Failure> {
+    match fs::read_to_string(config_path(site)) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Where a gateway's configuration lies.
 pub fn config_path(site: &Site) -> PathBuf {
     site.dir().join("state/openclaw.json")
@@ -174,11 +183,7 @@ impl Target for ProcessTarget {
         // Its default lies in /tmp, where the gateways of one user share it.
         config.log = Some(dir.join("tmp/openclaw.log").to_string_lossy().into_owned());
         let path = config_path(site);
-        let in_place = match fs::read_to_string(&path) {
-            Ok(text) => Some(text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error.into()),
-        };
+        let in_place = in_place(site)?;
         let users = site.secrets.user_config.as_ref().map(crate::secrets::Secret::expose);
         let placing = rendering::place(in_place, users, &config)
             .map_err(|failure| failure.context(path.display().to_string()))?;
@@ -189,6 +194,13 @@ impl Target for ProcessTarget {
             write_private(&path, text.as_bytes())?;
         }
         Ok(Placed { notices: placing.notices, plugins: placing.plugins })
+    }
+
+    async fn check_configuration(&self, site: &Site) -> Result<(), Failure> {
+        let text = in_place(site)?.unwrap_or_default();
+        rendering::parse(&text)
+            .map(drop)
+            .map_err(|failure| failure.context(config_path(site).display().to_string()))
     }
 
     async fn start(&self, site: &Site, _work: Work<'_>) -> Result<(), Failure> {
