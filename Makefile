@@ -79,7 +79,7 @@ test: ## Set up the lab and run every test (the first time: a quarter of an hour
 	@$(cargo) test --locked
 
 .PHONY: bench
-bench: ## Measure the figures of docs/benchmarks.md (BENCH=approval: that part alone)
+bench: ## Measure the figures of docs/benchmarks.md (BENCH=build: that part alone)
 	@$(without_secrets) tests/lab/setup all
 	@$(cargo) bench --locked --bench figures -- $(BENCH)
 
