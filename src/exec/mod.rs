@@ -6,6 +6,7 @@
 //! and is ended by SIGINT first and SIGKILL last. Refuses shell strings: there is no way to give
 //! one.
 
+pub mod children;
 pub mod command;
 pub mod identity;
 pub mod lock;

@@ -21,7 +21,7 @@ use crate::domain::{
     Aftermath, Change, Deployment, DeploymentName, EventType, Failure, FailureKind, Operation,
     OperationStatus, StepRecord, StepStatus,
 };
-use crate::exec::{LockFile, ProcessId, wait};
+use crate::exec::{LockFile, ProcessId, children, wait};
 use crate::store::{Finish, NewEvent, StepUpdate, Store};
 use crate::targets::{Layout, Site, Targets};
 
@@ -97,7 +97,7 @@ impl Engine {
             async move { lock.transpose() }
         });
         if let Some(lock) = taken.await {
-            return Ok(lock?);
+            return self.settled(name, lock?).await;
         }
         let busy = |doing: &str, pid: i32| {
             Failure::conflict(format!(
@@ -124,11 +124,16 @@ impl Engine {
                 async move { lock.transpose() }
             });
             if let Some(lock) = taken.await {
-                return Ok(lock?);
+                return self.settled(name, lock?).await;
             }
         }
-        Err(Failure::conflict(format!("{name}: the processes of an earlier command do not end"))
-            .remedy(format!("see who has {} open (fuser), and end them", path.display())))
+        Err(not_ending(name, &path))
+    }
+
+    /// The lock, once nothing works any more that an earlier executor started.
+    async fn settled(&self, name: &DeploymentName, lock: LockFile) -> Result<LockFile, Failure> {
+        let path = self.layout.lock(name);
+        if children::end_left(&path).await? { Ok(lock) } else { Err(not_ending(name, &path)) }
     }
 
     /// Executes an operation from where it stands to its end. The caller holds the lock.
@@ -233,6 +238,15 @@ impl Engine {
             .operation(id)?
             .ok_or_else(|| Failure::failed("an operation vanished from the journal"))
     }
+}
+
+fn not_ending(name: &DeploymentName, lock: &std::path::Path) -> Failure {
+    Failure::conflict(format!("{name}: the processes of an earlier command do not end")).remedy(
+        format!(
+            "see who has {} open (fuser), or is named in {0}.children, and end them",
+            lock.display()
+        ),
+    )
 }
 
 fn interrupted(operation: &Operation) -> Failure {
