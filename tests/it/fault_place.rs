@@ -16,6 +16,10 @@ fn an_explicit_port_that_is_taken_is_refused() {
     failed.says(&format!("ss -ltnp 'sport = :{port}'")).says("choose another GATEWAY_PORT");
     product.assert_nothing_runs();
     assert_eq!(product.status("main"), "failed");
+    // Nothing of it is there yet; why not is what its owner asks.
+    let doctor = product.run(["doctor", "main"]).code(1);
+    doctor.answers(&format!("its launch failed: step prepare: port {port} on 127.0.0.1 is taken"));
+    doctor.answers("something else listens on its port").answers("choose another GATEWAY_PORT");
     drop(taken);
     product.launch();
     product.assert_one_gateway("main");
@@ -57,11 +61,14 @@ fn a_port_that_was_taken_while_stopped_is_told_by_start() {
     product.launch();
     product.run(["stop"]).ok();
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, product.port())).expect("free");
-    let failed = product.run(["start"]).done();
-    assert_ne!(failed.code, 0);
+    let doctor = product.run(["doctor", "main"]).done();
+    doctor.answers("stopped on request").answers("something else listens on its port");
+    let failed = product.run(["start"]).code(4);
     failed.says(&format!("port {} on 127.0.0.1 cannot be used", product.port()));
     failed.says("GATEWAY_PORT");
     product.assert_nothing_runs();
+    let doctor = product.run(["doctor", "main"]).code(1);
+    doctor.answers("its start failed: step start").answers("something else listens on its port");
     drop(taken);
     product.run(["start"]).ok();
     product.assert_one_gateway("main");

@@ -294,7 +294,7 @@ fn start_failure(site: &Site, output: &crate::exec::Output) -> Failure {
         return engine::failure(output);
     }
     let port = site.deployment.facts.port.unwrap_or_default();
-    Failure::failed(format!("port {port} on {} is taken", site.deployment.spec.bind)).remedy(
+    Failure::conflict(format!("port {port} on {} is taken", site.deployment.spec.bind)).remedy(
         format!(
             "end what listens there (ss -ltnp 'sport = :{port}' shows it), or choose another \
          GATEWAY_PORT"

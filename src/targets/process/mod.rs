@@ -17,12 +17,12 @@ use async_trait::async_trait;
 use super::rendering::{self, Bind, ManagedConfig};
 use super::site::{Layout, Site};
 use super::{Artefact, LogOptions, Observed, Placed, Target, Work, keeper};
-use crate::domain::{DeploymentName, Failure, TargetKind};
+use crate::domain::{DeploymentName, Failure, FailureKind, TargetKind};
 use crate::exec::Cmd;
 use crate::gateway::{Dial, TcpDial};
 use crate::secrets::write_private;
 
-pub use install::{Installed, npm_version};
+pub use install::{Installed, npm_version, own_node};
 pub use record::{RunRecord, RunState};
 
 /// How long stopping may take: the gateway drains running turns for up to 315 s.
@@ -318,10 +318,13 @@ fn port_is_free(site: &Site) -> Result<(), Failure> {
     let (address, port) = (site.deployment.spec.bind, site.port()?);
     match std::net::TcpListener::bind((address, port)) {
         Ok(_) => Ok(()),
-        Err(error) => Err(Failure::failed(format!(
-            "{}: port {port} on {address} cannot be used: {error}",
-            site.deployment.name
-        ))
+        Err(error) => Err(Failure::new(
+            match error.kind() {
+                std::io::ErrorKind::AddrInUse => FailureKind::Conflict,
+                _ => FailureKind::Failed,
+            },
+            format!("{}: port {port} on {address} cannot be used: {error}", site.deployment.name),
+        )
         .remedy(format!(
             "end what listens there (ss -ltnp 'sport = :{port}' shows it), or choose another \
              GATEWAY_PORT"
