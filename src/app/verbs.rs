@@ -218,6 +218,10 @@ impl App {
         sink: &dyn Sink,
         cancel: &CancellationToken,
     ) -> Result<Approved, Failure> {
+        // What was interrupted is gone on with first, and may bring the gateway up.
+        if self.store().active_operation(name)?.is_none() {
+            self.refuse_asleep(name).await?;
+        }
         let params = to_value(&ApproveParams { request_id })?;
         let operation = self.run(OperationKind::Approve, name, params, sink, cancel).await?;
         let output = operation.steps.last().map(|step| step.output.clone()).unwrap_or_default();
