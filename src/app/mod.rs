@@ -9,6 +9,7 @@ pub mod devices;
 pub mod doctor;
 pub mod env_file;
 mod launching;
+mod listing;
 mod verbs;
 
 use std::path::Path;

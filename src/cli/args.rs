@@ -134,7 +134,10 @@ pub enum Command {
         args: Vec<String>,
     },
     /// Find what is wrong with this machine or a deployment, and say what to do.
-    Doctor(Named),
+    Doctor {
+        /// The deployment [default: all].
+        name: Option<String>,
+    },
     /// Show the events of a deployment, or of all.
     Events {
         /// The deployment [default: all].

@@ -432,7 +432,7 @@ fn in_environment(
         if key == "NAME" && DeploymentName::from_str(value.expose()).is_err() {
             notices.push(format!(
                 "NAME={:?} in the environment is no deployment name, so it is not used: some \
-                 systems preset it. Use --name, or name=… for make",
+                 systems preset it. Give the name as an argument, or as name=…",
                 crate::domain::text::clean(value.expose(), 60)
             ));
             return None;

@@ -31,8 +31,9 @@ fn steps(operation: &Value) -> Vec<(String, String)> {
 #[test]
 fn a_backup_is_listed_and_put_back() {
     let product = Product::new();
-    product.run(["backups"]).ok().answers("main has no backup");
+    product.run(["backups"]).code(3).says("there is no deployment main");
     product.launch();
+    product.run(["backups"]).ok().answers("main has no backup");
     product.run(["restore"]).code(3).says("no such backup");
     product.assert_one_gateway("main");
     write(&product, "first");

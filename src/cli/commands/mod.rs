@@ -20,7 +20,7 @@ use super::args::{Cli, Command};
 use super::output::Output;
 use crate::app::App;
 use crate::config::{Settings, Sources};
-use crate::domain::{DeploymentName, Failure};
+use crate::domain::{DeploymentName, Failure, FailureKind};
 use crate::secrets::Secret;
 
 /// The largest `openclaw.json` that is read, in bytes.
@@ -47,21 +47,55 @@ impl Session<'_> {
         }
     }
 
-    /// Lets Ctrl-C and SIGTERM interrupt the operation in a way that it can be gone on with.
+    /// Lets Ctrl-C and SIGTERM interrupt the operation in a way that it can be gone on with. A
+    /// step that changes something is finished first; who cannot wait says so once more.
     pub fn interruptible(&self) -> Result<(), Failure> {
+        self.heed_signals(Some(
+            "interrupted: finishing the step safely; once more to leave at once",
+        ))
+    }
+
+    /// Lets Ctrl-C and SIGTERM end what only looks.
+    pub fn stoppable(&self) -> Result<(), Failure> {
+        self.heed_signals(None)
+    }
+
+    fn heed_signals(&self, says: Option<&'static str>) -> Result<(), Failure> {
         use tokio::signal::unix::{SignalKind, signal};
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let cancel = self.cancel.clone();
+        let (cancel, out) = (self.cancel.clone(), *self.out);
         tokio::spawn(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+            for again in [false, true] {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                cancel.cancel();
+                match says {
+                    _ if again => leave(out),
+                    Some(says) => {
+                        if super::terminal::is_lively() {
+                            // The bar stands on a line that it has not ended.
+                            out.say("");
+                        }
+                        out.say(says);
+                    }
+                    None => {}
+                }
             }
-            cancel.cancel();
         });
         Ok(())
     }
+}
+
+/// Ends the program where it stands, as `kill -9` would: the journal has all that is needed to go
+/// on, and children hold the deployment's lock until they are gone.
+fn leave(out: Output) {
+    let failure = Failure::new(FailureKind::Interrupted, "left at once; what was done is recorded")
+        .remedy("openclaw-pipeline operations list shows it; operations resume goes on with it");
+    out.failure(&failure);
+    std::process::exit(i32::from(super::exit::code(failure.kind)));
 }
 
 /// The user's own configuration in the working directory.
@@ -108,7 +142,7 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
     let session = Session { out, cancel, settings };
     match cli.command {
         Command::Launch(args) => launch::run(&session, &args).await,
-        Command::List => status::list(&session),
+        Command::List => status::list(&session).await,
         Command::Status(named) => status::show(&session, named.name.as_deref()).await,
         Command::Logs { name, follow, tail, raw } => {
             logs::run(&session, name.as_deref(), follow, tail, raw).await
@@ -140,7 +174,7 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
             let how = destroy::How { yes, backup, if_exists };
             destroy::run(&session, name.as_deref(), how).await
         }
-        Command::Doctor(named) => status::doctor(&session, named.name.as_deref()).await,
+        Command::Doctor { name } => status::doctor(&session, name.as_deref()).await,
         Command::Events { name, after, limit } => {
             history::events(&session, name.as_deref(), after, limit)
         }

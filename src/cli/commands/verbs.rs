@@ -130,6 +130,10 @@ pub(super) fn backups(session: &Session<'_>, name: Option<&str>) -> Result<u8, F
     let name = session.name(name)?;
     let app = session.app()?;
     let backups = app.store().backups(&name)?;
+    if backups.is_empty() {
+        // Backups outlive their deployment; without either, the name is unknown.
+        app.deployment(&name)?;
+    }
     session.out.answer(&json!({ "items": backups }), || {
         if backups.is_empty() {
             return format!("{name} has no backup. Make one: openclaw-pipeline backup {name}");
