@@ -32,18 +32,20 @@ impl App {
         };
         for deployment in deployments.iter_mut().filter(|it| watched(it)) {
             let site = self.unopened(deployment);
-            let runs = if on_docker(deployment) {
-                running.as_ref().map(|names| names.contains(&docker::container(&site)))
+            let change = if on_docker(deployment) {
+                // A container that runs may be a held one: that takes a closer look to see.
+                let names = running.as_ref();
+                let gone = names.is_some_and(|it| !it.contains(&docker::container(&site)));
+                gone.then_some(Change::Degrade)
             } else {
-                let seen = self.target(&site).observe(&site).await;
-                seen.ok().map(|seen| seen == Observed::Running)
+                let seen = self.target(&site).observe(&site).await.ok();
+                seen.map(|seen| match seen {
+                    Observed::Running => Change::Recover,
+                    _ => Change::Degrade,
+                })
             };
-            let change = match runs {
-                Some(true) => Change::Recover,
-                Some(false) => Change::Degrade,
-                // What could not be looked at says nothing about the gateway.
-                None => continue,
-            };
+            // What could not be looked at says nothing about the gateway.
+            let Some(change) = change else { continue };
             deployment.status = next(Some(deployment.status), change).unwrap_or(deployment.status);
         }
         Ok(deployments)

@@ -8,7 +8,8 @@ use clap::{Args, Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "openclaw-pipeline", version, max_term_width = 100)]
 pub struct Cli {
-    /// Answer with JSON on standard output: one object, or one a line where it streams.
+    /// Answer with JSON on standard output: one object, or one a line where it streams
+    /// (completions, shell, openclaw and logs --raw print what they print).
     #[arg(long, global = true)]
     pub json: bool,
     /// The command.

@@ -136,6 +136,35 @@ fn doctor_finds_what_is_wrong_and_says_what_to_do() {
 }
 
 #[test]
+fn a_list_asks_the_engine_once_and_does_not_wait_for_it() {
+    let product = Product::new();
+    product.launch();
+    let store = rusqlite::Connection::open(product.home().join("pipeline.db")).expect("opens");
+    let on_docker = "UPDATE deployments SET spec = json_set(spec, '$.target', 'docker')";
+    assert_eq!(store.execute(on_docker, []).expect("updates"), 1);
+    drop(store);
+    let listed = || product.json(["list"])["items"][0]["status"].clone();
+    let calls = product.path("docker-calls");
+    let engine = |words: &str| {
+        product.tool("docker", &format!("#!/bin/sh\necho x >>'{}'\n{words}\n", calls.display()));
+    };
+    engine("echo openclaw-other; echo openclaw-main");
+    assert_eq!(listed(), "running");
+    assert_eq!(fs::read_to_string(&calls).expect("calls"), "x\n", "one call for all");
+    engine("echo openclaw-other");
+    assert_eq!(listed(), "degraded");
+    // An engine that says nothing says nothing about the gateway.
+    engine("exit 1");
+    assert_eq!(listed(), "running");
+    engine("exec /bin/sleep 60");
+    let begun = std::time::Instant::now();
+    assert_eq!(listed(), "running");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
+    fs::remove_file(product.path("bin/docker")).expect("removed");
+    assert_eq!(listed(), "running", "without docker at all");
+}
+
+#[test]
 fn doctor_judges_node_and_npm() {
     let product = Product::new();
     product.tool("npm", "#!/bin/sh\necho 6.14.4\n");
