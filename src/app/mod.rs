@@ -4,6 +4,7 @@
 //! is begun. Refuses to print and to know of terminals.
 
 pub mod access;
+mod backups;
 pub mod check;
 pub mod devices;
 pub mod doctor;

@@ -102,8 +102,14 @@ pub enum Command {
     },
     /// Make a verified, sealed backup of a gateway's state.
     Backup(Named),
-    /// List a gateway's backups.
-    Backups(Named),
+    /// List a gateway's backups, or delete one.
+    Backups {
+        /// The deployment [default: NAME, or main].
+        name: Option<String>,
+        /// Delete the backup with this id instead.
+        #[arg(long, value_name = "ID")]
+        delete: Option<String>,
+    },
     /// Go back to a backup, with the version that made it.
     Restore {
         /// The deployment [default: NAME, or main].

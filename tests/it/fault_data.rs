@@ -58,6 +58,20 @@ fn what_a_restore_replaces_is_backed_up_first() {
 }
 
 #[test]
+fn a_backup_can_be_deleted_unless_it_may_be_needed() {
+    let product = Product::new();
+    product.launch();
+    product.run(["backup"]).ok();
+    let (path, id) = (newest(&product), product.json(["backups"])["items"][0]["id"].clone());
+    let id = id.as_str().expect("an id").to_owned();
+    product.run(["backups", "--delete", "../../pipeline.db"]).code(3).says("backups main lists");
+    product.run(["backups", "--delete", &id]).ok().answers(&id);
+    assert!(!path.exists());
+    product.run(["backups", "--delete", &id]).code(3);
+    assert_eq!(product.json(["backups"])["items"], serde_json::json!([]));
+}
+
+#[test]
 fn files_that_no_backup_is_are_swept() {
     let product = Product::new();
     product.launch();

@@ -1,5 +1,6 @@
 //! The commands, one file each where there is more to one than a call.
 
+mod backups;
 mod check;
 mod config;
 mod destroy;
@@ -166,7 +167,10 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
             verbs::rotate(&session, name.as_deref(), token, keys).await
         }
         Command::Backup(named) => verbs::backup(&session, named.name.as_deref()).await,
-        Command::Backups(named) => verbs::backups(&session, named.name.as_deref()),
+        Command::Backups { name, delete: Some(id) } => {
+            backups::delete(&session, name.as_deref(), &id).await
+        }
+        Command::Backups { name, delete: None } => backups::list(&session, name.as_deref()),
         Command::Restore { name, backup } => {
             verbs::restore(&session, name.as_deref(), backup).await
         }

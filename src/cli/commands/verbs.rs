@@ -3,7 +3,6 @@
 
 use serde_json::json;
 
-use super::super::output::table;
 use super::super::progress::Shown;
 use super::Session;
 use crate::app::{App, Rotation};
@@ -124,33 +123,4 @@ pub(super) async fn rotate(
     let operation = app.rotate(&name, rotation, &shown, session.cancel).await?;
     drop(shown);
     said(session, &app, &name, &operation)
-}
-
-pub(super) fn backups(session: &Session<'_>, name: Option<&str>) -> Result<u8, Failure> {
-    let name = session.name(name)?;
-    let app = session.app()?;
-    let backups = app.store().backups(&name)?;
-    if backups.is_empty() {
-        // Backups outlive their deployment; without either, the name is unknown.
-        app.deployment(&name)?;
-    }
-    session.out.answer(&json!({ "items": backups }), || {
-        if backups.is_empty() {
-            return format!("{name} has no backup. Make one: openclaw-pipeline backup {name}");
-        }
-        let rows: Vec<Vec<String>> = backups
-            .iter()
-            .map(|backup| {
-                vec![
-                    backup.id.clone(),
-                    backup.created_at.clone(),
-                    format!("{} MiB", backup.bytes >> 20),
-                    backup.version.clone(),
-                    backup.reason.clone(),
-                ]
-            })
-            .collect();
-        table(&["ID", "MADE", "SIZE", "VERSION", "WHY"], &rows)
-    });
-    Ok(0)
 }
