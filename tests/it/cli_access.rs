@@ -62,6 +62,30 @@ fn a_version_without_one_time_links_gives_the_token_and_says_so() {
 }
 
 #[test]
+fn a_link_that_cannot_be_made_is_no_reason_to_hand_out_the_token() {
+    let product = Product::new();
+    product.launch();
+    // Where the links lie nothing can be written.
+    let links = product.state("main").join("state/standin-links");
+    let _ = std::fs::remove_dir_all(&links);
+    std::fs::write(&links, "").expect("a file in its place");
+    let failed = product.run(["open"]).code(1);
+    failed.says("no link could be made: browser handoff could not be issued").says("doctor main");
+    assert_eq!(failed.stdout, "");
+    std::fs::remove_file(&links).expect("removed");
+    product.run(["open"]).ok();
+
+    let keepers = product.keepers();
+    for pid in keepers.into_iter().chain(product.gateways()) {
+        crate::support::product::send(pid, Signal::KILL);
+    }
+    until("nothing runs", || product.processes().is_empty().then_some(()));
+    let refused = product.run(["open"]).code(4);
+    refused.says("main is degraded").says("openclaw-pipeline doctor main");
+    assert_eq!(refused.stdout, "");
+}
+
+#[test]
 fn devices_wait_are_let_in_and_put_out_by_hand() {
     let product = Product::new();
     product.run(["launch", "--target", "process", "--approval", "off"]).ok();
