@@ -12,7 +12,7 @@ use super::context::{Context, Repeat, StepEnd};
 use crate::domain::{
     EventType, Failure, FailureKind, OpenClawVersion, approval::ApprovalMode, model,
 };
-use crate::exec::wait;
+use crate::exec::{addresses, wait};
 use crate::gateway::prove::{Proof, Route, prove as prove_route};
 use crate::store::{Window, now};
 use crate::targets::rendering::Bind;
@@ -130,6 +130,12 @@ pub(super) fn managed(site: &Site) -> Result<ManagedConfig, Failure> {
     config.origins = vec![site.origin()?];
     if spec.bind.is_loopback() || spec.bind.is_unspecified() {
         config.origins.push(format!("http://localhost:{port}"));
+    }
+    if spec.bind.is_unspecified() {
+        // A browser elsewhere names this machine by one of these, and is refused by any other.
+        let addresses = addresses::addresses().into_iter().map(|address| address.to_string());
+        let hosts = addresses.chain(addresses::host_name());
+        config.origins.extend(hosts.map(|host| format!("http://{host}:{port}")));
     }
     config.stale_origins.clone_from(&facts.managed_origins);
     Ok(config)
