@@ -85,6 +85,9 @@ pub async fn examine(
     name: Option<&DeploymentName>,
 ) -> Result<Vec<Finding>, Failure> {
     let mut findings = Vec::new();
+    if let Some(failure) = settings.broken() {
+        findings.push(Finding::from(Verdict::Problem, "settings", failure.clone()));
+    }
     for (variable, failure) in settings.problems() {
         findings.push(Finding::from(Verdict::Problem, variable.name(), failure));
     }

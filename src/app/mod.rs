@@ -39,6 +39,7 @@ pub struct App {
 impl App {
     /// Opens the data directory that the settings name, and makes it when it is not there.
     pub fn open(settings: &Settings) -> Result<Self, Failure> {
+        settings.database()?;
         Self::open_at(&settings.data_directory()?, &settings.key_file()?)
     }
 
@@ -46,7 +47,7 @@ impl App {
     pub fn open_at(home: &Path, key_file: &Path) -> Result<Self, Failure> {
         let store = Store::open(home)?;
         let vault = Arc::new(Vault::new(sealing_key(&store, key_file)?));
-        let layout = Layout::new(home);
+        let layout = Layout::new(home).sealed_by(key_file);
         let targets = Targets::new(&layout);
         Ok(Self { engine: Engine::new(store, layout, targets, vault) })
     }

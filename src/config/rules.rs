@@ -400,6 +400,21 @@ mod tests {
     }
 
     #[test]
+    fn databases_and_logs() {
+        let home = std::path::Path::new("/d");
+        for given in ["sqlite:", "sqlite:/d/pipeline.db", "sqlite:///d/pipeline.db"] {
+            database_url(given, home).expect(given);
+        }
+        for given in ["", "postgres://u:s3cr3t@h/d", "sqlite:/s3cr3t.db", "s3cr3t"] {
+            let failure = database_url(given, home).expect_err(given);
+            assert!(!failure.message.contains("s3cr3t"), "{failure}");
+            assert!(failure.remedy.is_some());
+        }
+        assert_eq!(log("WARN").expect("a level"), "warn");
+        all_refused("OPENCLAW_PIPELINE_LOG", log, &["", "verbose", "openclaw=debug", "5"]);
+    }
+
+    #[test]
     fn versions() {
         for given in ["2026.9.6", "2026.12.0", "2026.9.6-beta.1", "2026.9.6-1"] {
             assert_eq!(version(given).expect(given), given);

@@ -101,6 +101,18 @@ impl Sources {
 
     /// The sources of this process; flags are added with [`Sources::flag`].
     pub fn from_process() -> Result<Self, Failure> {
+        let mut sources = Self::from_environment()?;
+        let dotenv = sources.directory.join(".env");
+        sources.dotenv = sources.read(&dotenv)?;
+        if let Some(path) = sources.places().config_file() {
+            sources.config = sources.read(&path)?;
+        }
+        Ok(sources)
+    }
+
+    /// The environment of this process alone, for one that the program started itself: it was
+    /// given what it needs, and files where it happens to be are not its settings.
+    pub fn from_environment() -> Result<Self, Failure> {
         let directory = std::env::current_dir().map_err(|error| {
             Failure::failed(format!("the working directory cannot be told: {error}"))
                 .remedy("change to a directory that exists")
@@ -115,11 +127,6 @@ impl Sources {
                     .remedy(format!("set {key} again, or unset it"))
             })?;
             sources.environment.insert(key.to_owned(), Secret::new(value));
-        }
-        let dotenv = sources.directory.join(".env");
-        sources.dotenv = sources.read(&dotenv)?;
-        if let Some(path) = sources.places().config_file() {
-            sources.config = sources.read(&path)?;
         }
         Ok(sources)
     }

@@ -11,12 +11,24 @@ use crate::secrets::Secret;
 #[derive(Debug, Clone)]
 pub struct Layout {
     home: PathBuf,
+    key_file: Option<PathBuf>,
 }
 
 impl Layout {
     /// The layout of a data directory.
     pub fn new(home: impl Into<PathBuf>) -> Self {
-        Self { home: home.into() }
+        Self { home: home.into(), key_file: None }
+    }
+
+    /// The same, with the file of the key that the data is sealed with.
+    #[must_use]
+    pub fn sealed_by(self, key_file: impl Into<PathBuf>) -> Self {
+        Self { key_file: Some(key_file.into()), ..self }
+    }
+
+    /// The file of the sealing key, absolute, where it is known: it lies apart from the data.
+    pub fn key_file(&self) -> Option<&Path> {
+        self.key_file.as_deref()
     }
 
     /// The data directory.

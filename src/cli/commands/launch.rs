@@ -36,6 +36,9 @@ pub(super) fn flags(mut sources: Sources, args: &Launch) -> Sources {
 }
 
 pub(super) async fn run(session: &Session<'_>, args: &Launch) -> Result<u8, Failure> {
+    if let Some(failure) = session.settings.broken() {
+        return Err(failure.clone());
+    }
     if let Some((_, failure)) = session.settings.problems().into_iter().next() {
         return Err(failure);
     }

@@ -134,12 +134,21 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
         Command::Completions { shell } => return config::completions(*shell),
         _ => {}
     }
-    let mut sources = Sources::from_process()?;
+    let mut sources = match &cli.command {
+        Command::Keep { .. } => Sources::from_environment()?,
+        _ => Sources::from_process()?,
+    };
     if let Command::Launch(launch) = &cli.command {
         sources = launch::flags(sources, launch);
     }
     let settings = Settings::resolve(&sources)?;
-    crate::telemetry::init(None);
+    crate::telemetry::init(settings.log().ok().as_deref());
+    // Who needs a setting of that file is refused when it asks; the others go on.
+    if let Some(failure) = settings.broken()
+        && !matches!(cli.command, Command::Launch(_) | Command::Doctor(_))
+    {
+        out.say(&format!("note: {failure}; nothing of that file is used"));
+    }
     let session = Session { out, cancel, settings };
     match cli.command {
         Command::Launch(args) => launch::run(&session, &args).await,
