@@ -11,6 +11,8 @@ pub mod doctor;
 pub mod env_file;
 mod launching;
 mod listing;
+mod rotation;
+mod specification;
 mod verbs;
 
 use std::path::Path;
@@ -28,7 +30,8 @@ use crate::targets::{Layout, Observed, Site, Target, Targets};
 
 pub use access::{Access, AccessKind};
 pub use launching::{LaunchRequest, Launched};
-pub use verbs::Rotation;
+pub use rotation::Rotation;
+pub use specification::Wanted;
 
 /// The program, put together over one data directory.
 #[derive(Clone)]

@@ -93,12 +93,15 @@ pub enum Command {
         /// The deployment [default: NAME, or main].
         name: Option<String>,
         /// Replace the token, by OPENCLAW_GATEWAY_TOKEN if that is set, else by a new one.
-        /// [default unless --keys is given]
+        /// [default unless --keys or --drop is given]
         #[arg(long)]
         token: bool,
         /// Take over the provider keys that are set in the environment or .env.
         #[arg(long)]
         keys: bool,
+        /// Take this provider key, or further variable, out of the gateway; can be repeated.
+        #[arg(long, value_name = "VARIABLE")]
+        drop: Vec<String>,
     },
     /// Make a verified, sealed backup of a gateway's state.
     Backup(Named),

@@ -107,9 +107,9 @@ impl Settings {
         self.broken.first().map(|broken| &broken.failure)
     }
 
-    /// Whether somebody gave a value for a variable.
+    /// Whether somebody gave a value for a variable, or seems to have: then reading it fails.
     pub fn is_given(&self, variable: Variable) -> bool {
-        self.given.contains_key(&variable)
+        self.given.contains_key(&variable) || self.not_hidden(variable).is_err()
     }
 
     /// What somebody gave for a variable, unchecked.
@@ -182,13 +182,18 @@ impl Settings {
     pub fn model(&self) -> Result<Option<ModelChoice>, Failure> {
         let providers: Vec<Provider> =
             self.credentials()?.iter().map(|(credential, _)| credential.provider).collect();
-        self.model_with(&providers)
+        self.model_with(&providers, &providers)
     }
 
     /// The model for a deployment that has credentials of these providers, in the order in which
-    /// the first chooses. A model that was chosen outright needs a credential, unless its
-    /// provider is one whose credential the program does not know.
-    pub fn model_with(&self, providers: &[Provider]) -> Result<Option<ModelChoice>, Failure> {
+    /// the first of those that have an effect as they are (`usable`) chooses. A model or provider
+    /// that was chosen outright needs a credential, unless its provider is one whose credential
+    /// the program does not know.
+    pub fn model_with(
+        &self,
+        providers: &[Provider],
+        usable: &[Provider],
+    ) -> Result<Option<ModelChoice>, Failure> {
         let (model, provider) = (self.model_text(), self.provider()?);
         if let (None, Some(provider)) = (model, &provider)
             && !providers.iter().any(|known| known.id() == provider)
@@ -204,7 +209,7 @@ impl Settings {
                 }),
             ));
         }
-        let choice = self.choose(providers)?;
+        let choice = self.choose(if provider.is_some() { providers } else { usable })?;
         if let (Some(choice), Some(_)) = (&choice, model)
             && let Some(id) = model::provider_of(&choice.model)
             && let Some(variable) = credential_of(id)

@@ -15,23 +15,29 @@ use crate::gateway::prove::token_refused;
 const REFUSED_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What a rotation is asked for with. The new secrets themselves wait sealed, in [`Slot::Next`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RotateParams {
     /// Whether the token is a new one.
     pub token: bool,
     /// The credentials that are new, by variable.
     pub credentials: Vec<String>,
+    /// The credentials and further variables that are taken out.
+    #[serde(default)]
+    pub dropped: Vec<String>,
 }
 
 pub(super) static DEFINITION: OperationDef = OperationDef {
     kind: OperationKind::Rotate,
     done: Some(EventType::Rotated),
     done_says: |c| {
-        let what = c.params::<RotateParams>().map(|params| {
-            let token = params.token.then(|| "the gateway's token".to_owned());
-            token.into_iter().chain(params.credentials).collect::<Vec<_>>().join(", ")
-        });
-        format!("{}: rotated {}", c.deployment.name, what.unwrap_or_default())
+        let params = c.params::<RotateParams>().unwrap_or_default();
+        let token = params.token.then(|| "the gateway's token".to_owned());
+        let new: Vec<String> = token.into_iter().chain(params.credentials).collect();
+        let done = [("rotated", new), ("took out", params.dropped)]
+            .into_iter()
+            .filter(|(_, what)| !what.is_empty())
+            .map(|(did, what)| format!("{did} {}", what.join(", ")));
+        format!("{}: {}", c.deployment.name, done.collect::<Vec<_>>().join("; "))
     },
     steps: &[
         steps::CHECK,
@@ -69,7 +75,7 @@ fn swap<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
         }
         c.vault.keep(c.store, id, Slot::Current, &next)?;
         // The first key of a gateway that had none: without a model it would ask another provider.
-        let first = next.usable_providers().first().copied();
+        let first = next.usable_providers(&c.deployment.facts.plugins).first().copied();
         if let Some(provider) =
             first.filter(|_| c.deployment.spec.model.is_none() && !next.names_model())
         {

@@ -49,12 +49,22 @@ pub(super) const FETCH: StepDef = StepDef {
 
 fn fetch<'a>(c: &'a mut Context<'_>) -> Step<'a> {
     Box::pin(async move {
-        let site = c.site()?;
+        let mut site = c.site()?;
+        pin(&mut site.deployment);
         let artefact = fetch_launchable(c, &site).await?;
         let output = json!({ "artefact": artefact.id, "version": artefact.version });
         c.change_facts(|facts| facts.take_artefact(artefact.id, artefact.version))?;
         Ok(StepEnd::Done(output))
     })
+}
+
+/// A deployment that worked goes on with the very image that it worked with: its tag may name
+/// another one by now, and only an update makes a backup first.
+fn pin(deployment: &mut crate::domain::Deployment) {
+    let facts = &deployment.facts;
+    if deployment.spec.target == crate::domain::TargetKind::Docker && facts.proven_at.is_some() {
+        deployment.spec.image = facts.artefact.clone().or(deployment.spec.image.take());
+    }
 }
 
 /// Gets what the specification names, unless it is too old: a version that says so itself is not

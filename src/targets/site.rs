@@ -91,6 +91,11 @@ struct Plain {
 }
 
 impl GatewaySecrets {
+    /// A token, and nothing else.
+    pub fn with_token(token: Secret) -> Self {
+        Self { token, credentials: Vec::new(), env: Vec::new(), user_config: None }
+    }
+
     /// The bytes to seal.
     pub fn to_bytes(&self) -> Result<zeroize::Zeroizing<Vec<u8>>, Failure> {
         let open = |pairs: &[(String, Secret)]| {
@@ -129,9 +134,24 @@ impl GatewaySecrets {
         known.map(|credential| credential.provider).collect()
     }
 
-    /// The providers to run with by default: not those whose key works only with a plugin.
-    pub fn usable_providers(&self) -> Vec<Provider> {
-        self.providers().into_iter().filter(|provider| provider.plugin().is_none()).collect()
+    /// The providers to run with by default: not those whose key works only with a plugin that
+    /// is not among these.
+    pub fn usable_providers(&self, plugins: &[String]) -> Vec<Provider> {
+        let usable = |provider: &Provider| {
+            provider.plugin().is_none() || plugins.iter().any(|plugin| plugin == provider.id())
+        };
+        self.providers().into_iter().filter(usable).collect()
+    }
+
+    /// Whether there is a credential or a further variable of this name.
+    pub fn has(&self, variable: &str) -> bool {
+        self.credentials.iter().chain(&self.env).any(|(name, _)| name == variable)
+    }
+
+    /// Takes a credential or a further variable out.
+    pub fn drop_variable(&mut self, variable: &str) {
+        self.credentials.retain(|(name, _)| name != variable);
+        self.env.retain(|(name, _)| name != variable);
     }
 
     /// Whether the user's own configuration names a model.

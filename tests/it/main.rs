@@ -7,6 +7,7 @@
 mod approvals;
 mod bad_input;
 mod cli_access;
+mod cli_again;
 mod cli_data;
 mod cli_env;
 mod cli_life;

@@ -172,8 +172,8 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
         Command::Update { name, version, image } => {
             verbs::update(&session, name.as_deref(), version, image).await
         }
-        Command::Rotate { name, token, keys } => {
-            verbs::rotate(&session, name.as_deref(), token, keys).await
+        Command::Rotate { name, token, keys, drop } => {
+            verbs::rotate(&session, name.as_deref(), token, keys, drop).await
         }
         Command::Backup(named) => verbs::backup(&session, named.name.as_deref()).await,
         Command::Backups { name, delete: Some(id) } => {

@@ -206,7 +206,7 @@ fn models_are_chosen_and_need_a_credential() {
         assert!(failure.message.contains(said), "{failure}");
         assert!(failure.remedy.is_some(), "{text}");
     }
-    let stored = dotenv("DEFAULT_MODEL=gpt-5.5").model_with(&[Provider::OpenAi]);
+    let stored = dotenv("DEFAULT_MODEL=gpt-5.5").model_with(&[Provider::OpenAi], &[]);
     assert_eq!(stored.expect("stored").expect("a model").model, "openai/gpt-5.5");
 }
 
