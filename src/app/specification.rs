@@ -128,6 +128,9 @@ impl Asked<'_> {
             return Ok(());
         };
         if !has_data(existing) {
+            if !settings.is_given(variable) {
+                notices.push(format!("{known} never came to run here; using {wanted} instead"));
+            }
             *known = wanted;
             return Ok(());
         }

@@ -523,6 +523,9 @@ fn parsed(file: Option<&FileText>, notices: &mut Vec<String>) -> Result<EnvFile,
     let Some(file) = file else {
         return Ok(EnvFile::default());
     };
+    if let Some(failure) = &file.failure {
+        return Err(failure.clone());
+    }
     let path = file.path.display().to_string();
     let parsed = envfile::parse(file.text.expose()).map_err(|failure| failure.context(&path))?;
     notices.extend(parsed.notices.iter().map(|notice| format!("{path}: {notice}")));

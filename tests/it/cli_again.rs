@@ -144,6 +144,15 @@ fn a_key_file_that_is_named_in_a_file_reaches_the_keeper() {
     assert!(product.work().join("keys/own.key").exists());
     product.assert_one_gateway("main");
     product.run(["restart"]).ok();
+
+    let mut product = Product::new();
+    product.unset("OPENCLAW_PIPELINE_KEY_FILE");
+    let config = product.path("user/.config/openclaw-pipeline");
+    fs::create_dir_all(&config).expect("a directory");
+    fs::write(config.join("config.env"), "OPENCLAW_PIPELINE_KEY_FILE=own.key\n").expect("it");
+    product.launch();
+    assert!(config.join("own.key").exists());
+    product.assert_one_gateway("main");
 }
 
 #[test]
@@ -181,6 +190,9 @@ fn a_broken_env_file_keeps_nobody_from_what_needs_nothing_of_it() {
     }
     product.run(["doctor"]).code(1).answers(".env: line 1");
     product.run(["launch"]).code(2).says(".env: line 1");
+    product.run(["config", "explain"]).code(2).says(".env: line 1");
+    fs::write(&env, b"CAF=\xe9\n").expect("written");
+    product.run(["status"]).ok().says("is not UTF-8 text");
     // What it seems to set is not guessed.
     fs::write(&env, "NAME=other\nKEY=\"-----BEGIN\n").expect("written");
     product.run(["destroy", "--yes"]).code(2).says(".env: line 2");

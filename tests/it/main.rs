@@ -16,6 +16,7 @@ mod cli_printed;
 mod cli_secrets;
 mod config_validate;
 mod credentials;
+mod docker_again;
 mod fault_data;
 mod fault_gateway;
 mod fault_install;

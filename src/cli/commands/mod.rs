@@ -145,7 +145,7 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
     crate::telemetry::init(settings.log().ok().as_deref());
     // Who needs a setting of that file is refused when it asks; the others go on.
     if let Some(failure) = settings.broken()
-        && !matches!(cli.command, Command::Launch(_) | Command::Doctor(_))
+        && !matches!(cli.command, Command::Launch(_) | Command::Doctor { .. })
     {
         out.say(&format!("note: {failure}; nothing of that file is used"));
     }
