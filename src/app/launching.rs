@@ -328,7 +328,8 @@ fn without_effect(
     }
     let mut spec = deployment.spec.clone();
     if let Err(failure) = asked.choose_artefact(&mut spec, &mut notices) {
-        notices.push(format!("{}. To do: openclaw-pipeline update {name}", failure.message));
+        let remedy = failure.remedy.unwrap_or_default();
+        notices.push(format!("{}. To do: {remedy}", failure.message));
     }
     Ok(notices)
 }

@@ -150,8 +150,8 @@ impl Asked<'_> {
              launch changes no version, because only an update makes a backup first"
         ))
         .remedy(format!(
-            "launch it without {variable}, and then: openclaw-pipeline update {name} {flag} \
-             {wanted}"
+            "openclaw-pipeline update {name} {flag} {wanted}; where it does not run, launch it \
+             without {variable} first"
         )))
     }
 }

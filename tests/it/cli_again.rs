@@ -93,7 +93,7 @@ fn what_has_no_effect_on_a_gateway_that_runs_is_said_with_the_command() {
     again.says("main runs already.");
     again.says("ANTHROPIC_API_KEY: openclaw-pipeline rotate main --keys");
     again.says("another TELEGRAM_BOT_TOKEN, GATEWAY_PORT, HEARTBEAT: ").says("stop main");
-    again.says("openclaw-pipeline update main");
+    again.says("openclaw-pipeline update main --version 2026.9.5");
     again.says("openclaw-pipeline config sync main");
     again.says("is not the token of main");
     assert!(!again.stderr.contains("s3cr3t"), "{}", again.stderr);
