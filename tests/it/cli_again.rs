@@ -91,7 +91,7 @@ fn what_has_no_effect_on_a_gateway_that_runs_is_said_with_the_command() {
         .env("OPENCLAW_GATEWAY_TOKEN", "another-s3cr3t-token")
         .ok();
     again.says("main runs already.");
-    again.says("ANTHROPIC_API_KEY: openclaw-pipeline rotate main --keys");
+    again.says("ANTHROPIC_API_KEY: ").says("openclaw-pipeline rotate main --keys");
     again.says("another TELEGRAM_BOT_TOKEN, GATEWAY_PORT, HEARTBEAT: ").says("stop main");
     again.says("openclaw-pipeline update main --version 2026.9.5");
     again.says("openclaw-pipeline config sync main");
