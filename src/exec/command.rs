@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -117,18 +118,37 @@ impl Output {
 }
 
 /// A child process to be.
-#[derive(Debug)]
 pub struct Cmd {
     program: OsString,
     args: Vec<OsString>,
     env: BTreeMap<OsString, OsString>,
     cwd: Option<PathBuf>,
-    stdin: Option<Vec<u8>>,
+    stdin: Option<Input>,
     deadline: Duration,
     cancel: Option<CancellationToken>,
     locks: Vec<OwnedFd>,
     /// Where the child is written down.
     record: Option<PathBuf>,
+}
+
+/// What a child reads on standard input.
+enum Input {
+    Bytes(Vec<u8>),
+    Reader(Box<dyn Read + Send + Sync>),
+}
+
+/// What reads a child's standard output as it comes.
+type Reading = Box<dyn FnOnce(File) + Send>;
+
+impl fmt::Debug for Cmd {
+    /// The variables' names alone: their values may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cmd")
+            .field("program", &self.program)
+            .field("args", &self.args)
+            .field("env", &self.env.keys())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Which stream a line came from.
@@ -217,7 +237,13 @@ impl Cmd {
 
     /// Gives it bytes on standard input.
     pub fn stdin(&mut self, bytes: impl Into<Vec<u8>>) -> &mut Self {
-        self.stdin = Some(bytes.into());
+        self.stdin = Some(Input::Bytes(bytes.into()));
+        self
+    }
+
+    /// Gives it what a reader yields on standard input, without holding all of it.
+    pub fn stdin_from(&mut self, reader: impl Read + Send + Sync + 'static) -> &mut Self {
+        self.stdin = Some(Input::Reader(Box::new(reader)));
         self
     }
 
@@ -238,6 +264,16 @@ impl Cmd {
         self.locks.push(lock.duplicate()?);
         self.record = Some(lock.children());
         Ok(self)
+    }
+
+    /// A variable as the child will see it.
+    pub fn variable(&self, name: &str) -> Option<&OsStr> {
+        self.env.get(OsStr::new(name)).map(OsString::as_os_str)
+    }
+
+    /// The arguments as text.
+    pub fn arguments(&self) -> Vec<String> {
+        self.args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect()
     }
 
     /// The program's name, for messages.
@@ -307,7 +343,31 @@ impl Cmd {
     /// progress bars use them.
     pub async fn lines(
         &mut self,
+        each: impl FnMut(Stream, &str) + Send,
+    ) -> Result<Output, ExecError> {
+        self.run(each, None).await
+    }
+
+    /// Runs it to its end while `read` takes its standard output as bytes, on a thread of its
+    /// own. Answers what `read` did, also when the child failed: one that stops reading early
+    /// makes it fail.
+    pub async fn read_by<T: Send + 'static>(
+        &mut self,
+        read: impl FnOnce(File) -> T + Send + 'static,
+    ) -> Result<(Output, T), ExecError> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let reading: Reading = Box::new(move |stdout| {
+            let _ = sender.send(read(stdout));
+        });
+        let output = self.run(|_, _| {}, Some(reading)).await?;
+        let gone = |_| self.io(io::ErrorKind::BrokenPipe.into());
+        Ok((output, receiver.await.map_err(gone)?))
+    }
+
+    async fn run(
+        &mut self,
         mut each: impl FnMut(Stream, &str) + Send,
+        reading: Option<Reading>,
     ) -> Result<Output, ExecError> {
         let mut child = self.spawn_piped()?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
@@ -315,19 +375,35 @@ impl Cmd {
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (sender, mut receiver) = tokio::sync::mpsc::channel(256);
         let mut readers = tokio::task::JoinSet::new();
-        if let Some(stdout) = stdout {
-            readers.spawn(read_lines(stdout, Stream::Stdout, sender.clone()));
+        match (stdout, reading) {
+            (Some(stdout), Some(reading)) => {
+                let stdout = stdout.into_owned_fd().map_err(|error| self.io(error))?;
+                readers.spawn_blocking(move || reading(stdout.into()));
+            }
+            (Some(stdout), None) => {
+                readers.spawn(read_lines(stdout, Stream::Stdout, sender.clone()));
+            }
+            (None, _) => {}
         }
         if let Some(stderr) = stderr {
             readers.spawn(read_lines(stderr, Stream::Stderr, sender.clone()));
         }
         drop(sender);
-        if let Some((mut pipe, bytes)) = stdin {
-            // A child that does not read its input ends by itself or by its deadline; that it
-            // closed the pipe is no error of ours.
-            readers.spawn(async move {
-                let _ = pipe.write_all(&bytes).await;
-            });
+        // A child that does not read its input ends by itself or by its deadline; that it closed
+        // the pipe is no error of ours.
+        match stdin {
+            Some((mut pipe, Input::Bytes(bytes))) => {
+                readers.spawn(async move {
+                    let _ = pipe.write_all(&bytes).await;
+                });
+            }
+            Some((pipe, Input::Reader(mut reader))) => {
+                let pipe = pipe.into_owned_fd().map_err(|error| self.io(error))?;
+                readers.spawn_blocking(move || {
+                    let _ = io::copy(&mut reader, &mut File::from(pipe));
+                });
+            }
+            None => {}
         }
         let mut out = (Tail::default(), Tail::default());
         let run = async {
@@ -487,6 +563,45 @@ mod tests {
         let mut cmd = Cmd::new("cat");
         let output = cmd.stdin("hello\n").output().await.expect("runs");
         assert_eq!(output.stdout, "hello\n");
+    }
+
+    #[tokio::test]
+    async fn a_reader_is_streamed_to_it_and_its_output_to_a_reader() {
+        // More than a pipe holds, both ways at once.
+        let mut cmd = Cmd::new("cat");
+        cmd.stdin_from(io::repeat(7).take(3 << 20));
+        let (output, read) = cmd
+            .read_by(|mut stdout| {
+                let mut bytes = Vec::new();
+                stdout.read_to_end(&mut bytes).map(|_| bytes)
+            })
+            .await
+            .expect("runs");
+        assert!(output.success());
+        let bytes = read.expect("reads");
+        assert_eq!(bytes.len(), 3 << 20);
+        assert!(bytes.iter().all(|byte| *byte == 7));
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_stops_ends_the_child() {
+        let (output, first) = sh("yes")
+            .read_by(|mut stdout| {
+                let mut first = [0; 1];
+                stdout.read_exact(&mut first).map(|()| first)
+            })
+            .await
+            .expect("runs");
+        assert!(!output.success());
+        assert_eq!(first.expect("reads"), *b"y");
+    }
+
+    #[test]
+    fn what_it_shows_of_itself_holds_no_value_of_a_variable() {
+        let mut cmd = Cmd::new("true");
+        cmd.secret_env("KEY", &Secret::new("very-secret".to_owned()));
+        let shown = format!("{cmd:?}");
+        assert!(shown.contains("KEY") && !shown.contains("very-secret"), "{shown}");
     }
 
     #[tokio::test]
