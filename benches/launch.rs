@@ -36,7 +36,8 @@ pub fn docker() {
     let real = Real::with_engine(&lab, engine);
     let name = Engine::name("warm");
     real.ok(&["launch", &name, "--target", "docker", "--no-link"]);
-    let container = format!("openclaw-{name}");
+    let own = format!("label=io.openclaw.pipeline.deployment={name}");
+    let container = engine.docker(&["ps", "--quiet", "--filter", &own]);
     let config = engine.docker(&["exec", &container, "cat", "/home/node/.openclaw/openclaw.json"]);
     real.ok(&["destroy", &name, "--yes"]);
     report("docker", |pair| {

@@ -113,7 +113,7 @@ impl App {
 
     /// A one-time link by the plugin interface.
     async fn issued(&self, site: &Site) -> Result<Access, Failure> {
-        let mut cmd = self.target(site).script(site, ISSUE)?;
+        let mut cmd = self.target(site).script(site, ISSUE).await?;
         let output = cmd.deadline(LINK_DEADLINE).output().await?;
         let grant: Grant = answer(site, &output)?;
         let origin = site.origin()?;
@@ -132,7 +132,7 @@ impl App {
     /// A one-time link by the gateway's own command, where the interface is another one. `None`
     /// where the version answers, and knows no such link.
     async fn dashboard(&self, site: &Site) -> Result<Option<Access>, Failure> {
-        let mut cmd = self.target(site).openclaw(site, &["dashboard", "--json"], false)?;
+        let mut cmd = self.target(site).openclaw(site, &["dashboard", "--json"], false).await?;
         let output = cmd.deadline(LINK_DEADLINE).output().await?;
         let dashboard: Dashboard = answer(site, &output)?;
         if !dashboard.ok {

@@ -157,7 +157,8 @@ impl App {
 
     /// The model that the gateway's own configuration names, where the program manages none.
     async fn own_model(&self, site: &Site) -> Result<String, Failure> {
-        let mut cmd = self.target(site).openclaw(site, &["models", "status", "--json"], false)?;
+        let mut cmd =
+            self.target(site).openclaw(site, &["models", "status", "--json"], false).await?;
         let output = cmd.deadline(ASK_DEADLINE).output().await?;
         default_model(&output.stdout).ok_or_else(|| {
             Failure::failed(format!(

@@ -277,7 +277,7 @@ async fn stale_origins(app: &App, site: &Site) -> Result<Vec<String>, Failure> {
         }
         TargetKind::Docker => {
             let args = ["config", "get", "gateway.controlUi.allowedOrigins", "--json"];
-            let mut cmd = app.target(site).openclaw(site, &args, false)?;
+            let mut cmd = app.target(site).openclaw(site, &args, false).await?;
             let output = cmd.deadline(ASK_WITHIN).output().await?;
             let printed = output.stdout.find('[').map_or("", |begin| &output.stdout[begin..]);
             serde_json::from_str(printed.trim()).map_err(|_| {

@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod env_file;
 mod launching;
 mod listing;
+mod pruning;
 mod rotation;
 mod specification;
 mod verbs;

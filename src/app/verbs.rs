@@ -190,7 +190,9 @@ impl App {
                 None => Planned::Begin { params, sealed: Vec::new() },
             })
         };
-        self.planned(OperationKind::Update, name, sink, cancel, plan).await
+        let operation = self.planned(OperationKind::Update, name, sink, cancel, plan).await?;
+        self.prune(name, sink).await;
+        Ok(operation)
     }
 
     /// Goes back to a backup.

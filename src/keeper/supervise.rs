@@ -195,7 +195,7 @@ async fn mend(keeper: &Keeper, site: &Site, end: &CancellationToken) {
     let args = ["doctor", "--fix", "--yes", "--non-interactive"];
     let doctor = async {
         note(site, "the gateway exited with 78: running openclaw doctor --fix once")?;
-        let mut cmd = keeper.engine.targets().process().openclaw(site, &args, false)?;
+        let mut cmd = keeper.engine.targets().process().openclaw(site, &args, false).await?;
         let output = cmd.deadline(DOCTOR_DEADLINE).cancel_on(end).output().await?;
         note(site, &format!("openclaw doctor --fix: {}", site.scrub(&output.last_line(), 300)))
     };

@@ -69,9 +69,17 @@ fn pin(deployment: &mut crate::domain::Deployment) {
 
 /// Gets what the specification names, unless it is too old: a version that says so itself is not
 /// even fetched, an image tells by its label.
-pub(super) async fn fetch_launchable(c: &Context<'_>, site: &Site) -> Result<Artefact, Failure> {
+async fn fetch_launchable(c: &Context<'_>, site: &Site) -> Result<Artefact, Failure> {
     OpenClawVersion::refuse_old(site.deployment.spec.version.as_deref())?;
     let artefact = c.target().fetch(site, c.work()).await?;
+    OpenClawVersion::refuse_old(artefact.version.as_deref())?;
+    Ok(artefact)
+}
+
+/// The same for an update, which asks for what the name stands for today.
+pub(super) async fn fetch_newest(c: &Context<'_>, site: &Site) -> Result<Artefact, Failure> {
+    OpenClawVersion::refuse_old(site.deployment.spec.version.as_deref())?;
+    let artefact = c.target().fetch_newest(site, c.work()).await?;
     OpenClawVersion::refuse_old(artefact.version.as_deref())?;
     Ok(artefact)
 }

@@ -75,7 +75,7 @@ fn fetch_new<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failur
             next_version: None,
         };
         site.deployment.spec = spec;
-        let artefact = steps::fetch_launchable(c, &site).await?;
+        let artefact = steps::fetch_newest(c, &site).await?;
         let (next, next_version) = (artefact.id, artefact.version);
         Ok(StepEnd::Done(json!(Before { next, next_version, ..before })))
     })

@@ -112,6 +112,12 @@ pub trait Target: Send + Sync {
     /// Makes the program or image that the specification names ready to run.
     async fn fetch(&self, site: &Site, work: Work<'_>) -> Result<Artefact, Failure>;
 
+    /// The same, and where what is named may have moved since it was fetched, as a tag does, what
+    /// it names today.
+    async fn fetch_newest(&self, site: &Site, work: Work<'_>) -> Result<Artefact, Failure> {
+        self.fetch(site, work).await
+    }
+
     /// Puts the deployment in place, with its configuration, without starting it. What is there
     /// is kept, but for the managed keys of the configuration.
     async fn place(
@@ -149,13 +155,13 @@ pub trait Target: Send + Sync {
     fn loopback(&self, site: &Site) -> Result<Box<dyn Dial>, Failure>;
 
     /// The gateway's own command line, in place. The gateway need not run.
-    fn openclaw(&self, site: &Site, args: &[&str], terminal: bool) -> Result<Cmd, Failure>;
+    async fn openclaw(&self, site: &Site, args: &[&str], terminal: bool) -> Result<Cmd, Failure>;
 
     /// A script for Node.js, in place, with the gateway's package directory as its argument.
-    fn script(&self, site: &Site, script: &str) -> Result<Cmd, Failure>;
+    async fn script(&self, site: &Site, script: &str) -> Result<Cmd, Failure>;
 
     /// A shell in place.
-    fn shell(&self, site: &Site) -> Result<Cmd, Failure>;
+    async fn shell(&self, site: &Site) -> Result<Cmd, Failure>;
 
     /// A child that prints the log.
     fn logs(&self, site: &Site, options: LogOptions) -> Result<Cmd, Failure>;
@@ -182,6 +188,12 @@ pub trait Target: Send + Sync {
     /// Makes sure that a keeper watches for browsers, and has looked at the store after this call.
     async fn watch(&self, site: &Site) -> Result<(), Failure> {
         keeper::ensure(site).await
+    }
+
+    /// Removes artefacts that this installation ran before and can get again; says which. One
+    /// that somebody else uses stays, and that is no failure.
+    async fn prune(&self, _superseded: &[String]) -> Result<Vec<String>, Failure> {
+        Ok(Vec::new())
     }
 
     /// Removes everything of it; says what it removed.

@@ -18,6 +18,7 @@ mod config_validate;
 mod credentials;
 mod docker_again;
 mod fault_data;
+mod fault_docker;
 mod fault_gateway;
 mod fault_install;
 mod fault_interrupt;

@@ -66,11 +66,10 @@ async fn a_docker_gateway_lives_its_whole_life() {
         killed_in: "start",
     };
     life.run().await;
-    let container = format!("openclaw-{name}");
-    let project = format!("label=com.docker.compose.project={container}");
+    let own = format!("label=io.openclaw.pipeline.deployment={name}");
     for what in ["container", "volume", "network"] {
         let list: &[&str] = if what == "container" { &["ls", "-aq"] } else { &["ls", "-q"] };
-        let left = engine.docker(&[&[what], list, &["--filter", &project]].concat());
+        let left = engine.docker(&[&[what], list, &["--filter", &own]].concat());
         assert_eq!(left.trim(), "", "{what}s of it are left");
     }
 }

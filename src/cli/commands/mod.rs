@@ -157,8 +157,8 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
         Command::Logs { name, follow, tail, raw } => {
             logs::run(&session, name.as_deref(), follow, tail, raw).await
         }
-        Command::Shell(named) => place::shell(&session, named.name.as_deref()),
-        Command::Openclaw { name, args } => place::openclaw(&session, name.as_deref(), &args),
+        Command::Shell(named) => place::shell(&session, named.name.as_deref()).await,
+        Command::Openclaw { name, args } => place::openclaw(&session, name.as_deref(), &args).await,
         Command::Open(named) => launch::open(&session, named.name.as_deref()).await,
         Command::Approve { name, request } => {
             devices::approve(&session, name.as_deref(), request).await

@@ -6,15 +6,15 @@ use std::process::ExitStatus;
 use super::Session;
 use crate::domain::Failure;
 
-pub(super) fn shell(session: &Session<'_>, name: Option<&str>) -> Result<u8, Failure> {
+pub(super) async fn shell(session: &Session<'_>, name: Option<&str>) -> Result<u8, Failure> {
     let name = session.name(name)?;
     let app = session.app()?;
     let site = app.site(&name)?;
-    let status = app.target(&site).shell(&site)?.interactive()?;
+    let status = app.target(&site).shell(&site).await?.interactive()?;
     Ok(code(status))
 }
 
-pub(super) fn openclaw(
+pub(super) async fn openclaw(
     session: &Session<'_>,
     name: Option<&str>,
     args: &[String],
@@ -24,7 +24,7 @@ pub(super) fn openclaw(
     let site = app.site(&name)?;
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let terminal = super::super::terminal::is_interactive();
-    let status = app.target(&site).openclaw(&site, &args, terminal)?.interactive()?;
+    let status = app.target(&site).openclaw(&site, &args, terminal).await?.interactive()?;
     Ok(code(status))
 }
 

@@ -1,23 +1,33 @@
 //! Archives of a `docker` gateway's state.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use super::super::site::Site;
 use super::super::{Work, archive};
-use super::container;
 use super::engine::{docker, failure};
+use super::{compose, container, owner, state, tarball};
 use crate::domain::Failure;
-use crate::exec::Cmd;
+use crate::exec::{Cmd, free_bytes};
 
 /// Where an archive passes through inside a container: on no volume.
 const SCRATCH: &str = "/tmp/openclaw-pipeline-backup";
 /// How long making or unpacking an archive may take.
 const DEADLINE: Duration = Duration::from_secs(1800);
+/// What the container that unpacks an archive is labelled with, beside its owner.
+const HELPER: &str = "io.openclaw.pipeline.helper=restore";
 
 /// Makes a verified archive with the gateway's own tool inside the running container, and copies
 /// it out.
 pub(super) async fn create(site: &Site, into: &Path, work: Work<'_>) -> Result<(), Failure> {
+    if !state::require(site).await?.takes_commands() {
+        let name = &site.deployment.name;
+        return Err(Failure::conflict(format!(
+            "{name} does not run, and a backup is made inside the running gateway's container"
+        ))
+        .remedy(format!("start it first: openclaw-pipeline start {name}")));
+    }
     let container = container(site);
     let inside = |args: &[&str]| -> Result<Cmd, Failure> {
         let mut cmd = docker();
@@ -44,15 +54,17 @@ async fn copy_out(container: &str, path: &str, into: &Path, work: Work<'_>) -> R
     if !path.starts_with(SCRATCH) {
         return Err(Failure::failed("the gateway's backup lies where it was not asked for"));
     }
-    let output = docker()
-        .args(["container", "cp", &format!("{container}:{path}")])
-        .arg(into)
-        .deadline(DEADLINE)
-        .cancel_on(work.cancel)
-        .hold(work.lock)?
-        .output()
-        .await?;
-    if output.success() { Ok(()) } else { Err(failure(&output)) }
+    // It lies here twice, plain and sealed; and the gateway says how big it is.
+    let bound = free_bytes(into.parent().unwrap_or(into))? / 2;
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(into)?;
+    let mut copy = docker();
+    copy.args(["container", "cp", &format!("{container}:{path}"), "-"]);
+    copy.deadline(DEADLINE).cancel_on(work.cancel).hold(work.lock)?;
+    match tarball::take_out(&mut copy, bound, file).await {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(Failure::failed("the gateway's backup is not where it was made")),
+        Err(failure) => Err(failure.context("the gateway's backup")),
+    }
 }
 
 /// Unpacks an archive in a container of the deployment's image that has its volume, and puts the
@@ -61,7 +73,7 @@ pub(super) async fn restore(site: &Site, from: &Path, work: Work<'_>) -> Result<
     let image = site.deployment.facts.artefact.clone().ok_or_else(|| {
         Failure::failed("the image to restore with is not known").remedy("launch it again")
     })?;
-    let helper = format!("{}-restore", container(site));
+    state::require(site).await?;
     let call = |args: &[&str]| -> Result<Cmd, Failure> {
         let mut cmd = docker();
         cmd.args(args);
@@ -69,38 +81,28 @@ pub(super) async fn restore(site: &Site, from: &Path, work: Work<'_>) -> Result<
         Ok(cmd)
     };
     // What a killed restore left is of no use.
-    call(&["container", "rm", "-f", &helper])?.output().await?;
-    let from_container = container(site);
-    let made = call(&[
-        "container",
-        "create",
-        "--name",
-        &helper,
-        "--network",
-        "none",
-        "--cap-drop",
-        "ALL",
-        "--security-opt",
-        "no-new-privileges",
-        "--volumes-from",
-        &from_container,
-        "--env",
-        "OPENCLAW_STATE_DIR=/tmp/empty",
-        "--env",
-        "OPENCLAW_CONFIG_PATH=/tmp/empty/openclaw.json",
-        "--entrypoint",
-        "sh",
-        &image,
-        "-c",
-        SCRIPT,
-    ])?
-    .output()
-    .await?;
+    compose::remove_labelled(site, &[&format!("label={HELPER}")], work).await?;
+    let (id, name) = (
+        format!("{}={}", owner::ID, site.deployment.id),
+        format!("{}={}", owner::NAME, site.deployment.name),
+    );
+    let mut create = call(&["container", "create", "--label", &id, "--label", &name])?;
+    let made = create
+        .args(["--label", HELPER])
+        .args(["--network", "none"])
+        .args(["--cap-drop", "ALL", "--security-opt", "no-new-privileges"])
+        .args(["--volumes-from", &container(site)])
+        .args(["--env", "OPENCLAW_STATE_DIR=/tmp/empty"])
+        .args(["--env", "OPENCLAW_CONFIG_PATH=/tmp/empty/openclaw.json"])
+        .args(["--entrypoint", "sh", &image, "-c", SCRIPT])
+        .output()
+        .await?;
     if !made.success() {
         return Err(failure(&made));
     }
-    let done = unpack(&call, &helper, from).await;
-    call(&["container", "rm", "-f", &helper])?.output().await?;
+    let helper = made.stdout.trim();
+    let done = unpack(&call, helper, from).await;
+    call(&["container", "rm", "-f", helper])?.output().await?;
     done
 }
 
@@ -109,8 +111,12 @@ async fn unpack(
     helper: &str,
     from: &Path,
 ) -> Result<(), Failure> {
+    let file = std::fs::File::open(from)?;
+    let size = file.metadata()?.len();
     let mut copy = call(&["container", "cp", "-", &format!("{helper}:/tmp")])?;
-    let output = copy.stdin(tarball(from)?).output().await?;
+    // A state may be larger than this machine's memory.
+    let stream = tarball::of_file("archive.tar.gz", size, file)?;
+    let output = copy.stdin_from(stream).output().await?;
     if !output.success() {
         return Err(failure(&output));
     }
@@ -120,19 +126,6 @@ async fn unpack(
     } else {
         Err(archive::refused("the backup could not be put back", &output))
     }
-}
-
-/// The archive as a tar stream that the container's own user can read.
-fn tarball(from: &Path) -> Result<Vec<u8>, Failure> {
-    let mut file = std::fs::File::open(from)?;
-    let mut header = tar::Header::new_gnu();
-    header.set_size(file.metadata()?.len());
-    header.set_mode(0o600);
-    header.set_uid(1000);
-    header.set_gid(1000);
-    let mut builder = tar::Builder::new(Vec::new());
-    builder.append_data(&mut header, "archive.tar.gz", &mut file)?;
-    Ok(builder.into_inner()?)
 }
 
 /// Unpacks into the state's own volume, so that putting the state in place is renames on one file

@@ -5,18 +5,34 @@
 //! the child's environment, so no file holds a secret and no value is interpolated.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::site::Site;
 use super::super::{Work, process};
-use super::container;
-use super::engine::{docker, failure};
+use super::engine::{cpus, docker, failure};
+use super::{container, owner};
 use crate::assets;
-use crate::domain::{Failure, FailureKind};
+use crate::domain::Failure;
 use crate::exec::Cmd;
+
+/// The service in the compose file.
+const SERVICE: &str = "openclaw-gateway";
+/// Where a plugin of the Docker command line stands, beside the user's own directory.
+const PLUGINS: [&str; 4] = [
+    "/usr/local/lib/docker/cli-plugins",
+    "/usr/local/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+    "/usr/libexec/docker/cli-plugins",
+];
+/// How long making the container may take: one that runs and has to be made anew drains first,
+/// for up to 330 s.
+const CREATE_DEADLINE: Duration = Duration::from_secs(480);
 
 /// Which of the two there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,19 +44,45 @@ pub(super) enum Compose {
 }
 
 impl Compose {
-    /// Finds one; the plugin first.
+    /// Finds one; the plugin first. Looks for their files: starting `docker-compose` 1.29 only to
+    /// see that it is there takes more than a second.
     pub(super) async fn find() -> Result<Self, Failure> {
-        for compose in [Self::Plugin, Self::Standalone] {
-            let mut cmd = compose.command();
-            let output = cmd.args(["version", "--short"]).deadline(Duration::from_secs(20));
-            if output.output().await.is_ok_and(|output| output.success()) {
-                return Ok(compose);
-            }
+        let docker = docker();
+        if let Some(found) = Self::located(
+            docker.variable("DOCKER_CONFIG"),
+            docker.variable("HOME"),
+            docker.variable("PATH"),
+        ) {
+            return Ok(found);
+        }
+        // A plugin can be configured to stand anywhere.
+        let mut cmd = Self::Plugin.command();
+        let output = cmd.args(["version", "--short"]).deadline(Duration::from_secs(20));
+        if output.output().await.is_ok_and(|output| output.success()) {
+            return Ok(Self::Plugin);
         }
         Err(Failure::prerequisite("neither docker compose nor docker-compose is installed").remedy(
             "install the compose plugin (Debian: apt-get install docker-compose), or use the \
              process target: --target process",
         ))
+    }
+
+    fn located(config: Option<&OsStr>, home: Option<&OsStr>, path: Option<&OsStr>) -> Option<Self> {
+        let own = match (config, home) {
+            (Some(config), _) if !config.is_empty() => Some(PathBuf::from(config)),
+            (_, home) => home.map(|home| Path::new(home).join(".docker")),
+        };
+        let own = own.map(|own| own.join("cli-plugins"));
+        let mut plugins = own.into_iter().chain(PLUGINS.map(PathBuf::from));
+        let is_in = |dir: PathBuf| {
+            fs::metadata(dir.join("docker-compose"))
+                .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+        };
+        if plugins.any(is_in) {
+            return Some(Self::Plugin);
+        }
+        let mut path = path.into_iter().flat_map(std::env::split_paths);
+        path.any(is_in).then_some(Self::Standalone)
     }
 
     fn command(self) -> Cmd {
@@ -58,59 +100,86 @@ impl Compose {
         }
     }
 
-    /// Makes the project's volumes, network and container without starting it. A container that
-    /// is as it should be is left alone.
-    pub(super) async fn create(self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
+    /// A call for the deployment's project, with the files and values that it needs. The secrets
+    /// travel in its environment.
+    fn project(self, site: &Site, cpus: &str) -> Result<Cmd, Failure> {
         let dir = site.dir();
         fs::create_dir_all(&dir)?;
         fs::write(dir.join("docker-compose.yml"), assets::DOCKER_COMPOSE)?;
-        fs::write(dir.join("variables.yml"), variables(site))?;
+        fs::write(dir.join("variables.yml"), variables(site).to_string())?;
         let spec = &site.deployment.spec;
         let image = site.deployment.facts.artefact.clone().ok_or_else(|| {
             Failure::failed("the image was not fetched").remedy("launch it again")
         })?;
         let mut cmd = self.command();
         cmd.args(["-p", &container(site), "-f", "docker-compose.yml", "-f", "variables.yml"])
-            .args(["up", "--no-start", "openclaw-gateway"])
             .cwd(&dir)
             .env("OPENCLAW_CONTAINER", container(site))
             .env("OPENCLAW_PIPELINE_IMAGE", image)
+            .env("OPENCLAW_CPUS", cpus)
             .env("GATEWAY_BIND", spec.bind.to_string())
             .env("GATEWAY_PORT", site.port()?.to_string())
             .env("OPENCLAW_MEMORY_MIB", spec.memory_mib.to_string())
             .env("OPENCLAW_HEAP_MIB", process::heap_mib(spec.memory_mib).to_string())
-            .secret_env("OPENCLAW_GATEWAY_TOKEN", &site.secrets.token)
-            .deadline(Duration::from_secs(120))
-            .cancel_on(work.cancel)
-            .hold(work.lock)?;
+            .secret_env("OPENCLAW_GATEWAY_TOKEN", &site.secrets.token);
         for (name, value) in site.gateway_env() {
             cmd.secret_env(name, &value);
         }
+        Ok(cmd)
+    }
+
+    /// Makes the project's volumes, network and container without starting it. A container that
+    /// is as it should be is left alone. The caller has looked whose all of it is.
+    pub(super) async fn create(self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
+        let mut cmd = self.project(site, &cpus().await?)?;
+        cmd.args(["up", "--no-start", SERVICE])
+            .deadline(CREATE_DEADLINE)
+            .cancel_on(work.cancel)
+            .hold(work.lock)?;
         let output = cmd.output().await?;
         if output.success() { Ok(()) } else { Err(create_failure(site, &output)) }
     }
+
+    /// A command in a container of its own, which is gone when it ends: with the gateway's image,
+    /// volumes, network, environment and limits, and without its port.
+    pub(super) async fn beside(
+        self,
+        site: &Site,
+        args: &[&str],
+        terminal: bool,
+    ) -> Result<Cmd, Failure> {
+        let mut cmd = self.project(site, &cpus().await?)?;
+        cmd.args(["run", "--rm", "--no-deps"]);
+        if !terminal {
+            cmd.arg("-T");
+        }
+        cmd.arg(SERVICE).args(args);
+        Ok(cmd)
+    }
 }
 
-/// The second compose file: the variables' names, and the labels that say whose it is.
-fn variables(site: &Site) -> String {
-    let names: BTreeMap<String, serde_json::Value> =
-        site.gateway_env().into_iter().map(|(name, _)| (name, serde_json::Value::Null)).collect();
-    let labels = json!({
-        "io.openclaw.pipeline.deployment": site.deployment.name,
-        "io.openclaw.pipeline.id": site.deployment.id,
-    });
+/// The second compose file: the variables' names, and the labels that say whose it all is.
+fn variables(site: &Site) -> Value {
+    let names: BTreeMap<String, Value> =
+        site.gateway_env().into_iter().map(|(name, _)| (name, Value::Null)).collect();
+    let labels = json!({ owner::NAME: site.deployment.name, owner::ID: site.deployment.id });
+    let labelled = json!({ "labels": labels });
+    let volumes: BTreeMap<_, _> = owner::VOLUMES.map(|name| (name, &labelled)).into();
     // JSON is YAML; nothing here needs quoting rules of its own.
-    json!({ "services": { "openclaw-gateway": { "environment": names, "labels": labels } } })
-        .to_string()
+    json!({
+        "services": { SERVICE: { "environment": names, "labels": labels } },
+        "volumes": volumes,
+        "networks": { owner::NETWORK: labelled },
+    })
 }
 
 fn create_failure(site: &Site, output: &crate::exec::Output) -> Failure {
     let said = output.stderr.to_lowercase();
     if said.contains("is already in use by container") {
-        return Failure::new(
-            FailureKind::Conflict,
-            format!("a container {} is there that is not this deployment's", container(site)),
-        )
+        return Failure::conflict(format!(
+            "a container {} is there that is not this deployment's",
+            container(site)
+        ))
         .remedy("remove or rename it, or launch under another name");
     }
     failure(output)
@@ -118,35 +187,150 @@ fn create_failure(site: &Site, output: &crate::exec::Output) -> Failure {
 
 /// What a project consists of: how it is listed and how it is removed, in this order.
 const KINDS: [(&str, &[&str], &[&str]); 3] = [
-    ("container", &["container", "ls", "-aq", "--filter"], &["container", "rm", "-f"]),
-    ("volume", &["volume", "ls", "-q", "--filter"], &["volume", "rm"]),
-    ("network", &["network", "ls", "-q", "--filter"], &["network", "rm"]),
+    ("container", &["container", "ls", "-aq", "--no-trunc"], &["container", "rm", "-f"]),
+    ("volume", &["volume", "ls", "-q"], &["volume", "rm"]),
+    ("network", &["network", "ls", "-q", "--no-trunc"], &["network", "rm"]),
 ];
 
-/// Removes the project's container, volumes and networks; says what it removed. By label, so that
-/// it also works when the compose file, or compose itself, is gone.
+/// Removes the deployment's containers, volumes and networks; says what it removed. By the label
+/// with its own id, so that nobody else's is touched, and that it also works when the compose
+/// file, or compose itself, is gone.
 pub(super) async fn remove(site: &Site, work: Work<'_>) -> Result<Vec<String>, Failure> {
-    let label = format!("label=com.docker.compose.project={}", container(site));
     let mut removed = Vec::new();
-    for (kind, list, delete) in KINDS {
-        let listed = docker().args(list).arg(&label).output().await?;
-        if !listed.success() {
-            return Err(failure(&listed));
-        }
-        for id in listed.stdout.split_whitespace() {
-            let output = docker()
-                .args(delete)
-                .arg(id)
-                .hold(work.lock)?
-                .cancel_on(work.cancel)
-                .deadline(Duration::from_secs(120))
-                .output()
-                .await?;
-            if !output.success() {
-                return Err(failure(&output));
-            }
-            removed.push(format!("the {kind} {id}"));
-        }
+    for kind in KINDS {
+        removed.extend(remove_kind(site, kind, &[], work).await?);
     }
     Ok(removed)
+}
+
+/// Removes those of the deployment's containers that the filters find, too.
+pub(super) async fn remove_labelled(
+    site: &Site,
+    filters: &[&str],
+    work: Work<'_>,
+) -> Result<Vec<String>, Failure> {
+    remove_kind(site, KINDS[0], filters, work).await
+}
+
+async fn remove_kind(
+    site: &Site,
+    (kind, list, delete): (&str, &[&str], &[&str]),
+    filters: &[&str],
+    work: Work<'_>,
+) -> Result<Vec<String>, Failure> {
+    let own = format!("label={}={}", owner::ID, site.deployment.id);
+    let mut listing = docker();
+    listing.args(list).args(["--filter", &own]);
+    for filter in filters {
+        listing.args(["--filter", filter]);
+    }
+    let listed = listing.output().await?;
+    if !listed.success() {
+        return Err(failure(&listed));
+    }
+    let mut removed = Vec::new();
+    for id in listed.stdout.split_whitespace() {
+        let output = docker()
+            .args(delete)
+            .arg(id)
+            .hold(work.lock)?
+            .cancel_on(work.cancel)
+            .deadline(Duration::from_secs(120))
+            .output()
+            .await?;
+        // A helper may have ended, and gone, since it was listed.
+        let gone = output.stderr.to_lowercase().contains("no such");
+        if !output.success() && !gone {
+            return Err(failure(&output));
+        }
+        removed.push(format!("the {kind} {}", short(id)));
+    }
+    Ok(removed)
+}
+
+/// An id as people know it; a name as it is.
+fn short(id: &str) -> &str {
+    let is_id = id.len() == 64 && id.bytes().all(|c| c.is_ascii_hexdigit());
+    if is_id { &id[..12] } else { id }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::targets::docker::site_of_a_test;
+
+    fn executable(dir: &Path) {
+        fs::create_dir_all(dir).expect("a directory");
+        let file = dir.join("docker-compose");
+        fs::write(&file, "").expect("a file");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("executable");
+    }
+
+    #[test]
+    fn the_plugin_is_found_before_the_program() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = |part: &str| dir.path().join(part).into_os_string();
+        let (home, config, bin) = (at("home"), at("config"), at("bin"));
+        let located = || Compose::located(Some(&config), Some(&home), Some(&bin));
+        executable(&dir.path().join("bin"));
+        // This machine's own plugin would be found everywhere.
+        if located() == Some(Compose::Plugin) {
+            return;
+        }
+        assert_eq!(Compose::located(None, Some(&home), None), None);
+        assert_eq!(located(), Some(Compose::Standalone));
+        executable(&dir.path().join("home/.docker/cli-plugins"));
+        assert_eq!(located(), Some(Compose::Standalone), "DOCKER_CONFIG names another place");
+        assert_eq!(Compose::located(None, Some(&home), Some(&bin)), Some(Compose::Plugin));
+        executable(&dir.path().join("config/cli-plugins"));
+        assert_eq!(located(), Some(Compose::Plugin));
+    }
+
+    #[test]
+    fn both_are_called_alike() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let site = site_of_a_test(dir.path());
+        let plugin = Compose::Plugin.project(&site, "2").expect("a call");
+        let standalone = Compose::Standalone.project(&site, "2").expect("a call");
+        assert_eq!((plugin.name(), standalone.name()), ("docker".into(), "docker-compose".into()));
+        let (mut plugin, standalone) = (plugin.arguments(), standalone.arguments());
+        assert_eq!(plugin.remove(0), "compose");
+        assert_eq!(plugin, standalone);
+        let name = container(&site);
+        assert_eq!(plugin, ["-p", &name, "-f", "docker-compose.yml", "-f", "variables.yml"]);
+    }
+
+    #[test]
+    fn no_secret_stands_in_an_argument_or_a_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let site = site_of_a_test(dir.path());
+        let cmd = Compose::Plugin.project(&site, "2").expect("a call");
+        assert_eq!(cmd.variable("ANTHROPIC_API_KEY"), Some(OsStr::new("a-secret-key")));
+        assert_eq!(cmd.variable("OPENCLAW_GATEWAY_TOKEN"), Some(OsStr::new("a-secret-token")));
+        assert!(!cmd.arguments().concat().contains("a-secret"));
+        for file in fs::read_dir(site.dir()).expect("files").flatten() {
+            let text = fs::read_to_string(file.path()).expect("a file");
+            assert!(!text.contains("a-secret"), "{:?}", file.path());
+        }
+    }
+
+    #[test]
+    fn everything_of_the_project_carries_the_deployments_id() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let site = site_of_a_test(dir.path());
+        let file = variables(&site);
+        let id = |at: &str| {
+            file.pointer(at).and_then(|labels| labels.get(owner::ID)).and_then(Value::as_str)
+        };
+        for at in ["/services/openclaw-gateway", "/networks/default"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(owner::VOLUMES.map(|volume| format!("/volumes/{volume}")))
+        {
+            assert_eq!(id(&format!("{at}/labels")), Some(site.deployment.id.as_str()), "{at}");
+        }
+        for volume in owner::VOLUMES {
+            assert!(assets::DOCKER_COMPOSE.contains(&format!("\n  {volume}:\n")), "{volume}");
+        }
+    }
 }

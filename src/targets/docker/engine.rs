@@ -5,6 +5,9 @@ use std::time::Duration;
 use crate::domain::Failure;
 use crate::exec::{Cmd, ExecError, Output};
 
+/// The most CPUs of a gateway.
+const MOST_CPUS: u32 = 2;
+
 /// The Docker command line, which finds its engine by the user's own settings.
 pub fn docker() -> Cmd {
     let mut cmd = Cmd::new("docker");
@@ -32,6 +35,17 @@ pub(super) async fn require() -> Result<(), Failure> {
             .remedy("install Docker, or use the process target: --target process")),
         Err(error) => Err(error.into()),
     }
+}
+
+/// How many CPUs a gateway may use: two, or all of an engine that has fewer; the engine refuses
+/// a limit beyond its own.
+pub(super) async fn cpus() -> Result<String, Failure> {
+    let output = docker().args(["system", "info", "--format", "{{.NCPU}}"]).output().await?;
+    if !output.success() {
+        return Err(failure(&output));
+    }
+    let there: u32 = output.stdout.trim().parse().unwrap_or(MOST_CPUS);
+    Ok(there.clamp(1, MOST_CPUS).to_string())
 }
 
 /// What a failed call of the Docker command line means.

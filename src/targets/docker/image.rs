@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::super::site::Site;
 use super::super::{Artefact, Work};
 use super::engine::{docker, failure};
-use crate::domain::Failure;
+use crate::domain::{Failure, FailureKind};
 use crate::exec::{Output, command::Stream};
 
 /// How long a pull may take.
@@ -21,6 +21,8 @@ struct Image {
     #[serde(default)]
     repo_digests: Vec<String>,
     #[serde(default)]
+    repo_tags: Vec<String>,
+    #[serde(default)]
     config: Option<ImageConfig>,
 }
 
@@ -31,8 +33,7 @@ struct ImageConfig {
     labels: Option<BTreeMap<String, String>>,
 }
 
-/// The image as it is here, pinned; `None` when it is not here.
-pub(super) async fn present(image: &str) -> Result<Option<Artefact>, Failure> {
+async fn inspect(image: &str) -> Result<Option<Image>, Failure> {
     let output =
         docker().args(["image", "inspect", "--format", "{{json .}}", image]).output().await?;
     if !output.success() {
@@ -42,28 +43,99 @@ pub(super) async fn present(image: &str) -> Result<Option<Artefact>, Failure> {
             Err(failure(&output))
         };
     }
-    let found: Image = serde_json::from_str(output.stdout.trim())
-        .map_err(|error| Failure::failed(format!("docker inspect answered nonsense: {error}")))?;
+    serde_json::from_str(output.stdout.trim())
+        .map(Some)
+        .map_err(|error| Failure::failed(format!("docker inspect answered nonsense: {error}")))
+}
+
+/// The image as it is here, pinned; `None` when it is not here.
+pub(super) async fn present(image: &str) -> Result<Option<Artefact>, Failure> {
+    let Some(found) = inspect(image).await? else { return Ok(None) };
     let version = found
         .config
         .and_then(|config| config.labels)
         .and_then(|labels| labels.get("org.opencontainers.image.version").cloned());
-    // A digest names the same bytes on every machine; an image that was never in a registry has
-    // only its id.
-    let id = found.repo_digests.into_iter().next().unwrap_or(found.id);
-    Ok(Some(Artefact { id, version }))
+    Ok(Some(Artefact { id: pinned(image, found.id, found.repo_digests), version }))
+}
+
+/// A digest names the same bytes on every machine: that of the repository which was asked for,
+/// where the image is known in several. One that was never in a registry has only its id.
+fn pinned(image: &str, id: String, digests: Vec<String>) -> String {
+    let wanted = repository(image);
+    let of_wanted =
+        digests.iter().position(|digest| digest.split('@').next() == Some(wanted)).unwrap_or(0);
+    digests.into_iter().nth(of_wanted).unwrap_or(id)
+}
+
+/// A reference without its tag and digest.
+fn repository(image: &str) -> &str {
+    let image = image.split('@').next().unwrap_or(image);
+    // A colon behind the last slash begins a tag; before it, a port.
+    let name = image.rfind('/').map_or(0, |slash| slash + 1);
+    image[name..].find(':').map_or(image, |colon| &image[..name + colon])
+}
+
+fn wanted(site: &Site) -> &str {
+    site.deployment.spec.image.as_deref().unwrap_or(super::super::DEFAULT_IMAGE)
 }
 
 /// Makes sure that the deployment's image is here.
 pub(super) async fn ensure(site: &Site, work: Work<'_>) -> Result<Artefact, Failure> {
-    let image = site.deployment.spec.image.as_deref().unwrap_or(super::super::DEFAULT_IMAGE);
+    let image = wanted(site);
     if let Some(found) = present(image).await? {
         return Ok(found);
     }
     pull(image, work).await?;
+    pulled(image).await
+}
+
+/// Makes sure that what the deployment's image names today is here: a tag may have moved in its
+/// registry since it was pulled. One that cannot be pulled and is here, because it was built here
+/// or the registry is down, is used as it is, and that is said.
+pub(super) async fn ensure_newest(site: &Site, work: Work<'_>) -> Result<Artefact, Failure> {
+    let image = wanted(site);
+    if is_fixed(image) {
+        return ensure(site, work).await;
+    }
+    match pull(image, work).await {
+        Ok(()) => pulled(image).await,
+        Err(failure) if failure.kind == FailureKind::Interrupted => Err(failure),
+        Err(failure) => match present(image).await? {
+            Some(found) => {
+                work.progress.note(&format!("{failure}; using the one that is here"));
+                Ok(found)
+            }
+            None => Err(failure),
+        },
+    }
+}
+
+/// Whether a reference names the same image for ever.
+fn is_fixed(image: &str) -> bool {
+    image.contains('@') || image.starts_with("sha256:")
+}
+
+async fn pulled(image: &str) -> Result<Artefact, Failure> {
     present(image)
         .await?
         .ok_or_else(|| Failure::failed(format!("the image {image} was pulled and is not there")))
+}
+
+/// Removes images that were superseded: those that a registry can give again, that nobody has
+/// given another name, and that no container uses. Answers which.
+pub(super) async fn prune(superseded: &[String]) -> Result<Vec<String>, Failure> {
+    let mut removed = Vec::new();
+    for image in superseded.iter().filter(|image| image.contains('@')) {
+        let Some(found) = inspect(image).await? else { continue };
+        if !found.repo_tags.is_empty() {
+            continue;
+        }
+        // Without force the engine refuses what any container uses.
+        if docker().args(["image", "rm", image]).output().await?.success() {
+            removed.push(format!("the image {image}"));
+        }
+    }
+    Ok(removed)
 }
 
 /// Whether a registry has the image, without pulling it.
@@ -119,4 +191,37 @@ fn pull_failure(image: &str, output: &Output) -> Failure {
         return failure(output).context(format!("the image {image} could not be pulled"));
     };
     Failure::failed(format!("the image {image} could not be pulled: {line}")).remedy(remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_is_a_reference_without_tag_and_digest() {
+        for (image, expected) in [
+            ("openclaw", "openclaw"),
+            ("openclaw:1", "openclaw"),
+            ("ghcr.io/openclaw/openclaw:latest", "ghcr.io/openclaw/openclaw"),
+            ("localhost:5000/x", "localhost:5000/x"),
+            ("localhost:5000/x:y", "localhost:5000/x"),
+            ("localhost:5000/x:y@sha256:abc", "localhost:5000/x"),
+        ] {
+            assert_eq!(repository(image), expected);
+        }
+    }
+
+    #[test]
+    fn the_digest_of_the_repository_that_was_asked_for_is_taken() {
+        let digests = || vec!["a/x@sha256:1".to_owned(), "b/x@sha256:1".to_owned()];
+        assert_eq!(pinned("b/x:latest", "id".into(), digests()), "b/x@sha256:1");
+        assert_eq!(pinned("c/x:latest", "id".into(), digests()), "a/x@sha256:1");
+        assert_eq!(pinned("b/x:latest", "id".into(), Vec::new()), "id");
+    }
+
+    #[test]
+    fn a_digest_and_an_id_are_not_pulled_again() {
+        assert!(is_fixed("x@sha256:1") && is_fixed("sha256:1"));
+        assert!(!is_fixed("x:latest") && !is_fixed("x"));
+    }
 }

@@ -1,19 +1,22 @@
 //! The `docker` target: a gateway in a container of this machine's Docker engine.
 //!
 //! Owns a compose project for each deployment: its container, volumes and network. Refuses to
-//! touch what does not carry the deployment's own label.
+//! touch what does not carry the deployment's own label. Their names end in a piece of the
+//! deployment's id, so that two installations on one engine do not meet.
 
 mod archive;
 mod compose;
 mod config;
 mod engine;
 mod image;
+mod owner;
 mod relay;
+mod state;
+mod tarball;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::Deserialize;
 
 use super::rendering::{self, Bind, ManagedConfig};
 use super::site::Site;
@@ -30,8 +33,10 @@ pub const CONTAINER_PORT: u16 = 18789;
 const STATE: &str = "/home/node/.openclaw";
 /// Where the workspace lies inside its container.
 const WORKSPACE: &str = "/home/node/openclaw/workspace";
-/// What the start command logs when it holds a container after exit 78.
-const HELD_MARK: &str = "openclaw-pipeline: held after exit 78";
+/// The gateway's own command line inside its container.
+const OPENCLAW: [&str; 2] = ["node", "/app/openclaw.mjs"];
+/// How many characters of the deployment's id its names end in.
+const SUFFIX: usize = 8;
 /// How long the engine may take to stop a container: the drain's 330 s, and some.
 const STOP_DEADLINE: Duration = Duration::from_secs(360);
 
@@ -66,38 +71,34 @@ impl DockerTarget {
     }
 }
 
-/// The name of a deployment's container, and of its compose project.
+/// The name of a deployment's container, and of its compose project. It ends in the end of the
+/// deployment's id, which is its random part.
 pub fn container(site: &Site) -> String {
-    format!("openclaw-{}", site.deployment.name)
+    let id: String = site.deployment.id.chars().filter(char::is_ascii_alphanumeric).collect();
+    let suffix = &id[id.len().saturating_sub(SUFFIX)..];
+    format!("openclaw-{}-{}", site.deployment.name, suffix.to_ascii_lowercase())
 }
 
-/// What the engine says of a container.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct State {
-    status: String,
-    exit_code: i32,
-    #[serde(rename = "OOMKilled", default)]
-    oom_killed: bool,
-    #[serde(default)]
-    error: String,
+/// A command that is executed in the running container.
+fn inside(site: &Site, terminal: bool) -> Cmd {
+    let mut cmd = docker();
+    cmd.args(["container", "exec", "-i"]);
+    if terminal {
+        cmd.arg("-t");
+    }
+    cmd.arg(container(site));
+    cmd
 }
 
-async fn state(site: &Site) -> Result<Option<State>, Failure> {
+async fn stop(site: &Site, work: Work<'_>) -> Result<(), Failure> {
     let output = docker()
-        .args(["container", "inspect", "--format", "{{json .State}}", &container(site)])
+        .args(["container", "stop", &container(site)])
+        .deadline(STOP_DEADLINE)
+        .cancel_on(work.cancel)
+        .hold(work.lock)?
         .output()
         .await?;
-    if !output.success() {
-        return if output.stderr.to_lowercase().contains("no such container") {
-            Ok(None)
-        } else {
-            Err(engine::failure(&output))
-        };
-    }
-    serde_json::from_str(output.stdout.trim())
-        .map(Some)
-        .map_err(|error| Failure::failed(format!("docker inspect answered nonsense: {error}")))
+    if output.success() { Ok(()) } else { Err(engine::failure(&output)) }
 }
 
 #[async_trait]
@@ -115,40 +116,48 @@ impl Target for DockerTarget {
         image::ensure(site, work).await
     }
 
+    async fn fetch_newest(&self, site: &Site, work: Work<'_>) -> Result<Artefact, Failure> {
+        image::ensure_newest(site, work).await
+    }
+
     async fn place(
         &self,
         site: &Site,
         managed: &ManagedConfig,
         work: Work<'_>,
     ) -> Result<Placed, Failure> {
-        self.compose().await?.create(site, work).await?;
+        let compose = self.compose().await?;
+        let standing = owner::look(site).await?;
         let mut managed = managed.clone();
         managed.bind = Bind::Lan;
         managed.port = CONTAINER_PORT;
         managed.workspace = WORKSPACE.into();
-        let in_place = config::read(site).await?;
+        if !standing.container && standing.volumes {
+            // What the volumes hold is read through a container.
+            compose.create(site, work).await?;
+        }
+        let in_place =
+            if standing.container || standing.volumes { config::read(site).await? } else { None };
         let users = site.secrets.user_config.as_ref().map(crate::secrets::Secret::expose);
         let placing = rendering::place(in_place, users, &managed)
             .map_err(|failure| failure.context(config::place(site)))?;
+        // The keys that are handed over depend on the plugins, and a container's environment is
+        // that of its making.
+        let mut site = site.clone();
+        site.deployment.facts.plugins.clone_from(&placing.plugins);
+        compose.create(&site, work).await?;
         if let Some(text) = &placing.replaced {
-            config::write(site, rendering::REPLACED, text, work).await?;
+            config::write(&site, rendering::REPLACED, text, work).await?;
         }
         if let Some(text) = &placing.text {
-            config::write(site, config::FILE, text, work).await?;
-        }
-        if placing.plugins != site.deployment.facts.plugins {
-            // The keys that are handed over depend on the plugins, and a container's environment
-            // is that of its making.
-            let mut site = site.clone();
-            site.deployment.facts.plugins.clone_from(&placing.plugins);
-            self.compose().await?.create(&site, work).await?;
+            config::write(&site, config::FILE, text, work).await?;
         }
         Ok(Placed { notices: placing.notices, plugins: placing.plugins })
     }
 
     async fn check_configuration(&self, site: &Site) -> Result<(), Failure> {
         // A container that somebody removed is made anew.
-        if state(site).await?.is_none() {
+        if state::own(site).await?.is_none() {
             return Ok(());
         }
         let text = config::read(site).await?.unwrap_or_default();
@@ -156,6 +165,13 @@ impl Target for DockerTarget {
     }
 
     async fn start(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
+        let state = state::require(site).await?;
+        if state.takes_commands()
+            && matches!(state::meaning(site, state).await?, Observed::Held { .. })
+        {
+            // To the engine a held container runs; starting it would do nothing.
+            stop(site, work).await?;
+        }
         let output = docker()
             .args(["container", "start", &container(site)])
             .cancel_on(work.cancel)
@@ -165,80 +181,49 @@ impl Target for DockerTarget {
     }
 
     async fn stop(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
-        match state(site).await? {
-            Some(state) if state.status != "exited" && state.status != "created" => {}
-            _ => return Ok(()),
+        match state::own(site).await? {
+            Some(state) if state.status != "exited" && state.status != "created" => {
+                stop(site, work).await
+            }
+            _ => Ok(()),
         }
-        let output = docker()
-            .args(["container", "stop", &container(site)])
-            .deadline(STOP_DEADLINE)
-            .cancel_on(work.cancel)
-            .hold(work.lock)?
-            .output()
-            .await?;
-        if output.success() { Ok(()) } else { Err(engine::failure(&output)) }
     }
 
     async fn observe(&self, site: &Site) -> Result<Observed, Failure> {
-        let Some(state) = state(site).await? else { return Ok(Observed::Absent) };
-        if state.oom_killed {
-            return Ok(Observed::Crashed {
-                code: Some(state.exit_code),
-                cause: format!(
-                    "it was killed for using more than its {} MiB of memory",
-                    site.deployment.spec.memory_mib
-                ),
-            });
-        }
-        match state.status.as_str() {
-            "running" => {
-                let log = self.log_tail(site).await?;
-                Ok(if log.lines().rev().take(5).any(|line| line.contains(HELD_MARK)) {
-                    Observed::Held { cause: crate::gateway::cause::of_log(&log) }
-                } else {
-                    Observed::Running
-                })
-            }
-            "created" => Ok(Observed::Stopped),
-            "exited" if state.exit_code == 0 || state.exit_code == 143 => Ok(Observed::Stopped),
-            _ => {
-                let log = self.log_tail(site).await?;
-                let cause = if state.error.is_empty() {
-                    crate::gateway::cause::of_log(&log)
-                } else {
-                    state.error
-                };
-                Ok(Observed::Crashed { code: Some(state.exit_code), cause })
-            }
-        }
+        state::observe(site).await
     }
 
     fn loopback(&self, site: &Site) -> Result<Box<dyn Dial>, Failure> {
         Ok(Box::new(relay::ContainerDial::new(container(site))))
     }
 
-    fn openclaw(&self, site: &Site, args: &[&str], terminal: bool) -> Result<Cmd, Failure> {
-        let mut cmd = docker();
-        cmd.args(["container", "exec", "-i"]);
-        if terminal {
-            cmd.arg("-t");
-        }
-        cmd.arg(container(site)).args(["node", "/app/openclaw.mjs"]).args(args);
+    async fn openclaw(&self, site: &Site, args: &[&str], terminal: bool) -> Result<Cmd, Failure> {
+        let args = [&OPENCLAW[..], args].concat();
+        let mut cmd = if state::require(site).await?.takes_commands() {
+            let mut cmd = inside(site, terminal);
+            cmd.args(args);
+            cmd
+        } else {
+            self.compose().await?.beside(site, &args, terminal).await?
+        };
         cmd.deadline(Duration::from_secs(300));
         Ok(cmd)
     }
 
-    fn script(&self, site: &Site, script: &str) -> Result<Cmd, Failure> {
-        let mut cmd = docker();
-        cmd.args(["container", "exec", &container(site), "node", "--input-type=module"]);
-        cmd.args(["--eval", script, "/app"]);
+    async fn script(&self, site: &Site, script: &str) -> Result<Cmd, Failure> {
+        state::require(site).await?;
+        let mut cmd = inside(site, false);
+        cmd.args(["node", "--input-type=module", "--eval", script, "/app"]);
         Ok(cmd)
     }
 
-    fn shell(&self, site: &Site) -> Result<Cmd, Failure> {
-        let mut cmd = docker();
-        cmd.args(["container", "exec", "-it", &container(site)]);
-        cmd.args(["sh", "-c", "command -v bash >/dev/null && exec bash || exec sh"]);
+    async fn shell(&self, site: &Site) -> Result<Cmd, Failure> {
+        let shell = ["sh", "-c", "command -v bash >/dev/null && exec bash || exec sh"];
+        if !state::require(site).await?.takes_commands() {
+            return self.compose().await?.beside(site, &shell, true).await;
+        }
+        let mut cmd = inside(site, true);
+        cmd.args(shell);
         Ok(cmd)
     }
 
@@ -253,9 +238,7 @@ impl Target for DockerTarget {
     }
 
     async fn log_tail(&self, site: &Site) -> Result<String, Failure> {
-        let options = LogOptions { tail: 200, follow: false };
-        let output = self.logs(site, options)?.output().await?;
-        Ok(format!("{}{}", output.stdout, output.stderr))
+        state::log_of_run(site).await
     }
 
     async fn archive(
@@ -274,6 +257,10 @@ impl Target for DockerTarget {
         work: Work<'_>,
     ) -> Result<(), Failure> {
         archive::restore(site, from, work).await
+    }
+
+    async fn prune(&self, superseded: &[String]) -> Result<Vec<String>, Failure> {
+        image::prune(superseded).await
     }
 
     async fn remove(&self, site: &Site, work: Work<'_>) -> Result<Vec<String>, Failure> {
@@ -300,4 +287,70 @@ fn start_failure(site: &Site, output: &crate::exec::Output) -> Failure {
          GATEWAY_PORT"
         ),
     )
+}
+
+/// A deployment for unit tests, with secrets that are easily found.
+#[cfg(test)]
+fn site_of_a_test(home: &std::path::Path) -> Site {
+    use super::site::{GatewaySecrets, Layout};
+    use crate::secrets::Secret;
+    let deployment = serde_json::json!({
+        "id": "0199c0de-0000-7000-8000-0000ABCD1234", "name": "main", "status": "launching",
+        "spec": {
+            "target": "docker", "bind": "127.0.0.1", "heartbeat": "0m", "memory_mib": 2048,
+            "approval": { "mode": "auto", "window_s": 600, "devices": 3 },
+        },
+        "facts": { "port": 18789, "artefact": "sha256:abc" },
+        "created_at": "", "updated_at": "",
+    });
+    Site {
+        layout: Layout::new(home),
+        deployment: serde_json::from_value(deployment).expect("a deployment"),
+        secrets: GatewaySecrets {
+            token: Secret::new("a-secret-token"),
+            credentials: vec![("ANTHROPIC_API_KEY".into(), Secret::new("a-secret-key"))],
+            env: vec![("MORE".into(), Secret::new("a-secret-more"))],
+            user_config: None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_two_installations_do_not_meet() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut site = site_of_a_test(dir.path());
+        assert_eq!(container(&site), "openclaw-main-abcd1234");
+        site.deployment.id = "short".into();
+        assert_eq!(container(&site), "openclaw-main-short");
+    }
+
+    #[test]
+    fn the_compose_file_is_hardened() {
+        let file = crate::assets::DOCKER_COMPOSE;
+        for line in [
+            "      - no-new-privileges:true",
+            "      - ALL",
+            "    pids_limit: 512",
+            "    mem_limit: ${OPENCLAW_MEMORY_MIB:-2048}m",
+            "    cpus: ${OPENCLAW_CPUS:-2}",
+            "        max-size: 10m",
+        ] {
+            assert!(file.lines().any(|it| it == line), "{line}");
+        }
+        // By hand, without the program's own configuration, the gateway is no less careful.
+        let by_hand = file.split("EOF\n").nth(1).expect("a configuration");
+        let by_hand = by_hand.replace("${GATEWAY_PORT:-18789}", "1");
+        let by_hand: serde_json::Value = serde_json::from_str(by_hand.trim_end()).expect("is JSON");
+        assert_eq!(by_hand["gateway"]["mode"], "local");
+        assert_eq!(by_hand["gateway"]["nodes"]["pairing"]["autoApproveLocal"], false);
+        assert_eq!(by_hand["agents"]["defaults"]["workspace"], WORKSPACE);
+        assert_eq!(by_hand["agents"]["defaults"]["heartbeat"]["every"], "0m");
+        assert_eq!(by_hand["tools"]["exec"]["mode"], "ask");
+        // Caches stand on none of the volumes.
+        assert!(file.contains("XDG_CACHE_HOME: /home/node/.cache\n"));
+    }
 }

@@ -17,7 +17,8 @@ pub(super) async fn create(
 ) -> Result<(), Failure> {
     let directory = into.parent().unwrap_or(into);
     let output = target
-        .openclaw(site, &archive::create_args(&directory.to_string_lossy()), false)?
+        .openclaw(site, &archive::create_args(&directory.to_string_lossy()), false)
+        .await?
         .cancel_on(work.cancel)
         .hold(work.lock)?
         .output()
@@ -42,7 +43,8 @@ pub(super) async fn restore(
     fs::create_dir_all(&empty)?;
     let (archive, into) = (from.to_string_lossy(), unpacked.to_string_lossy());
     let output = target
-        .openclaw(site, &["backup", "restore", &archive, "--target", &into, "--json"], false)?
+        .openclaw(site, &["backup", "restore", &archive, "--target", &into, "--json"], false)
+        .await?
         .env("OPENCLAW_STATE_DIR", &empty)
         .env("OPENCLAW_CONFIG_PATH", empty.join("openclaw.json"))
         .cancel_on(work.cancel)

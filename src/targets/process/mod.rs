@@ -5,6 +5,7 @@
 
 mod archive;
 mod install;
+mod prune;
 mod record;
 
 use std::ffi::OsStr;
@@ -241,7 +242,7 @@ impl Target for ProcessTarget {
         Ok(Box::new(TcpDial::new((std::net::Ipv4Addr::LOCALHOST, site.port()?).into())))
     }
 
-    fn openclaw(&self, site: &Site, args: &[&str], terminal: bool) -> Result<Cmd, Failure> {
+    async fn openclaw(&self, site: &Site, args: &[&str], terminal: bool) -> Result<Cmd, Failure> {
         let mut cmd = self.node(site, &[], args)?;
         cmd.secret_env("OPENCLAW_GATEWAY_TOKEN", &site.secrets.token);
         if terminal {
@@ -251,14 +252,14 @@ impl Target for ProcessTarget {
         Ok(cmd)
     }
 
-    fn script(&self, site: &Site, script: &str) -> Result<Cmd, Failure> {
+    async fn script(&self, site: &Site, script: &str) -> Result<Cmd, Failure> {
         let (mut cmd, installed) = self.bare_node(site)?;
         let package = installed.script.parent().unwrap_or(&installed.script).to_owned();
         cmd.args(["--input-type=module", "--eval", script]).arg(package);
         Ok(cmd)
     }
 
-    fn shell(&self, site: &Site) -> Result<Cmd, Failure> {
+    async fn shell(&self, site: &Site) -> Result<Cmd, Failure> {
         let mut cmd =
             Cmd::new(std::env::var_os("SHELL").as_deref().unwrap_or(OsStr::new("/bin/sh")));
         cmd.cwd(site.dir());
@@ -300,6 +301,10 @@ impl Target for ProcessTarget {
         work: Work<'_>,
     ) -> Result<(), Failure> {
         archive::restore(self, site, from, work).await
+    }
+
+    async fn prune(&self, superseded: &[String]) -> Result<Vec<String>, Failure> {
+        prune::prune(&self.layout, superseded)
     }
 
     async fn remove(&self, site: &Site, _work: Work<'_>) -> Result<Vec<String>, Failure> {

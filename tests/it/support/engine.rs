@@ -8,6 +8,7 @@
 //! killed one leaves no engine behind.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -107,12 +108,35 @@ impl Engine {
         format!("{}{}-{what}", super::tag(), NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// An image made of another one and a few files, which is removed with the answer.
+    pub fn derived(&'static self, what: &str, from: &str, files: &[(&str, &str)]) -> Derived {
+        let context = tempfile::tempdir().expect("a build context");
+        let mut dockerfile = format!("FROM {from}\n");
+        for (number, (path, content)) in files.iter().enumerate() {
+            let file = format!("file{number}");
+            std::fs::write(context.path().join(&file), content).expect("a file");
+            writeln!(dockerfile, "COPY --chown=1000:1000 {file} {path}").expect("a line");
+        }
+        std::fs::write(context.path().join("Dockerfile"), dockerfile).expect("a Dockerfile");
+        let image = format!("{}:{}", super::lab::REPOSITORY, Self::name(what));
+        let built = self
+            .command()
+            .env("DOCKER_BUILDKIT", "0")
+            .args(["build", "--quiet", "--tag", &image])
+            .arg(context.path())
+            .output()
+            .expect("run docker");
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        Derived { engine: self, image }
+    }
+
     /// Removes what runs that have ended left behind, by the tag in the name.
     pub fn sweep(&self) {
-        let lists: [(&[&str], &[&str]); 3] = [
+        let lists: [(&[&str], &[&str]); 4] = [
             (&["ps", "--all", "--format", "{{.Names}}"], &["rm", "--force", "--volumes"]),
             (&["network", "ls", "--format", "{{.Name}}"], &["network", "rm"]),
             (&["volume", "ls", "--format", "{{.Name}}"], &["volume", "rm", "--force"]),
+            (&["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"], &["image", "rm"]),
         ];
         for (list, remove) in lists {
             let left: BTreeSet<_> = self
@@ -128,5 +152,24 @@ impl Engine {
             let names: Vec<_> = left.iter().map(String::as_str).collect();
             self.output(&[remove, &names].concat());
         }
+    }
+}
+
+/// An image of a test's own.
+pub struct Derived {
+    engine: &'static Engine,
+    image: String,
+}
+
+impl Derived {
+    /// Its name and tag.
+    pub fn image(&self) -> &str {
+        &self.image
+    }
+}
+
+impl Drop for Derived {
+    fn drop(&mut self) {
+        self.engine.output(&["image", "rm", "--force", &self.image]);
     }
 }

@@ -324,15 +324,20 @@ impl Target for FakeTarget {
         Ok(self.gateway().dial(true))
     }
 
-    fn openclaw(&self, _site: &Site, _args: &[&str], _terminal: bool) -> Result<Cmd, Failure> {
+    async fn openclaw(
+        &self,
+        _site: &Site,
+        _args: &[&str],
+        _terminal: bool,
+    ) -> Result<Cmd, Failure> {
         Err(Failure::failed("a target in memory has no command line"))
     }
 
-    fn script(&self, _site: &Site, _script: &str) -> Result<Cmd, Failure> {
+    async fn script(&self, _site: &Site, _script: &str) -> Result<Cmd, Failure> {
         Err(Failure::failed("a target in memory runs no script"))
     }
 
-    fn shell(&self, _site: &Site) -> Result<Cmd, Failure> {
+    async fn shell(&self, _site: &Site) -> Result<Cmd, Failure> {
         Err(Failure::failed("a target in memory has no shell"))
     }
 
