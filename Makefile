@@ -142,6 +142,10 @@ logs-docker: $(program_file) ## Follow the gateway's log
 docker-shell: $(program_file) ## Open a shell where the gateway runs
 	$(program) shell
 
+.PHONY: docker-build
+docker-build: $(program_file) ## Build a gateway image from npm, where none can be pulled
+	$(program) image build
+
 .PHONY: test-docker
 test-docker: $(program_file) ## Prove the gateway once more, by the way that its user takes
 	$(program) check gateway

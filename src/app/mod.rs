@@ -9,6 +9,7 @@ pub mod check;
 pub mod devices;
 pub mod doctor;
 pub mod env_file;
+pub mod image;
 mod launching;
 mod listing;
 mod pruning;

@@ -5,6 +5,9 @@
 /// The compose file of the `docker` target.
 pub const DOCKER_COMPOSE: &str = include_str!("../../docker-compose.yml");
 
+/// What a gateway image is built from on this machine.
+pub const GATEWAY_DOCKERFILE: &str = include_str!("../../assets/image/Dockerfile");
+
 /// The OpenClaw version that is installed unless another one is asked for. Its packages are
 /// pinned by the lockfile beside it.
 pub const OPENCLAW_VERSION: &str = "2026.9.6";

@@ -168,6 +168,9 @@ pub enum Command {
     /// Check a part of a gateway now.
     #[command(subcommand)]
     Check(Check),
+    /// Make a gateway image on this machine, where none can be pulled.
+    #[command(subcommand)]
+    Image(Image),
     /// Print an .env with every variable, its meaning and its default; or keep the one here.
     Env {
         /// What to do with the .env of the working directory [default: print an example].
@@ -298,6 +301,23 @@ pub enum Env {
     },
     /// Put .env away as .env.old.
     Remove,
+}
+
+/// Images of the gateway.
+#[derive(Debug, Subcommand)]
+pub enum Image {
+    /// Build one from npm's packages.
+    Build {
+        /// The OpenClaw version.
+        #[arg(long)]
+        version: Option<String>,
+        /// The image's name and tag [default: the one that launches use].
+        #[arg(long)]
+        tag: Option<String>,
+        /// The image to build on [default: debian:bookworm-slim].
+        #[arg(long)]
+        base: Option<String>,
+    },
 }
 
 /// What to check of a gateway.

@@ -24,6 +24,7 @@ mod fault_install;
 mod fault_interrupt;
 mod fault_kill;
 mod fault_place;
+mod image_build;
 mod lab_selftest;
 mod layers;
 mod locks;

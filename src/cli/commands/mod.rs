@@ -7,6 +7,7 @@ mod destroy;
 mod devices;
 mod env;
 mod history;
+mod image;
 mod launch;
 mod logs;
 mod place;
@@ -194,6 +195,7 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
         Command::Operations(operations) => history::operations(&session, operations).await,
         Command::Config(args) => config::run(&session, &args).await,
         Command::Check(args) => check::run(&session, &args).await,
+        Command::Image(args) => image::run(&session, &args).await,
         Command::Keep { name } => place::keep(&session, &name).await,
         Command::Env { .. } | Command::Completions { .. } => Ok(0),
     }

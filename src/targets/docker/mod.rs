@@ -5,6 +5,7 @@
 //! deployment's id, so that two installations on one engine do not meet.
 
 mod archive;
+mod build;
 mod compose;
 mod config;
 mod engine;
@@ -25,6 +26,7 @@ use crate::domain::{Failure, TargetKind};
 use crate::exec::Cmd;
 use crate::gateway::Dial;
 
+pub use build::Program;
 pub use engine::docker;
 
 /// The gateway's port inside its container.
@@ -64,6 +66,17 @@ impl DockerTarget {
             Some(_) => Ok(()),
             None => image::can_be_pulled(image).await,
         }
+    }
+
+    /// Builds a gateway image of an installed version.
+    pub async fn build(
+        &self,
+        program: &Program,
+        image: &str,
+        base: Option<&str>,
+        work: Work<'_>,
+    ) -> Result<(), Failure> {
+        build::build(program, image, base, work).await
     }
 
     async fn compose(&self) -> Result<&compose::Compose, Failure> {

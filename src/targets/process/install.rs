@@ -33,6 +33,13 @@ pub struct Installed {
     pub script: PathBuf,
 }
 
+impl Installed {
+    /// The directory with OpenClaw and the packages that it needs.
+    pub fn modules(&self) -> PathBuf {
+        self.script.ancestors().nth(2).unwrap_or(&self.script).to_owned()
+    }
+}
+
 /// What an installation looked like when it was whole.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Manifest {

@@ -51,6 +51,11 @@ impl ProcessTarget {
         Self { layout }
     }
 
+    /// Makes sure that a version is installed and whole.
+    pub async fn install(&self, version: &str, work: Work<'_>) -> Result<Installed, Failure> {
+        install::ensure(&self.layout, version, work).await
+    }
+
     /// The child that is the gateway, for the keeper to start.
     pub fn gateway(&self, site: &Site) -> Result<Cmd, Failure> {
         let heap = heap_mib(site.deployment.spec.memory_mib);
