@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::super::site::Site;
 use super::super::{Work, process};
-use super::engine::{cpus, docker, failure};
+use super::engine::{docker, failure};
 use super::{container, owner};
 use crate::assets;
 use crate::domain::Failure;
@@ -130,8 +130,13 @@ impl Compose {
 
     /// Makes the project's volumes, network and container without starting it. A container that
     /// is as it should be is left alone. The caller has looked whose all of it is.
-    pub(super) async fn create(self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
-        let mut cmd = self.project(site, &cpus().await?)?;
+    pub(super) async fn create(
+        self,
+        site: &Site,
+        cpus: &str,
+        work: Work<'_>,
+    ) -> Result<(), Failure> {
+        let mut cmd = self.project(site, cpus)?;
         cmd.args(["up", "--no-start", SERVICE])
             .deadline(CREATE_DEADLINE)
             .cancel_on(work.cancel)
@@ -142,13 +147,14 @@ impl Compose {
 
     /// A command in a container of its own, which is gone when it ends: with the gateway's image,
     /// volumes, network, environment and limits, and without its port.
-    pub(super) async fn beside(
+    pub(super) fn beside(
         self,
         site: &Site,
+        cpus: &str,
         args: &[&str],
         terminal: bool,
     ) -> Result<Cmd, Failure> {
-        let mut cmd = self.project(site, &cpus().await?)?;
+        let mut cmd = self.project(site, cpus)?;
         cmd.args(["run", "--rm", "--no-deps"]);
         if !terminal {
             cmd.arg("-T");

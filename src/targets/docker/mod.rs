@@ -46,6 +46,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(360);
 #[derive(Debug, Default)]
 pub struct DockerTarget {
     compose: tokio::sync::OnceCell<compose::Compose>,
+    cpus: tokio::sync::OnceCell<String>,
 }
 
 impl DockerTarget {
@@ -81,6 +82,11 @@ impl DockerTarget {
 
     async fn compose(&self) -> Result<&compose::Compose, Failure> {
         self.compose.get_or_try_init(compose::Compose::find).await
+    }
+
+    /// How many CPUs a gateway of this engine may use.
+    async fn cpus(&self) -> Result<&str, Failure> {
+        self.cpus.get_or_try_init(engine::cpus).await.map(String::as_str)
     }
 }
 
@@ -139,15 +145,15 @@ impl Target for DockerTarget {
         managed: &ManagedConfig,
         work: Work<'_>,
     ) -> Result<Placed, Failure> {
-        let compose = self.compose().await?;
-        let standing = owner::look(site).await?;
+        let (compose, cpus, standing) =
+            tokio::try_join!(self.compose(), self.cpus(), owner::look(site))?;
         let mut managed = managed.clone();
         managed.bind = Bind::Lan;
         managed.port = CONTAINER_PORT;
         managed.workspace = WORKSPACE.into();
         if !standing.container && standing.volumes {
             // What the volumes hold is read through a container.
-            compose.create(site, work).await?;
+            compose.create(site, cpus, work).await?;
         }
         let in_place =
             if standing.container || standing.volumes { config::read(site).await? } else { None };
@@ -158,7 +164,7 @@ impl Target for DockerTarget {
         // that of its making.
         let mut site = site.clone();
         site.deployment.facts.plugins.clone_from(&placing.plugins);
-        compose.create(&site, work).await?;
+        compose.create(&site, cpus, work).await?;
         if let Some(text) = &placing.replaced {
             config::write(&site, rendering::REPLACED, text, work).await?;
         }
@@ -217,7 +223,7 @@ impl Target for DockerTarget {
             cmd.args(args);
             cmd
         } else {
-            self.compose().await?.beside(site, &args, terminal).await?
+            self.compose().await?.beside(site, self.cpus().await?, &args, terminal)?
         };
         cmd.deadline(Duration::from_secs(300));
         Ok(cmd)
@@ -233,7 +239,7 @@ impl Target for DockerTarget {
     async fn shell(&self, site: &Site) -> Result<Cmd, Failure> {
         let shell = ["sh", "-c", "command -v bash >/dev/null && exec bash || exec sh"];
         if !state::require(site).await?.takes_commands() {
-            return self.compose().await?.beside(site, &shell, true).await;
+            return self.compose().await?.beside(site, self.cpus().await?, &shell, true);
         }
         let mut cmd = inside(site, true);
         cmd.args(shell);

@@ -15,6 +15,8 @@ use crate::exec::Cmd;
 const NODE_UID: u64 = 1000;
 /// What tar counts in, in bytes.
 const BLOCK: u64 = 512;
+/// What it may be written in, in bytes.
+const RECORD: u64 = 64 << 10;
 
 /// Why a stream gives no file.
 #[derive(Debug)]
@@ -51,8 +53,8 @@ pub(super) async fn take_out<W: Write + Send + 'static>(
 }
 
 /// Writes the one regular file of a tar stream.
-fn one_file(stream: impl Read, bound_bytes: u64, into: &mut impl Write) -> Result<(), Refused> {
-    let mut archive = tar::Archive::new(stream);
+fn one_file(mut stream: impl Read, bound_bytes: u64, into: &mut impl Write) -> Result<(), Refused> {
+    let mut archive = tar::Archive::new(&mut stream);
     let mut entries = archive.entries()?;
     let mut entry =
         entries.next().ok_or(io::ErrorKind::UnexpectedEof).map_err(io::Error::from)??;
@@ -80,10 +82,13 @@ fn one_file(stream: impl Read, bound_bytes: u64, into: &mut impl Write) -> Resul
     }
     into.flush()?;
     match entries.next() {
-        None => Ok(()),
-        Some(Err(error)) => Err(error.into()),
-        Some(Ok(_)) => Err(Refused::Content("there is more than one file".into())),
+        None => {}
+        Some(Err(error)) => return Err(error.into()),
+        Some(Ok(_)) => return Err(Refused::Content("there is more than one file".into())),
     }
+    // A writer that may fill its last record with zeros must not find the pipe closed.
+    io::copy(&mut stream.take(RECORD), &mut io::sink())?;
+    Ok(())
 }
 
 /// One file as a tar stream, for the container's own user alone.
