@@ -78,6 +78,7 @@ fn fill(app: &App) {
         port: None,
         bind: std::net::Ipv4Addr::LOCALHOST.into(),
         model: Some("anthropic/claude-sonnet-5".into()),
+        model_is_chosen: false,
         exec_ask: ExecAsk::On,
         heartbeat: "0m".into(),
         image: None,

@@ -41,7 +41,7 @@ impl Asked<'_> {
     pub fn but_the_artefact(&self, notices: &mut Vec<String>) -> Result<DeploymentSpec, Failure> {
         use Variable as V;
         let settings = self.settings;
-        let model = self.model(notices)?;
+        let (model, model_is_chosen) = self.model(notices)?;
         let Some(existing) = self.existing else {
             let process = self.target == TargetKind::Process;
             return Ok(DeploymentSpec {
@@ -49,6 +49,7 @@ impl Asked<'_> {
                 port: settings.port()?,
                 bind: settings.bind()?,
                 model,
+                model_is_chosen,
                 exec_ask: settings.exec_ask()?,
                 heartbeat: settings.heartbeat()?,
                 image: (!process).then(|| settings.image()).transpose()?,
@@ -57,7 +58,7 @@ impl Asked<'_> {
                 memory_mib: settings.memory_mib()?,
             });
         };
-        let mut spec = DeploymentSpec { model, ..existing.spec.clone() };
+        let mut spec = DeploymentSpec { model, model_is_chosen, ..existing.spec.clone() };
         spec.port = settings.port()?.or(spec.port);
         if settings.is_given(V::GatewayBind) {
             spec.bind = settings.bind()?;
@@ -85,22 +86,25 @@ impl Asked<'_> {
     }
 
     /// The model: the one named outright, else the recorded one, else the default of the first
-    /// key that has an effect, unless the user's own configuration names one.
-    fn model(&self, notices: &mut Vec<String>) -> Result<Option<String>, Failure> {
+    /// key that has an effect, unless the user's own configuration names one. And whether the user
+    /// chose it.
+    fn model(&self, notices: &mut Vec<String>) -> Result<(Option<String>, bool), Failure> {
         let (settings, secrets) = (self.settings, self.secrets);
-        let recorded = self.existing.and_then(|deployment| deployment.spec.model.clone());
+        let recorded = self.existing.map(|it| (it.spec.model.clone(), it.spec.model_is_chosen));
+        let recorded = recorded.unwrap_or_default();
         let named = settings.is_given(Variable::DefaultModel);
-        if recorded.is_some() && !named && !settings.is_given(Variable::DefaultProvider) {
+        let chosen = named || settings.is_given(Variable::DefaultProvider);
+        if recorded.0.is_some() && !chosen {
             return Ok(recorded);
         }
         let plugins = self.existing.map_or(&[][..], |deployment| &deployment.facts.plugins);
         let usable = secrets.usable_providers(plugins);
         let choice = settings.model_with(&secrets.providers(), &usable)?;
         Ok(match choice {
-            Some(_) if !named && secrets.names_model() => None,
+            Some(_) if !named && secrets.names_model() => (None, false),
             Some(choice) => {
                 notices.extend(choice.notice);
-                Some(choice.model)
+                (Some(choice.model), chosen)
             }
             None => recorded,
         })

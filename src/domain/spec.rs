@@ -96,6 +96,9 @@ pub struct DeploymentSpec {
     /// The model, as `provider/model`.
     #[serde(default)]
     pub model: Option<String>,
+    /// Whether the user chose the model; otherwise it follows from the keys.
+    #[serde(default)]
+    pub model_is_chosen: bool,
     /// How commands are run.
     #[serde(default)]
     pub exec_ask: ExecAsk,
@@ -141,6 +144,12 @@ pub struct Facts {
     /// The gateway's plugins that its configuration switches on.
     #[serde(default)]
     pub plugins: Vec<String>,
+    /// The default model that its configuration names.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// The model that the program wrote into the configuration, where it did.
+    #[serde(default)]
+    pub managed_model: Option<String>,
     /// The names of the credentials that were handed to the gateway.
     #[serde(default)]
     pub credentials: Vec<String>,

@@ -15,7 +15,7 @@ use crate::domain::{
 use crate::exec::{addresses, wait};
 use crate::gateway::prove::{Proof, Route, prove as prove_route};
 use crate::store::{Window, now};
-use crate::targets::rendering::Bind;
+use crate::targets::rendering::{self, Bind};
 use crate::targets::{Artefact, ManagedConfig, Observed, Progress, Site, Target, keeper};
 
 use super::context::StepDef;
@@ -131,6 +131,8 @@ pub(super) fn configure_from<'a>(c: &'a mut Context<'_>, users_file: bool) -> St
             facts.managed_origins.clone_from(&config.origins);
             facts.credentials = names;
             facts.plugins.clone_from(&placed.plugins);
+            facts.managed_model = config.model.filter(|model| placed.model.as_ref() == Some(model));
+            facts.model = placed.model;
         })?;
         Ok(StepEnd::Done(json!({ "notices": placed.notices })))
     })
@@ -156,6 +158,7 @@ pub(super) fn managed(site: &Site) -> Result<ManagedConfig, Failure> {
         config.origins.extend(hosts.map(|host| format!("http://{host}:{port}")));
     }
     config.stale_origins.clone_from(&facts.managed_origins);
+    config.last_model.clone_from(&facts.managed_model);
     Ok(config)
 }
 
@@ -273,11 +276,18 @@ pub async fn prove_site(
     }
 }
 
-/// The model that has to be available: the one that was chosen, where its provider's key was
-/// given. Without a key, and where the key works only with a plugin, it cannot be.
+/// The model that has to be available: the one that the configuration names, where its provider's
+/// key was given, or stands in the user's own file. Without a key, and where the key works only
+/// with a plugin, it cannot be.
 fn expected_model(site: &Site) -> Option<String> {
-    let model = site.deployment.spec.model.clone()?;
+    let (spec, facts) = (&site.deployment.spec, &site.deployment.facts);
+    let named = facts.model.as_ref().filter(|_| !spec.model_is_chosen);
+    let model = named.or(spec.model.as_ref())?.clone();
     let provider = model::provider_of(&model)?;
+    let own = site.secrets.user_config.as_ref();
+    if own.is_some_and(|text| rendering::brings_provider(text.expose(), provider)) {
+        return Some(model);
+    }
     let given = site.secrets.credentials.iter().any(|(variable, _)| {
         crate::domain::Credential::by_variable(variable).is_some_and(|credential| {
             credential.provider.id() == provider && credential.provider.plugin().is_none()

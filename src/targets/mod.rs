@@ -61,6 +61,8 @@ pub struct Placed {
     pub notices: Vec<String>,
     /// The gateway's plugins that its configuration switches on.
     pub plugins: Vec<String>,
+    /// The default model that its configuration names.
+    pub model: Option<String>,
 }
 
 /// What is seen of a gateway's process.

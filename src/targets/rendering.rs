@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::domain::text::clean;
 use crate::domain::{DeploymentSpec, ExecAsk, Failure, OpenClawVersion};
 
 /// The keys that the program manages, with their values.
@@ -22,8 +23,13 @@ pub struct ManagedConfig {
     pub origins: Vec<String>,
     /// Origins that were added by the program before.
     pub stale_origins: Vec<String>,
-    /// The model, when one was chosen.
+    /// The model, when there is one.
     pub model: Option<String>,
+    /// Whether the user chose that model. One that follows from the keys gives way to the model
+    /// that the file names already.
+    pub model_is_chosen: bool,
+    /// The model that the program wrote last: in the file, it is nobody's choice.
+    pub last_model: Option<String>,
     /// How commands are run.
     pub exec_ask: ExecAsk,
     /// How often the idle agent thinks.
@@ -57,6 +63,8 @@ impl ManagedConfig {
             origins: Vec::new(),
             stale_origins: Vec::new(),
             model: spec.model.clone(),
+            model_is_chosen: spec.model_is_chosen,
+            last_model: None,
             exec_ask: spec.exec_ask,
             heartbeat: spec.heartbeat.clone(),
             workspace,
@@ -65,21 +73,32 @@ impl ManagedConfig {
         }
     }
 
-    /// The managed keys as a tree.
-    fn tree(&self) -> Value {
+    /// The model to write into a tree; `None` leaves what it has.
+    fn model_for(&self, tree: &Value) -> Option<&str> {
+        let model = self.model.as_deref()?;
+        let theirs =
+            default_model(tree).filter(|theirs| self.last_model.as_deref() != Some(theirs));
+        (self.model_is_chosen || theirs.is_none()).then_some(model)
+    }
+
+    /// The managed keys as a tree, to be put over another one.
+    fn tree(&self, over: &Value) -> Value {
         let mut gateway = json!({
             // Without it the gateway refuses to start.
             "mode": "local",
             "port": self.port,
             // The token comes by environment; naming it here too would be a conflict.
             "auth": { "mode": "token" },
+            // What stands in it is merged below; it has to be there for that.
+            "controlUi": {},
         });
         let since_8_1 =
             self.version.is_none_or(|version| version >= OpenClawVersion::new(2026, 8, 1));
         if since_8_1 {
             // A client with a private address would be paired as an administrator otherwise,
-            // whatever Host and Origin it claims.
-            gateway["nodes"]["pairing"]["autoApproveLocal"] = json!(false);
+            // whatever Host and Origin it claims. And a node is let in by a person, not because
+            // the gateway gets at it with the operator's SSH keys.
+            gateway["nodes"]["pairing"] = json!({ "autoApproveLocal": false, "sshVerify": false });
         }
         match &self.bind {
             Bind::Loopback => gateway["bind"] = json!("loopback"),
@@ -115,7 +134,7 @@ impl ManagedConfig {
         if let Some(log) = &self.log {
             tree["logging"]["file"] = json!(log);
         }
-        if let Some(model) = &self.model {
+        if let Some(model) = self.model_for(over) {
             tree["agents"]["defaults"]["model"] = json!({ "primary": model });
         }
         tree
@@ -131,6 +150,8 @@ pub struct Merged {
     pub notices: Vec<String>,
     /// The plugins that the configuration switches on.
     pub plugins: Vec<String>,
+    /// The default model that it names.
+    pub model: Option<String>,
 }
 
 /// Merges the managed keys into a configuration (JSON5; empty for none). Fails when the text
@@ -138,19 +159,63 @@ pub struct Merged {
 pub fn merge(current: &str, managed: &ManagedConfig) -> Result<Merged, Failure> {
     let before = parse(current)?;
     let mut after = before.clone();
+    let mut replaced = Vec::new();
+    overlay(&mut after, &managed.tree(&before), "", &mut replaced);
+    merge_origins(&mut after, managed, &mut replaced);
+    name_proxies(&mut after, &mut replaced);
+    // The program's own, of an earlier run: nobody has to be told.
+    let own = managed.last_model.is_some() && default_model(&before) == managed.last_model;
+    replaced.retain(|path| !(own && path == MODEL));
     let mut notices = Vec::new();
-    overlay(&mut after, &managed.tree(), "", &mut notices);
+    if !replaced.is_empty() {
+        let replaced: Vec<String> = replaced.iter().map(|path| with_variable(path)).collect();
+        notices.push(format!(
+            "openclaw.json: replaced, because they are managed: {}",
+            replaced.join(", ")
+        ));
+    }
     remove_conflicts(&mut after, &mut notices);
-    merge_origins(&mut after, managed);
-    let plugins = plugins(&after);
+    warn(&after, &mut notices);
+    let (plugins, model) = (plugins(&after), default_model(&after));
     if !current.trim().is_empty() && after == before {
-        return Ok(Merged { text: None, notices, plugins });
+        return Ok(Merged { text: None, notices, plugins, model });
     }
     let mut text = serde_json::to_string_pretty(&after).map_err(|error| {
         Failure::failed(format!("the configuration cannot be written: {error}"))
     })?;
     text.push('\n');
-    Ok(Merged { text: Some(text), notices, plugins })
+    Ok(Merged { text: Some(text), notices, plugins, model })
+}
+
+/// The path of the default model, and of its short form.
+const MODEL: &str = "agents.defaults.model.primary";
+const SHORT_MODEL: &str = "agents.defaults.model";
+
+/// A managed key with the variable that sets it, where there is one.
+fn with_variable(path: &str) -> String {
+    let variable = match path {
+        MODEL => "DEFAULT_MODEL",
+        "gateway.port" => "GATEWAY_PORT",
+        "agents.defaults.heartbeat.every" => "HEARTBEAT",
+        "tools.exec.mode" => "EXEC_ASK",
+        _ => return path.to_owned(),
+    };
+    format!("{path} (see {variable})")
+}
+
+/// The default model that a configuration names.
+fn default_model(tree: &Value) -> Option<String> {
+    let model = tree.pointer("/agents/defaults/model")?;
+    let model = model.as_str().or_else(|| model.get("primary")?.as_str())?;
+    (!model.is_empty()).then(|| model.to_owned())
+}
+
+/// Whether a user's configuration brings a provider of its own, with the key for it.
+pub fn brings_provider(text: &str, provider: &str) -> bool {
+    let Ok(tree) = parse(text) else { return false };
+    let providers = tree.pointer("/models/providers");
+    let key = providers.and_then(|them| them.get(provider)).and_then(|it| it.get("apiKey"));
+    key.is_some_and(|key| !key.is_null())
 }
 
 fn plugins(tree: &Value) -> Vec<String> {
@@ -170,6 +235,8 @@ pub struct Placing {
     pub notices: Vec<String>,
     /// The plugins that the configuration switches on.
     pub plugins: Vec<String>,
+    /// The default model that it names.
+    pub model: Option<String>,
 }
 
 /// What is kept of a configuration that was replaced, beside the new one.
@@ -188,7 +255,7 @@ pub fn place(
         _ => users.unwrap_or_default(),
     };
     let merged = merge(base, managed)?;
-    let Merged { mut notices, plugins, .. } = merged;
+    let Merged { mut notices, plugins, model, .. } = merged;
     let text = match merged.text {
         None if !from_user => None,
         None => Some(base.to_owned()),
@@ -200,13 +267,58 @@ pub fn place(
     if replaced.is_some() {
         notices.push(format!("what was in place is kept beside it, as {REPLACED}"));
     }
-    Ok(Placing { text, replaced, notices, plugins })
+    Ok(Placing { text, replaced, notices, plugins, model })
+}
+
+/// Deeper than any configuration; the parser itself goes on until its stack is full.
+const MAX_NESTING: usize = 100;
+
+/// How deep a JSON5 text is nested, brackets in strings and comments left out.
+fn nesting(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' | '\'' => {
+                while let Some(inside) = chars.next() {
+                    if inside == '\\' {
+                        chars.next();
+                    } else if inside == c {
+                        break;
+                    }
+                }
+            }
+            '/' if chars.next_if_eq(&'/').is_some() => {
+                chars.by_ref().find(|c| matches!(c, '\n' | '\r' | '\u{2028}' | '\u{2029}'));
+            }
+            '/' if chars.next_if_eq(&'*').is_some() => {
+                while let Some(inside) = chars.next() {
+                    if inside == '*' && chars.next_if_eq(&'/').is_some() {
+                        break;
+                    }
+                }
+            }
+            '{' | '[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            '}' | ']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// Reads a user's configuration.
 pub fn parse(text: &str) -> Result<Value, Failure> {
     if text.trim().is_empty() {
         return Ok(Value::Object(Map::new()));
+    }
+    if nesting(text) > MAX_NESTING {
+        return Err(Failure::bad_input(format!(
+            "openclaw.json is nested deeper than {MAX_NESTING} levels"
+        ))
+        .remedy("mend the file, or move it away; nothing was changed"));
     }
     let value: Value = json5::from_str(text).map_err(|error| {
         // The parser's message gives the place and never the value.
@@ -221,30 +333,30 @@ pub fn parse(text: &str) -> Result<Value, Failure> {
     }
 }
 
-/// Puts the managed values over the tree. What stands where a managed object goes and is none is
-/// replaced, with a notice.
-fn overlay(target: &mut Value, managed: &Value, path: &str, notices: &mut Vec<String>) {
+/// Puts the managed values over the tree, and notes the path of each value that it replaces.
+fn overlay(target: &mut Value, managed: &Value, path: &str, replaced: &mut Vec<String>) {
     match (target, managed) {
         (Value::Object(target), Value::Object(managed)) => {
             for (key, value) in managed {
                 let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
                 match target.get_mut(key) {
-                    // `model: "provider/id"` is the short form of `model: {primary: …}`.
-                    Some(existing) if existing.is_string() && value.is_object() => {
-                        *existing = value.clone();
-                    }
-                    Some(existing) => overlay(existing, value, &path, notices),
+                    Some(existing) => overlay(existing, value, &path, replaced),
                     None => {
                         target.insert(key.clone(), value.clone());
                     }
                 }
             }
         }
+        // `model: "provider/id"` is the short form of `model: {primary: …}`.
+        (target, managed) if path == SHORT_MODEL && target.is_string() => {
+            if managed.get("primary") != Some(target) {
+                replaced.push(MODEL.to_owned());
+            }
+            *target = managed.clone();
+        }
         (target, managed) => {
             if target != managed {
-                if std::mem::discriminant(target) != std::mem::discriminant(managed) {
-                    notices.push(format!("openclaw.json: {path} was replaced; it is managed"));
-                }
+                replaced.push(path.to_owned());
                 *target = managed.clone();
             }
         }
@@ -262,17 +374,15 @@ fn remove_conflicts(tree: &mut Value, notices: &mut Vec<String>) {
     for (parent, key, why) in CONFLICTS {
         let removed = tree.pointer_mut(parent).and_then(Value::as_object_mut);
         if removed.and_then(|object| object.shift_remove(key)).is_some() {
-            let path = parent.trim_start_matches('/').replace('/', ".");
-            notices.push(format!("openclaw.json: {path}.{key} was taken out: {why}"));
+            notices.push(format!("openclaw.json: {}.{key} was taken out: {why}", dotted(parent)));
         }
     }
 }
 
 /// Adds the page's origins to the list, and takes out those that the program added before and
 /// that no way in has any more.
-fn merge_origins(tree: &mut Value, managed: &ManagedConfig) {
-    let list = &mut tree["gateway"]["controlUi"]["allowedOrigins"];
-    let mut origins: Vec<Value> = list.as_array().cloned().unwrap_or_default();
+fn merge_origins(tree: &mut Value, managed: &ManagedConfig, replaced: &mut Vec<String>) {
+    let mut origins = taken_list(tree, "/gateway/controlUi", "allowedOrigins", replaced);
     origins.retain(|origin| {
         let stale = |known: &String| origin == known.as_str();
         !managed.stale_origins.iter().any(stale) || managed.origins.iter().any(stale)
@@ -282,140 +392,73 @@ fn merge_origins(tree: &mut Value, managed: &ManagedConfig) {
             origins.push(json!(origin));
         }
     }
-    *list = Value::Array(origins);
+    put(tree, "/gateway/controlUi", "allowedOrigins", origins);
+}
+
+/// Says outright that no proxy is believed, where the user names none: who stands before these
+/// gateways is a browser.
+fn name_proxies(tree: &mut Value, replaced: &mut Vec<String>) {
+    let proxies = taken_list(tree, "/gateway", "trustedProxies", replaced);
+    put(tree, "/gateway", "trustedProxies", proxies);
+}
+
+/// A list inside of an object; what stands there and is none counts as replaced.
+fn taken_list(tree: &Value, parent: &str, key: &str, replaced: &mut Vec<String>) -> Vec<Value> {
+    match tree.pointer(parent).and_then(|parent| parent.get(key)) {
+        Some(Value::Array(list)) => list.clone(),
+        None => Vec::new(),
+        Some(_) => {
+            replaced.push(format!("{}.{key}", dotted(parent)));
+            Vec::new()
+        }
+    }
+}
+
+fn put(tree: &mut Value, parent: &str, key: &str, list: Vec<Value>) {
+    // The managed keys were put over the tree: their parents are there, and objects.
+    if let Some(parent) = tree.pointer_mut(parent).and_then(Value::as_object_mut) {
+        parent.insert(key.to_owned(), Value::Array(list));
+    }
+}
+
+fn dotted(pointer: &str) -> String {
+    pointer.trim_start_matches('/').replace('/', ".")
+}
+
+/// What is the user's to decide, and lets in more than they may think.
+fn warn(tree: &Value, notices: &mut Vec<String>) {
+    let listed = |pointer: &str| {
+        let list = tree.pointer(pointer).and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(Value::as_str)
+    };
+    if listed("/gateway/nodes/pairing/autoApproveCidrs").next().is_some() {
+        notices.push(
+            "openclaw.json: gateway.nodes.pairing.autoApproveCidrs lets nodes from these \
+             addresses in without asking anybody"
+                .into(),
+        );
+    }
+    let ranges: Vec<String> = listed("/gateway/trustedProxies")
+        .filter(|proxy| is_range(proxy))
+        .map(|proxy| clean(proxy, 60))
+        .collect();
+    if !ranges.is_empty() {
+        notices.push(format!(
+            "openclaw.json: gateway.trustedProxies has ranges ({}): whoever connects from there \
+             may claim any address; name each proxy's one address",
+            ranges.join(", ")
+        ));
+    }
+}
+
+/// Whether an entry names more than one address.
+fn is_range(proxy: &str) -> bool {
+    proxy.split_once('/').is_some_and(|(address, bits)| {
+        let whole = if address.contains(':') { "128" } else { "32" };
+        bits.trim() != whole
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn managed() -> ManagedConfig {
-        ManagedConfig {
-            version: None,
-            port: 18789,
-            bind: Bind::Lan,
-            origins: vec!["http://127.0.0.1:18789".into(), "http://localhost:18789".into()],
-            stale_origins: Vec::new(),
-            model: Some("anthropic/claude-sonnet-5".into()),
-            exec_ask: ExecAsk::On,
-            heartbeat: "0m".into(),
-            workspace: "/work".into(),
-            log: None,
-            users_file: false,
-        }
-    }
-
-    fn merged(current: &str, managed: &ManagedConfig) -> Value {
-        let text = merge(current, managed).expect("merges").text.expect("changes");
-        serde_json::from_str(&text).expect("is JSON")
-    }
-
-    #[test]
-    fn an_empty_configuration_becomes_the_managed_one() {
-        let text = merge("", &managed()).expect("merges").text.expect("changes");
-        insta::assert_snapshot!(text);
-    }
-
-    #[test]
-    fn the_users_keys_stay() {
-        let user = r#"{
-            // a comment
-            gateway: { port: 1, controlUi: { allowedOrigins: ["https://mine"] }, tls: {} },
-            channels: { telegram: { enabled: true } },
-            agents: { defaults: { model: "openai/gpt-5.5", thinking: "high" } },
-        }"#;
-        let tree = merged(user, &managed());
-        assert_eq!(tree["channels"]["telegram"]["enabled"], true);
-        assert_eq!(tree["agents"]["defaults"]["thinking"], "high");
-        assert_eq!(tree["agents"]["defaults"]["model"]["primary"], "anthropic/claude-sonnet-5");
-        assert_eq!(tree["gateway"]["port"], 18789);
-        assert_eq!(tree["gateway"]["controlUi"]["allowedOrigins"][0], "https://mine");
-        assert!(tree["gateway"]["tls"].is_object());
-    }
-
-    #[test]
-    fn an_older_version_gets_no_key_that_it_does_not_know() {
-        for (version, knows) in [("2026.7.1", false), ("2026.8.1", true), ("2026.9.6", true)] {
-            let version = OpenClawVersion::parse(version);
-            let tree = merged("", &ManagedConfig { version, ..managed() });
-            assert_eq!(tree["gateway"].get("nodes").is_some(), knows, "{version:?}");
-            assert_eq!(tree.get("skills").is_some(), knows, "{version:?}");
-            assert!(tree["plugins"].is_object(), "{version:?}");
-        }
-    }
-
-    #[test]
-    fn a_users_model_stays_when_none_was_chosen() {
-        let managed = ManagedConfig { model: None, ..managed() };
-        let tree = merged("{agents: {defaults: {model: \"x/y\"}}}", &managed);
-        assert_eq!(tree["agents"]["defaults"]["model"], "x/y");
-    }
-
-    #[test]
-    fn merging_again_changes_nothing() {
-        let first = merge("", &managed()).expect("merges").text.expect("changes");
-        assert_eq!(merge(&first, &managed()).expect("merges").text, None);
-    }
-
-    #[test]
-    fn stale_origins_of_ours_go_and_the_users_stay() {
-        let mut managed = managed();
-        managed.origins = vec!["http://new".into()];
-        managed.stale_origins = vec!["http://old".into(), "http://new".into()];
-        let user = r#"{"gateway":{"controlUi":{"allowedOrigins":["http://old","http://user"]}}}"#;
-        let tree = merged(user, &managed);
-        let origins = &tree["gateway"]["controlUi"]["allowedOrigins"];
-        assert_eq!(*origins, json!(["http://user", "http://new"]));
-    }
-
-    #[test]
-    fn a_token_in_the_file_goes_with_a_notice_that_does_not_say_it() {
-        let user = r#"{"gateway":{"auth":{"token":"very-secret"}},"tools":{"exec":{"ask":"on"}}}"#;
-        let merged = merge(user, &managed()).expect("merges");
-        let text = merged.text.expect("changes");
-        assert!(!text.contains("very-secret"));
-        assert_eq!(merged.notices.len(), 2);
-        assert!(!merged.notices.join(" ").contains("very-secret"));
-    }
-
-    #[test]
-    fn a_broken_file_is_refused() {
-        for text in ["{", "[]", "\"x\"", "{a: }", "{\"a\": 1} trailing"] {
-            assert!(merge(text, &managed()).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_in_place_stays_but_for_the_managed_keys() {
-        let in_place = || Some("{\"a\": 1}".to_owned());
-        let placing = place(in_place(), Some("{b: 2}"), &managed()).expect("merges");
-        let text = placing.text.expect("changes");
-        assert!(text.contains("\"a\"") && !text.contains("\"b\""));
-        assert_eq!(placing.replaced, None);
-        let again = place(Some(text), Some("{b: 2}"), &managed()).expect("merges");
-        assert_eq!(again.text, None);
-    }
-
-    #[test]
-    fn the_users_file_is_used_where_nothing_is_in_place() {
-        let placing = place(None, Some("{b: 2}"), &managed()).expect("merges");
-        assert!(placing.text.expect("writes").contains("\"b\""));
-        assert_eq!(placing.replaced, None);
-    }
-
-    #[test]
-    fn the_users_file_replaces_what_is_in_place_when_it_is_asked_for() {
-        let managed = ManagedConfig { users_file: true, ..managed() };
-        let in_place = || Some("{\"a\": 1}".to_owned());
-        let placing = place(in_place(), Some("{b: 2}"), &managed).expect("merges");
-        let text = placing.text.expect("changes");
-        assert!(text.contains("\"b\"") && !text.contains("\"a\""));
-        assert_eq!(placing.replaced, in_place());
-        // Again after an interruption: the old one must not be lost to the new one.
-        let again = place(Some(text.clone()), Some("{b: 2}"), &managed).expect("merges");
-        assert_eq!((again.text, again.replaced), (None, None));
-        // The user's file says what the managed keys say already.
-        let same = place(in_place(), Some(&text), &managed).expect("merges");
-        assert_eq!(same.text, Some(text));
-    }
-}
+#[path = "rendering_tests.rs"]
+mod tests;

@@ -77,6 +77,8 @@ fn renderings(
         origins: vec!["http://127.0.0.1:18789".into(), "http://localhost:18789".into()],
         stale_origins: Vec::new(),
         model: None,
+        model_is_chosen: true,
+        last_model: None,
         exec_ask: ExecAsk::On,
         heartbeat: "0m".into(),
         workspace: "/srv/workspace".into(),

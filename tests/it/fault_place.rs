@@ -4,7 +4,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 
-use crate::support::product::{OLDER, Product, free_port};
+use crate::support::product::{NEWEST, OLDER, Product, free_port};
 
 #[test]
 fn an_explicit_port_that_is_taken_is_refused() {
@@ -199,4 +199,47 @@ fn places_that_are_none_are_refused() {
     failed.says("lives outside the data directory");
     let failed = product.run(["list"]).without("OPENCLAW_PIPELINE_HOME").without("HOME").code(2);
     failed.says("OPENCLAW_PIPELINE_HOME is not set").says("set HOME");
+}
+
+#[test]
+fn a_configuration_that_is_something_else_where_ours_goes_is_launched_with_a_notice() {
+    for odd in ["true", "'x'", "[1]"] {
+        let product = Product::new();
+        fs::write(
+            product.work().join("openclaw.json"),
+            format!("{{gateway: {{controlUi: {odd}}}, agents: {{defaults: {{heartbeat: {{every: '5m'}}}}}}}}"),
+        )
+        .expect("written");
+        let done = product.launch();
+        done.says("gateway.controlUi").says("agents.defaults.heartbeat.every (see HEARTBEAT)");
+        product.assert_one_gateway("main");
+    }
+}
+
+#[test]
+fn the_model_of_the_users_own_file_is_proven() {
+    let product = Product::bare();
+    product.install_faulty(NEWEST, Some("{models_unavailable: true}"));
+    let text = "{agents: {defaults: {model: 'anthropic/claude-sonnet-4-6'}}}";
+    fs::write(product.work().join("openclaw.json"), text).expect("written");
+    // Without a key it cannot be available, and the launch says so itself.
+    product.launch();
+    product.run(["destroy", "main", "--yes"]).ok();
+    let failed = product.run(["launch", "--target", "process"]).env("ANTHROPIC_API_KEY", "sk-x");
+    failed.code(1).says("the model anthropic/claude-sonnet-4-6 is not available");
+}
+
+#[test]
+fn a_model_that_the_user_chose_in_the_gateway_stays() {
+    let product = Product::new();
+    product.run(["launch", "--target", "process"]).env("ANTHROPIC_API_KEY", "sk-x").ok();
+    let path = product.state("main").join("openclaw.json");
+    let text = || fs::read_to_string(&path).expect("there");
+    assert!(text().contains("anthropic/claude-sonnet-5"));
+    fs::write(&path, text().replace("claude-sonnet-5", "claude-sonnet-4-6")).expect("written");
+    product.run(["restart"]).ok();
+    assert!(text().contains("anthropic/claude-sonnet-4-6"));
+    product.run(["stop"]).ok();
+    product.run(["launch", "--model", "anthropic/claude-sonnet-5"]).ok();
+    assert!(text().contains("anthropic/claude-sonnet-5"), "it was asked for outright");
 }

@@ -171,7 +171,7 @@ impl Target for DockerTarget {
         if let Some(text) = &placing.text {
             config::write(&site, config::FILE, text, work).await?;
         }
-        Ok(Placed { notices: placing.notices, plugins: placing.plugins })
+        Ok(Placed { notices: placing.notices, plugins: placing.plugins, model: placing.model })
     }
 
     async fn check_configuration(&self, site: &Site) -> Result<(), Failure> {

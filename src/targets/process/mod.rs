@@ -199,7 +199,7 @@ impl Target for ProcessTarget {
         if let Some(text) = &placing.text {
             write_private(&path, text.as_bytes())?;
         }
-        Ok(Placed { notices: placing.notices, plugins: placing.plugins })
+        Ok(Placed { notices: placing.notices, plugins: placing.plugins, model: placing.model })
     }
 
     async fn check_configuration(&self, site: &Site) -> Result<(), Failure> {

@@ -174,6 +174,7 @@ impl Bench {
             port: Some(self.port),
             bind: std::net::Ipv4Addr::LOCALHOST.into(),
             model: Some("anthropic/claude-sonnet-5".into()),
+            model_is_chosen: true,
             exec_ask: ExecAsk::On,
             heartbeat: "0m".into(),
             image: None,
