@@ -28,14 +28,23 @@ const TELLING: [&str; 15] = [
     "heap out of memory",
 ];
 
+/// What the program's own lines in a gateway's log begin with, after the time.
+pub const OURS: &str = "openclaw-pipeline: ";
+/// The program's own line at each start of a gateway: what stands before it is over.
+pub const STARTING: &str = "starting the gateway";
+
 /// The cause, bounded and clean.
 pub fn of_log(log: &str) -> String {
-    let lines: Vec<&str> = log
-        .lines()
+    let is_start =
+        |line: &str| line.split_once(OURS).is_some_and(|(_, ours)| ours.trim_end() == STARTING);
+    let mut lines: Vec<&str> = log.lines().rev().take_while(|line| !is_start(line)).collect();
+    lines.reverse();
+    let lines: Vec<&str> = lines
+        .into_iter()
         .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.contains("openclaw-pipeline:"))
+        .filter(|line| !line.is_empty() && !line.contains(OURS.trim_end()))
         .collect();
-    // The last run's words count, so the search goes backwards.
+    // The newest words count, so the search goes backwards.
     let recent = &lines[lines.len().saturating_sub(60)..];
     let telling =
         TELLING.iter().find_map(|words| recent.iter().rev().find(|line| line.contains(words)));
@@ -77,6 +86,14 @@ mod tests {
                    2026-11-23T02:03:05.000+00:00 Error: listen EADDRINUSE: port 19001\n\
                    bye\n";
         assert_eq!(of_log(log), "Error: listen EADDRINUSE: port 19001");
+    }
+
+    #[test]
+    fn what_was_mended_before_the_last_start_is_no_cause() {
+        let start = format!("2026-11-23T02:03:04.449Z {OURS}{STARTING}\n");
+        let log = format!("{start}Error: ENOSPC: no space left\n{start}hello\nTypeError: x\n");
+        assert_eq!(of_log(&log), "TypeError: x");
+        assert_eq!(of_log(&format!("Error: ENOSPC\n{start}")), "it said nothing");
     }
 
     #[test]

@@ -22,6 +22,11 @@ use crate::targets::Site;
 /// How long the lock may be held by nobody who lives.
 const LOCK_DEADLINE: Duration = Duration::from_secs(2);
 
+/// How often a watch that failed is begun again: for as long as the window is, by default.
+const WATCH_ATTEMPTS: u32 = 60;
+/// The pause before that.
+const WATCH_PAUSE: Duration = Duration::from_secs(10);
+
 /// What a keeper works with.
 #[derive(Clone)]
 pub struct Keeper {
@@ -66,33 +71,36 @@ impl Keeper {
                 .remedy(format!("openclaw-pipeline restart {}", self.name)));
             }
         };
+        if let Err(error) = rotate_log::rotate(&self.engine.layout().keeper_log(&self.name)) {
+            tracing::warn!("the keeper's log could not be turned over: {error}");
+        }
         let mut hangup = signal(SignalKind::hangup())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let end = CancellationToken::new();
+        let kept_here = self.site()?.deployment.spec.target == TargetKind::Process;
         let watching = async {
             loop {
-                if let Err(failure) = self.watch().await {
-                    tracing::warn!(name = %self.name, "{failure}");
-                }
+                self.watch_patiently().await;
                 // Without a gateway to supervise, a window that is over ends the keeper.
-                if !self.supervises()? {
-                    return Ok::<(), Failure>(());
+                if !kept_here {
+                    return;
                 }
                 hangup.recv().await;
             }
         };
         let ending = end.clone();
         let work = async {
-            if self.supervises()? {
+            if kept_here {
                 let supervised = supervise::supervise(&self, &lock, &ending);
                 tokio::select! {
                     ended = supervised => ended,
-                    watched = watching => watched,
+                    // It does not end.
+                    () = watching => Ok(()),
                 }
             } else {
                 say(crate::targets::keeper::READY);
                 tokio::select! {
-                    watched = watching => watched,
+                    () = watching => Ok(()),
                     () = ending.cancelled() => Ok(()),
                 }
             }
@@ -107,8 +115,16 @@ impl Keeper {
         }
     }
 
-    fn supervises(&self) -> Result<bool, Failure> {
-        Ok(self.site()?.deployment.spec.target == TargetKind::Process)
+    /// Watches until the window is over, also when the store does not answer for a while: a window
+    /// is longer than most of what is in the way.
+    async fn watch_patiently(&self) {
+        for attempt in 0..WATCH_ATTEMPTS {
+            match self.watch().await {
+                Ok(()) => return,
+                Err(failure) => tracing::warn!(name = %self.name, attempt, "{failure}"),
+            }
+            wait::back_off(WATCH_PAUSE).await;
+        }
     }
 
     async fn watch(&self) -> Result<(), Failure> {

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(15);
 const DOCTOR_DEADLINE: Duration = Duration::from_secs(600);
 
 /// Supervises until told to end, or until the gateway is left alone.
+///
+/// Only what happens before the first gateway runs is an error: from then on a record that cannot
+/// be written, or a store that does not answer, must not leave a gateway without its keeper. A
+/// full disk is enough for that.
 pub(super) async fn supervise(
     keeper: &Keeper,
     lock: &LockFile,
@@ -48,32 +53,44 @@ pub(super) async fn supervise(
     let mut ends: VecDeque<Instant> = VecDeque::new();
     let mut pause = FIRST_PAUSE;
     let mut mended = false;
-    let mut restarts = 0;
     let mut told = false;
+    let mut site = keeper.site()?;
+    let mut record = Record::new(&site);
     loop {
-        let site = keeper.site()?;
-        let begun = Instant::now();
-        let mut child = start(keeper, &site, lock)?;
-        let gateway = identity(&child)?;
-        record(&site, RunState::Running { gateway: gateway.clone() }, restarts)?;
-        if !told {
-            say(READY);
-            told = true;
+        match keeper.site() {
+            Ok(now) => site = now,
+            Err(failure) => warn(keeper, "the deployment as it was is started", &failure),
         }
-        let status = tokio::select! {
-            status = attend(&mut child, &site, &gateway) => status?,
-            () = end.cancelled() => {
-                stop(&mut child, &gateway).await?;
-                return record(&site, RunState::Stopped, restarts);
+        let begun = Instant::now();
+        let (code, cause) = match start(keeper, &site, lock) {
+            Err(failure) if !told => return Err(failure),
+            Err(failure) => (None, site.scrub(&failure.to_string(), 400)),
+            Ok((mut child, gateway)) => {
+                record.write(RunState::Running { gateway: gateway.clone() });
+                if !told {
+                    say(READY);
+                    told = true;
+                }
+                tokio::select! {
+                    ended = attend(keeper, &mut child, &site, &gateway, &mut record) => {
+                        // Tools that it left behind would hold its lock, and maybe its port.
+                        kill_group(&gateway);
+                        ended
+                    }
+                    () = end.cancelled() => {
+                        stop(&mut child, &gateway).await;
+                        record.write(RunState::Stopped);
+                        return Ok(());
+                    }
+                }
             }
         };
-        let (code, cause) = why(&site, status)?;
         tracing::warn!(name = %keeper.name, ?code, "the gateway ended: {cause}");
         let held = if code == Some(NEEDS_DOCTOR) && mended {
             Some(RunState::Held { cause: cause.clone() })
         } else if code == Some(NEEDS_DOCTOR) {
             mended = true;
-            record(&site, RunState::Mending { cause: cause.clone() }, restarts)?;
+            record.write(RunState::Mending { cause: cause.clone() });
             mend(keeper, &site, end).await;
             None
         } else {
@@ -82,33 +99,82 @@ pub(super) async fn supervise(
             (ends.len() > BOUND).then(|| RunState::GaveUp { code, cause: cause.clone() })
         };
         if let Some(state) = held {
-            record(&site, state, restarts)?;
+            record.write(state);
             // An operation that is at work says itself how it ends; otherwise this is how the
-            // deployment is found from now on.
-            keeper.engine.store().observe(&keeper.name, Change::Degrade)?;
+            // deployment is found from now on. Without it, the record says so.
+            if let Err(error) = keeper.engine.store().observe(&keeper.name, Change::Degrade) {
+                warn(keeper, "its end is not in the store", &error);
+            }
             return Ok(());
         }
-        restarts += 1;
+        record.restarts += 1;
         if begun.elapsed() > STEADY {
             pause = FIRST_PAUSE;
         }
-        record(&site, RunState::BackingOff { code, cause }, restarts)?;
+        record.write(RunState::BackingOff { code, cause });
         tokio::select! {
             () = wait::back_off(pause) => {}
-            () = end.cancelled() => return record(&site, RunState::Stopped, restarts),
+            () = end.cancelled() => {
+                record.write(RunState::Stopped);
+                return Ok(());
+            }
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-fn start(keeper: &Keeper, site: &Site, lock: &LockFile) -> Result<Child, Failure> {
+/// What cannot be helped, and ends nothing.
+fn warn(keeper: &Keeper, what: &str, error: &dyn std::fmt::Display) {
+    tracing::warn!(name = %keeper.name, "{what}: {error}");
+}
+
+/// The record of the gateway. What could not be written is tried again while the gateway runs.
+struct Record {
+    dir: PathBuf,
+    restarts: u32,
+    unwritten: Option<RunState>,
+}
+
+impl Record {
+    fn new(site: &Site) -> Self {
+        Self { dir: site.dir(), restarts: 0, unwritten: None }
+    }
+
+    fn write(&mut self, state: RunState) {
+        self.unwritten = Some(state);
+        self.retry();
+    }
+
+    fn retry(&mut self) {
+        let Some(state) = self.unwritten.take() else { return };
+        let record = RunRecord { state, restarts: self.restarts };
+        if let Err(failure) = record.write(&self.dir) {
+            tracing::warn!("the gateway's record could not be written: {failure}");
+            self.unwritten = Some(record.state);
+        }
+    }
+}
+
+fn start(keeper: &Keeper, site: &Site, lock: &LockFile) -> Result<(Child, ProcessId), Failure> {
     let log = log(site)?;
     let mut cmd = keeper.engine.targets().process().gateway(site)?;
-    let child = cmd.hold(lock)?.supervised(&log)?;
-    if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
-        // A core of it would hold every key; and no runaway child eats every file or process.
+    // What the log says before this line is of an earlier run, and explains nothing of this one.
+    note(site, cause::STARTING);
+    let mut child = cmd.hold(lock)?.supervised(&log)?;
+    let gateway = match identity(&child) {
+        Ok(gateway) => gateway,
+        Err(failure) => {
+            // Nobody could end it later: it must not run on.
+            let _ = child.start_kill();
+            return Err(failure);
+        }
+    };
+    if let Some(pid) = Pid::from_raw(gateway.pid) {
+        // A core of it would hold every key; and no runaway child eats every file or process. The
+        // kernel counts all threads of the user against the last one, those of their desktop too:
+        // it is far above what one has, and still ends a fork bomb before the machine does.
         for (resource, most) in
-            [(Resource::Core, 0), (Resource::Nofile, 65_536), (Resource::Nproc, 4096)]
+            [(Resource::Core, 0), (Resource::Nofile, 65_536), (Resource::Nproc, 32_768)]
         {
             let limit = Rlimit { current: Some(most), maximum: Some(most) };
             if let Err(error) = prlimit(Some(pid), resource, limit) {
@@ -116,7 +182,7 @@ fn start(keeper: &Keeper, site: &Site, lock: &LockFile) -> Result<Child, Failure
             }
         }
     }
-    Ok(child)
+    Ok((child, gateway))
 }
 
 fn log(site: &Site) -> Result<File, Failure> {
@@ -130,80 +196,118 @@ fn identity(child: &Child) -> Result<ProcessId, Failure> {
     Ok(ProcessId::of(pid)?)
 }
 
-/// Waits for the gateway's end, and meanwhile keeps its log and its memory bounded.
+/// Waits for the gateway's end, and meanwhile keeps its log and its memory bounded. Answers the
+/// exit code, and why it ended.
 async fn attend(
+    keeper: &Keeper,
     child: &mut Child,
     site: &Site,
     gateway: &ProcessId,
-) -> Result<ExitStatus, Failure> {
-    let path = ProcessTarget::log_path(&site.layout, &site.deployment.name);
+    record: &mut Record,
+) -> (Option<i32>, String) {
     let limit = u64::from(site.deployment.spec.memory_mib);
+    let logs = [
+        ProcessTarget::log_path(&site.layout, &site.deployment.name),
+        site.layout.keeper_log(&site.deployment.name),
+    ];
+    let mut past_limit: Option<(u64, Instant)> = None;
     loop {
-        if let Ok(status) = tokio::time::timeout(LOOK_EVERY, child.wait()).await {
-            return Ok(status?);
+        match tokio::time::timeout(LOOK_EVERY, child.wait()).await {
+            Ok(Ok(status)) => {
+                let cause = past_limit.map(|(used, _)| {
+                    format!("it used {used} MiB, more than its limit of {limit} MiB")
+                });
+                return (status.code(), cause.unwrap_or_else(|| why(site, status)));
+            }
+            Ok(Err(error)) => return (None, format!("its end could not be waited for: {error}")),
+            Err(_) => {}
         }
-        if let Err(error) = rotate_log::rotate(&path) {
-            tracing::warn!(%error, "the log could not be turned over");
+        for log in &logs {
+            if let Err(error) = rotate_log::rotate(log) {
+                warn(keeper, "the log could not be turned over", &error);
+            }
         }
-        if let Some(used) = resident_mib(gateway.pid).filter(|used| *used > limit) {
-            tracing::warn!(used, limit, "the gateway is past its memory limit");
-            note(
-                site,
-                &format!(
-                    "the gateway used {used} MiB, more than its limit of {limit} MiB, and is \
-                     restarted"
-                ),
-            )?;
-            gateway.signal(Signal::TERM)?;
+        record.retry();
+        match past_limit {
+            None => {
+                let Some(used) = resident_mib(gateway.pid).filter(|used| *used > limit) else {
+                    continue;
+                };
+                note(
+                    site,
+                    &format!(
+                        "the gateway used {used} MiB, more than its limit of {limit} MiB, and is \
+                         restarted"
+                    ),
+                );
+                past_limit = Some((used, Instant::now()));
+                if let Err(error) = gateway.signal(Signal::TERM) {
+                    warn(keeper, "the gateway is past its memory limit and goes on", &error);
+                    past_limit = None;
+                }
+            }
+            Some((_, since)) if since.elapsed() > DRAIN_DEADLINE => kill_group(gateway),
+            Some(_) => {}
         }
     }
 }
 
-/// Writes a line of the keeper's own into the gateway's log.
-fn note(site: &Site, line: &str) -> Result<(), Failure> {
+/// Writes a line of the keeper's own into the gateway's log, which may be on a full disk.
+fn note(site: &Site, line: &str) {
     use std::io::Write;
-    Ok(writeln!(log(site)?, "{} openclaw-pipeline: {line}", crate::store::now())?)
+    let written = log(site).and_then(|mut log| {
+        // In one write, between two of the gateway's.
+        Ok(log.write_all(format!("{} {}{line}\n", crate::store::now(), cause::OURS).as_bytes())?)
+    });
+    if let Err(failure) = written {
+        tracing::warn!("{line}; the gateway's log could not be written: {failure}");
+    }
 }
 
 /// Lets the gateway drain, and ends it and what it started when it does not.
-async fn stop(child: &mut Child, gateway: &ProcessId) -> Result<(), Failure> {
-    gateway.signal(Signal::TERM)?;
+async fn stop(child: &mut Child, gateway: &ProcessId) {
+    if let Err(error) = gateway.signal(Signal::TERM) {
+        tracing::warn!("the gateway could not be asked to end: {error}");
+    }
     let ended = tokio::time::timeout(DRAIN_DEADLINE, child.wait()).await;
     // Tools that the gateway started are in its group; none of them outlives it.
+    kill_group(gateway);
+    if ended.is_err() {
+        let _ = child.wait().await;
+    }
+}
+
+fn kill_group(gateway: &ProcessId) {
     if let Some(group) = Pid::from_raw(gateway.pid) {
         let _ = kill_process_group(group, Signal::KILL);
     }
-    if ended.is_err() {
-        child.wait().await?;
-    }
-    Ok(())
 }
 
 /// Why it ended, in its own words.
-fn why(site: &Site, status: ExitStatus) -> Result<(Option<i32>, String), Failure> {
+fn why(site: &Site, status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
-    let log = tail(&ProcessTarget::log_path(&site.layout, &site.deployment.name), 32 * 1024)?;
-    let mut cause = site.scrub(&cause::of_log(&log), 400);
-    if let Some(signal) = status.signal() {
-        cause = format!("it was ended by signal {signal}; its last word: {cause}");
+    let log = tail(&ProcessTarget::log_path(&site.layout, &site.deployment.name), 32 * 1024);
+    let cause = match log {
+        Ok(log) => site.scrub(&cause::of_log(&log), 400),
+        Err(failure) => format!("unknown, its log cannot be read: {failure}"),
+    };
+    match status.signal() {
+        Some(signal) => format!("it was ended by signal {signal}; its last word: {cause}"),
+        None => cause,
     }
-    Ok((status.code(), cause))
 }
 
 /// Runs the gateway's own doctor once. Whether it helped shows at the next start.
 async fn mend(keeper: &Keeper, site: &Site, end: &CancellationToken) {
     let args = ["doctor", "--fix", "--yes", "--non-interactive"];
     let doctor = async {
-        note(site, "the gateway exited with 78: running openclaw doctor --fix once")?;
+        note(site, "the gateway exited with 78: running openclaw doctor --fix once");
         let mut cmd = keeper.engine.targets().process().openclaw(site, &args, false).await?;
         let output = cmd.deadline(DOCTOR_DEADLINE).cancel_on(end).output().await?;
-        note(site, &format!("openclaw doctor --fix: {}", site.scrub(&output.last_line(), 300)))
+        note(site, &format!("openclaw doctor --fix: {}", site.scrub(&output.last_line(), 300)));
+        Ok::<(), Failure>(())
     };
     if let Err(failure) = doctor.await {
         tracing::warn!(name = %keeper.name, "doctor --fix: {failure}");
     }
-}
-
-fn record(site: &Site, state: RunState, restarts: u32) -> Result<(), Failure> {
-    RunRecord { state, restarts }.write(&site.dir())
 }

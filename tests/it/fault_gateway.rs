@@ -39,6 +39,69 @@ fn a_killed_gateway_is_started_again() {
 }
 
 #[test]
+fn a_record_that_cannot_be_written_does_not_end_the_keeper() {
+    let product = Product::new();
+    product.launch();
+    let (gateway, keepers) = (product.gateway("main").expect("a gateway"), product.keepers());
+    // What a full disk is for the record, also for a user who may write everywhere.
+    let record = product.deployment("main").join("run.json");
+    std::fs::remove_file(&record).expect("removed");
+    std::fs::create_dir(&record).expect("in its place");
+    send(gateway, Signal::KILL);
+    let another = until("another gateway runs", || {
+        product.gateways().into_iter().find(|pid| *pid != gateway)
+    });
+    assert_eq!(product.keepers(), keepers, "by the same keeper");
+    std::fs::remove_dir(&record).expect("there is space again");
+    until("the record is written after all", || {
+        (product.gateway("main") == Some(another)).then_some(())
+    });
+    product.assert_one_gateway("main");
+    product.run(["stop"]).ok();
+    product.assert_nothing_runs();
+}
+
+#[test]
+fn a_gateway_past_its_memory_limit_is_started_again_and_says_so() {
+    let product = Product::new();
+    product.launch();
+    product.run(["stop"]).ok();
+    // Less than can be asked for, so that it is reached in a moment.
+    let db = rusqlite::Connection::open(product.home().join("pipeline.db")).expect("opens");
+    let changed = db.execute("UPDATE deployments SET spec = json_set(spec, '$.memory_mib', 1)", []);
+    assert_eq!(changed.expect("set"), 1);
+    drop(db);
+    product.run(["start"]).ok();
+    let gateway = product.gateway("main").expect("a gateway");
+    until("it is seen to be too large", || {
+        let text = std::fs::read_to_string(product.deployment("main").join("run.json")).ok()?;
+        let now: Value = serde_json::from_str(&text).ok()?;
+        let cause = now["state"]["cause"].as_str()?;
+        assert!(cause.contains("more than its limit of 1 MiB"), "{cause}");
+        Some(())
+    });
+    another_than(&product, gateway);
+    product.run(["logs"]).ok().answers("more than its limit of 1 MiB, and is restarted");
+}
+
+#[test]
+fn a_gateway_is_kept_from_updating_and_respawning_itself() {
+    let product = Product::new();
+    product.launch();
+    let pid = product.gateway("main").expect("a gateway");
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).expect("its environment");
+    let environment = String::from_utf8_lossy(&environment);
+    let variables: Vec<&str> = environment.split('\0').collect();
+    for pair in
+        ["OPENCLAW_NO_RESPAWN=1", "OPENCLAW_NO_AUTO_UPDATE=1", "OPENCLAW_SUPERVISOR_MODE=external"]
+    {
+        assert!(variables.contains(&pair), "{pair} is missing");
+    }
+    let ours = variables.iter().find(|pair| pair.starts_with("OPENCLAW_PIPELINE_"));
+    assert_eq!(ours, None, "the program's own settings are none of its business");
+}
+
+#[test]
 fn a_killed_keeper_is_seen_and_the_gateway_is_not_doubled() {
     for mend in [["start", "main"], ["launch", "main"], ["restart", "main"]] {
         let product = Product::new();
