@@ -21,6 +21,9 @@ const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_initia
 /// How long a statement waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often the switch to a write-ahead log is tried while others are in its way.
+const WAL_ATTEMPTS: u32 = 20;
+
 impl Store {
     /// Opens the store of a data directory, and makes both when they are not there.
     pub fn open(home: &Path) -> Result<Self> {
@@ -38,7 +41,7 @@ impl Store {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         check(&connection, &path)?;
         // WAL lets `status` read while a launch writes; FULL makes a commit survive a power cut.
-        connection.pragma_update(None, "journal_mode", "wal")?;
+        write_ahead(&connection)?;
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         let store = Self { connection: Arc::new(Mutex::new(connection)), path };
@@ -94,6 +97,20 @@ impl Store {
             Ok(())
         })
     }
+}
+
+/// Switches the database to a write-ahead log, once. The switch does not wait for other processes,
+/// whatever the timeout; to begin a transaction that excludes them does.
+fn write_ahead(db: &Connection) -> Result<()> {
+    for _ in 0..WAL_ATTEMPTS {
+        match db.pragma_update(None, "journal_mode", "wal") {
+            Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => {
+                db.execute_batch("BEGIN EXCLUSIVE; COMMIT")?;
+            }
+            ended => return Ok(ended?),
+        }
+    }
+    Ok(db.pragma_update(None, "journal_mode", "wal")?)
 }
 
 fn version(db: &Connection) -> Result<usize> {

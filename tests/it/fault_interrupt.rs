@@ -116,6 +116,23 @@ fn two_launches_begun_together_make_one_gateway() {
 }
 
 #[test]
+fn two_deployments_launched_together_both_come_up() {
+    let mut product = Product::new();
+    product.unset("GATEWAY_PORT");
+    let names = ["one", "two"];
+    let both = names.map(|name| product.run(["launch", name, "--target", "process"]).live());
+    for done in both.map(Live::done) {
+        assert_eq!(done.code, 0, "{done:?}");
+    }
+    assert_eq!(names.map(|name| product.status(name)), ["running", "running"]);
+    let ports = names.map(|name| product.json(["status", name])["url"].clone());
+    assert_ne!(ports[0], ports[1]);
+    assert_eq!((product.gateways().len(), product.keepers().len()), (2, 2));
+    product.run(["stop", "one"]).ok();
+    assert_eq!(product.gateways(), Vec::from_iter(product.gateway("two")));
+}
+
+#[test]
 fn looking_disturbs_nobody() {
     let product = Product::new();
     product.launch();
