@@ -1,32 +1,32 @@
-//! Letting browsers in: the connection to a gateway's pairing, decisions by the policy, and the
-//! record of each.
+//! Letting browsers in: the connection to a gateway's pairing, the window, the hand, and the
+//! record of each decision.
 //!
-//! Owns the watch that a keeper (and later the server) holds while a window is open. Refuses to
-//! approve what it did not read itself, under the exact id that it read it under.
+//! The watch that a keeper (and later the server) holds while a window is open stands in `watch`.
+//! Refuses to approve what it did not read itself, under the exact id that it read it under, and
+//! to record a word of the gateway's that could hold a secret of the deployment.
 
-use std::collections::HashSet;
+mod watch;
+
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::domain::approval::{self, ApprovalMode, Asked, Decision, WindowState};
+use crate::domain::approval::{self, ApprovalMode, Asked, WindowState};
 use crate::domain::{Deployment, EventType, Failure};
-use crate::exec::{boot_id, boottime, wait};
+use crate::exec::{boot_id, boottime};
 use crate::gateway::pairing::{EVENTS, SCOPES};
 use crate::gateway::{
-    ConnectOptions, Dial, GatewayClient, Next, Pairing, PairingEvent, PairingList, PendingRequest,
-    connect_retrying,
+    ConnectOptions, Dial, GatewayClient, Pairing, PairingList, PendingRequest, connect_retrying,
 };
+use crate::secrets::Redactor;
 use crate::store::{ApprovalRecord, NewEvent, Store};
 use crate::targets::Site;
 
+pub use watch::watch;
+
 /// How long connecting to a gateway that runs may take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(60);
-/// The pause after a connection that ended, before the next one is tried.
-const RECONNECT_AFTER: Duration = Duration::from_millis(500);
-/// How often the list is read without an event: a slow connection may have dropped one.
-const LIST_EVERY: Duration = Duration::from_secs(30);
 /// How many decisions are looked through for those of an earlier run.
 const RECENT: usize = 1000;
 
@@ -79,149 +79,9 @@ pub fn is_worth_watching(state: WindowState) -> bool {
     state.open && state.mode != ApprovalMode::Off && state.remaining > 0
 }
 
-/// Watches a gateway while its window is open, and decides about every request. Returns when the
-/// window is over.
-pub async fn watch(store: &Store, site: &Site, dial: &dyn Dial) -> Result<(), Failure> {
-    let mut seen = HashSet::new();
-    loop {
-        let Some((state, left)) = window_now(store, &site.deployment)? else { return Ok(()) };
-        if !is_worth_watching(state) {
-            return Ok(());
-        }
-        let round = async {
-            let client = connect_patiently(dial, site).await?;
-            follow(store, site, &client, &mut seen).await
-        };
-        match tokio::time::timeout(left, round).await {
-            Ok(Ok(())) | Err(_) => {}
-            Ok(Err(failure)) => tracing::warn!(name = %site.deployment.name, "{failure}"),
-        }
-        wait::back_off(RECONNECT_AFTER).await;
-    }
-}
-
-/// Follows one connection until it ends or the window is over.
-async fn follow(
-    store: &Store,
-    site: &Site,
-    client: &GatewayClient,
-    seen: &mut HashSet<String>,
-) -> Result<(), Failure> {
-    let pairing = Pairing(client);
-    loop {
-        let list = list(&pairing).await?;
-        for request in &list.pending {
-            consider(store, site, &pairing, request, &list, seen).await?;
-        }
-        // A request that comes now is decided by what it says itself and the devices of the last
-        // list, which every approval renews: reading the list again would double the wait.
-        loop {
-            match window_now(store, &site.deployment)? {
-                Some((state, _)) if is_worth_watching(state) => {}
-                _ => return Ok(()),
-            }
-            match tokio::time::timeout(LIST_EVERY, news(client)).await {
-                Ok(News::Asked(request)) => {
-                    consider(store, site, &pairing, &request, &list, seen).await?;
-                }
-                Ok(News::Changed) | Err(_) => break,
-                Ok(News::Ended) => return Ok(()),
-            }
-        }
-    }
-}
-
-/// What a connection tells.
-enum News {
-    /// A device asks to be let in.
-    Asked(Box<PendingRequest>),
-    /// Something else about devices changed, or an event was lost: the list has to be read again.
-    Changed,
-    /// The connection ended.
-    Ended,
-}
-
-async fn news(client: &GatewayClient) -> News {
-    loop {
-        match client.next_event().await {
-            Next::Lagged => return News::Changed,
-            Next::Closed(_) => return News::Ended,
-            Next::Event(event) => match PairingEvent::read(&event) {
-                Some(PairingEvent::Requested(request)) => return News::Asked(request),
-                Some(PairingEvent::Resolved { .. } | PairingEvent::Unreadable) => {
-                    return News::Changed;
-                }
-                None => {}
-            },
-        }
-    }
-}
-
 /// Reads the list.
 pub async fn list(pairing: &Pairing<'_>) -> Result<PairingList, Failure> {
     pairing.list().await.map_err(|error| Failure::failed(error.to_string()))
-}
-
-/// Decides about one request, once.
-async fn consider(
-    store: &Store,
-    site: &Site,
-    pairing: &Pairing<'_>,
-    request: &PendingRequest,
-    list: &PairingList,
-    seen: &mut HashSet<String>,
-) -> Result<(), Failure> {
-    if !seen.insert(request.request_id.clone()) {
-        return Ok(());
-    }
-    let Some((state, _)) = window_now(store, &site.deployment)? else { return Ok(()) };
-    let roles = request.distinct_roles();
-    let asked = Asked {
-        roles: &roles,
-        scopes: &request.scopes,
-        is_new_device: request.is_new_device(list),
-    };
-    let name = &site.deployment.name;
-    let who = describe(request);
-    let required = NewEvent::new(EventType::PairingRequired, format!("{who} asks to be let in"))
-        .with(json!({ "request_id": request.request_id }));
-    match approval::decide(asked, state) {
-        Decision::Leave { reason } => {
-            let left = record(request, "left", &reason);
-            store.record_approval(name, &left, &[required])?;
-            Ok(())
-        }
-        Decision::Approve { reason } => {
-            // The place is taken in the store before the gateway hears of it: two watchers
-            // cannot let one device too many in.
-            if !store.take_place(&site.deployment.id)? {
-                return Ok(());
-            }
-            let approving = NewEvent::new(EventType::AutoApproving, format!("letting {who} in"))
-                .with(json!({ "request_id": request.request_id }));
-            let outcome = pairing.approve(&request.request_id).await;
-            let (decision, told) = match &outcome {
-                Ok(()) => ("approved", success(&who, &request.request_id)),
-                Err(error) => {
-                    // Where the gateway may have acted all the same, the place stays taken.
-                    if !error.is_uncertain() {
-                        store.give_back_place(&site.deployment.id)?;
-                    }
-                    ("failed", failed(&who, &request.request_id, &error.to_string()))
-                }
-            };
-            let reason = match &outcome {
-                Ok(()) => reason,
-                Err(error) => crate::domain::text::clean(&error.to_string(), 200),
-            };
-            store.record_approval(
-                name,
-                &record(request, decision, &reason),
-                &[required, approving, told],
-            )?;
-            Ok(())
-        }
-    }
 }
 
 fn success(who: &str, request_id: &str) -> NewEvent {
@@ -230,22 +90,43 @@ fn success(who: &str, request_id: &str) -> NewEvent {
 }
 
 fn failed(who: &str, request_id: &str, why: &str) -> NewEvent {
-    let why = crate::domain::text::clean(why, 200);
     NewEvent::new(EventType::ApproveFailed, format!("{who} could not be let in: {why}"))
         .with(json!({ "request_id": request_id }))
 }
 
-fn record(request: &PendingRequest, decision: &str, reason: &str) -> ApprovalRecord {
+/// What a request says, without a secret of the deployment: a gateway may put one anywhere, an id
+/// or a scope included.
+fn record(
+    hide: &Redactor,
+    request: &PendingRequest,
+    decision: &str,
+    reason: &str,
+) -> ApprovalRecord {
+    let plain = |text: &str| hide.redact_line(text, MAX_CHARS);
     ApprovalRecord {
-        request_id: request.request_id.clone(),
-        device_id: request.device_id.clone(),
-        address: request.remote_ip.clone().unwrap_or_default(),
-        role: request.distinct_roles().join("+"),
-        scopes: request.scopes.clone(),
+        request_id: plain(&request.request_id),
+        device_id: plain(&request.device_id),
+        address: plain(request.remote_ip.as_deref().unwrap_or_default()),
+        role: plain(&request.distinct_roles().join("+")),
+        scopes: request.scopes.iter().map(|scope| plain(scope)).collect(),
         decision: decision.into(),
-        reason: reason.into(),
+        reason: plain(reason),
         decided_at: String::new(),
     }
+}
+
+/// The longest text of a gateway's that is recorded, in characters; its ids are no longer.
+const MAX_CHARS: usize = 300;
+
+/// Whether the device of a record is in with what it asked for, and the request is settled.
+fn is_in(record: &ApprovalRecord, list: &PairingList) -> bool {
+    let pending = list.pending.iter().any(|request| request.request_id == record.request_id);
+    !pending
+        && list.paired.iter().any(|device| {
+            device.device_id == record.device_id
+                && record.role.split('+').all(|role| device.roles.iter().any(|it| it == role))
+                && record.scopes.iter().all(|scope| device.scopes.contains(scope))
+        })
 }
 
 /// A device in words. Everything in it is what the device says of itself, bounded and clean.
@@ -254,6 +135,11 @@ pub fn describe(request: &PendingRequest) -> String {
     let platform = request.platform.as_deref().map(|it| format!(" on {it}")).unwrap_or_default();
     let from = request.remote_ip.as_deref().unwrap_or("an unknown address");
     format!("device {device}{platform} from {from}")
+}
+
+/// Requests whose ids, roles or scopes are not plain, in words.
+fn unreadable(count: usize) -> String {
+    format!("{count} that cannot be read: an id, a role or a scope is not plain")
 }
 
 /// What an approval by hand did.
@@ -288,10 +174,11 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    fn of(request: &PendingRequest) -> Self {
-        let ApprovalRecord { request_id, device_id, address, role, scopes, .. } =
-            record(request, "", "");
-        Self { request_id, device_id, address, role, scopes, who: describe(request) }
+    fn of(hide: &Redactor, request: &PendingRequest) -> Self {
+        let who = hide.redact_line(&describe(request), MAX_CHARS);
+        let ApprovalRecord { device_id, address, role, scopes, .. } = record(hide, request, "", "");
+        // The gateway has to be asked under the exact id.
+        Self { request_id: request.request_id.clone(), device_id, address, role, scopes, who }
     }
 
     fn record(&self, decision: &str, reason: &str) -> ApprovalRecord {
@@ -305,17 +192,6 @@ impl Chosen {
             reason: reason.into(),
             decided_at: String::new(),
         }
-    }
-
-    /// Whether the device is in with what it asked for, and the request is settled.
-    fn is_in(&self, list: &PairingList) -> bool {
-        let pending = list.pending.iter().any(|request| request.request_id == self.request_id);
-        !pending
-            && list.paired.iter().any(|device| {
-                device.device_id == self.device_id
-                    && self.role.split('+').all(|role| device.roles.iter().any(|it| it == role))
-                    && self.scopes.iter().all(|scope| device.scopes.contains(scope))
-            })
     }
 }
 
@@ -343,7 +219,15 @@ pub async fn choose(
                      openclaw-pipeline devices",
         ));
     }
+    let hide = Redactor::new(site.secrets.all());
     let mut choice = Choice::default();
+    if list.unreadable_pending > 0 {
+        choice.pending.push(Waiting {
+            request_id: String::new(),
+            device: unreadable(list.unreadable_pending),
+            reason: format!("look at them with: openclaw-pipeline openclaw {name} -- devices list"),
+        });
+    }
     for request in &list.pending {
         let roles = request.distinct_roles();
         let asked = Asked {
@@ -359,11 +243,11 @@ pub async fn choose(
                 .map(|reason| format!("{reason}; approve it by its id if it is yours")),
         };
         match refused {
-            None => choice.chosen.push(Chosen::of(request)),
+            None => choice.chosen.push(Chosen::of(&hide, request)),
             Some(reason) => choice.pending.push(Waiting {
-                request_id: request.request_id.clone(),
-                device: describe(request),
-                reason,
+                request_id: hide.redact_line(&request.request_id, MAX_CHARS),
+                device: hide.redact_line(&describe(request), MAX_CHARS),
+                reason: hide.redact_line(&reason, MAX_CHARS),
             }),
         }
     }
@@ -389,8 +273,8 @@ pub async fn by_hand(
             done.approved.push(request.who);
             continue;
         }
-        let outcome =
-            if request.is_in(&list) { Ok(()) } else { pairing.approve(&request.request_id).await };
+        let settled = is_in(&request.record("", ""), &list);
+        let outcome = if settled { Ok(()) } else { pairing.approve(id).await };
         let tell = |kind, message| {
             NewEvent::new(kind, message).with(json!({ "request_id": request.request_id }))
         };
@@ -407,7 +291,7 @@ pub async fn by_hand(
                 done.approved.push(request.who);
             }
             Err(error) => {
-                let why = crate::domain::text::clean(&error.to_string(), 200);
+                let why = site.scrub(&error.to_string(), 200);
                 let told = failed(who, id, &why);
                 store.record_approval(name, &request.record("failed", &why), &[triggered, told])?;
                 done.pending.push(Waiting {

@@ -1,6 +1,6 @@
 //! The approval window and the record of every decision.
 
-use rusqlite::OptionalExtension;
+use rusqlite::{OptionalExtension, Row, Transaction};
 use serde::Serialize;
 
 use super::events::{NewEvent, append};
@@ -20,6 +20,24 @@ pub struct Window {
     pub remaining: u32,
 }
 
+/// The decision of a device that is being let in: whether it is in shows with the gateway.
+pub const APPROVING: &str = "approving";
+
+/// An approval that was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ApprovalId(i64);
+
+/// How an approval ended.
+#[derive(Debug, Clone, Copy)]
+pub struct ApprovalEnd<'a> {
+    /// `approved` or `failed`.
+    pub decision: &'a str,
+    /// Why.
+    pub reason: &'a str,
+    /// The deployment whose window gets the place back, if it does.
+    pub give_back_to: Option<&'a str>,
+}
+
 /// One decision about a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ApprovalRecord {
@@ -33,7 +51,8 @@ pub struct ApprovalRecord {
     pub role: String,
     /// The scopes that it asked for.
     pub scopes: Vec<String>,
-    /// `approved`, `left`, `rejected`, `removed` or `failed`.
+    /// `approved`, `left`, `rejected`, `removed` or `failed`; [`APPROVING`] until the outcome is
+    /// known.
     pub decision: String,
     /// Why.
     pub reason: String,
@@ -83,27 +102,74 @@ impl Store {
         })
     }
 
-    /// Takes one place of the window; `false` when none is left. It is taken before the gateway
-    /// is asked, so that a crash in between loses a place and never grants one too many.
-    pub fn take_place(&self, deployment_id: &str) -> Result<bool> {
+    /// Takes one place of the window and records that its device is being let in, with the events
+    /// that tell of it, in one commit; `None` when no place is left. All of it is stored before the
+    /// gateway is asked: a crash in between grants none too many, and who may have been let in is
+    /// known.
+    pub fn begin_approval(
+        &self,
+        deployment_id: &str,
+        name: &DeploymentName,
+        record: &ApprovalRecord,
+        events: &[NewEvent],
+    ) -> Result<Option<ApprovalId>> {
         self.write(|tx| {
             let taken = tx.execute(
                 "UPDATE approval_windows SET remaining = remaining - 1 \
                  WHERE deployment_id = ?1 AND remaining > 0",
                 [deployment_id],
             )?;
-            Ok(taken == 1)
+            if taken == 0 {
+                return Ok(None);
+            }
+            let id =
+                insert(tx, name, &ApprovalRecord { decision: APPROVING.into(), ..record.clone() })?;
+            for event in events {
+                append(tx, name, None, event)?;
+            }
+            Ok(Some(ApprovalId(id)))
         })
     }
 
-    /// Gives back a place whose approval failed.
-    pub fn give_back_place(&self, deployment_id: &str) -> Result<()> {
+    /// Records how it went, with the events that tell of it, in one commit. A place is given back
+    /// where the device is known not to be in.
+    pub fn end_approval(
+        &self,
+        id: ApprovalId,
+        name: &DeploymentName,
+        ended: ApprovalEnd<'_>,
+        events: &[NewEvent],
+    ) -> Result<()> {
         self.write(|tx| {
             tx.execute(
-                "UPDATE approval_windows SET remaining = remaining + 1 WHERE deployment_id = ?1",
-                [deployment_id],
+                "UPDATE approvals SET decision = ?2, reason = ?3, decided_at = ?4 WHERE id = ?1",
+                (id.0, ended.decision, ended.reason, now()),
             )?;
+            if let Some(deployment_id) = ended.give_back_to {
+                tx.execute(
+                    "UPDATE approval_windows SET remaining = remaining + 1 \
+                     WHERE deployment_id = ?1",
+                    [deployment_id],
+                )?;
+            }
+            for event in events {
+                append(tx, name, None, event)?;
+            }
             Ok(())
+        })
+    }
+
+    /// The approvals of a deployment whose outcome is not known, oldest first.
+    pub fn approving(&self, name: &DeploymentName) -> Result<Vec<(ApprovalId, ApprovalRecord)>> {
+        self.read(|db| {
+            let mut statement = db.prepare_cached(&format!(
+                "SELECT {COLUMNS}, id FROM approvals WHERE deployment = ?1 AND decision = ?2 \
+                 ORDER BY id"
+            ))?;
+            let found = statement.query_map((name.as_str(), APPROVING), |row| {
+                Ok((ApprovalId(row.get(8)?), read(row)?))
+            })?;
+            Ok(found.collect::<std::result::Result<_, _>>()?)
         })
     }
 
@@ -115,22 +181,7 @@ impl Store {
         events: &[NewEvent],
     ) -> Result<()> {
         self.write(|tx| {
-            tx.execute(
-                "INSERT INTO approvals (deployment, request_id, device_id, address, role, \
-                 scopes, decision, reason, decided_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-                (
-                    name.as_str(),
-                    &record.request_id,
-                    &record.device_id,
-                    &record.address,
-                    &record.role,
-                    record.scopes.join(" "),
-                    &record.decision,
-                    &record.reason,
-                    now(),
-                ),
-            )?;
+            insert(tx, name, record)?;
             for event in events {
                 append(tx, name, None, event)?;
             }
@@ -141,25 +192,49 @@ impl Store {
     /// The last decisions of a deployment, newest first.
     pub fn approvals(&self, name: &DeploymentName, limit: usize) -> Result<Vec<ApprovalRecord>> {
         self.read(|db| {
-            let mut statement = db.prepare_cached(
-                "SELECT request_id, device_id, address, role, scopes, decision, reason, \
-                 decided_at FROM approvals WHERE deployment = ?1 ORDER BY id DESC LIMIT ?2",
-            )?;
+            let mut statement = db.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM approvals WHERE deployment = ?1 ORDER BY id DESC LIMIT ?2"
+            ))?;
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let found = statement.query_map((name.as_str(), limit), |row| {
-                let scopes: String = row.get(4)?;
-                Ok(ApprovalRecord {
-                    request_id: row.get(0)?,
-                    device_id: row.get(1)?,
-                    address: row.get(2)?,
-                    role: row.get(3)?,
-                    scopes: scopes.split_whitespace().map(str::to_owned).collect(),
-                    decision: row.get(5)?,
-                    reason: row.get(6)?,
-                    decided_at: row.get(7)?,
-                })
-            })?;
+            let found = statement.query_map((name.as_str(), limit), read)?;
             Ok(found.collect::<std::result::Result<_, _>>()?)
         })
     }
+}
+
+const COLUMNS: &str = "request_id, device_id, address, role, scopes, decision, reason, decided_at";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<ApprovalRecord> {
+    let scopes: String = row.get(4)?;
+    Ok(ApprovalRecord {
+        request_id: row.get(0)?,
+        device_id: row.get(1)?,
+        address: row.get(2)?,
+        role: row.get(3)?,
+        scopes: scopes.split_whitespace().map(str::to_owned).collect(),
+        decision: row.get(5)?,
+        reason: row.get(6)?,
+        decided_at: row.get(7)?,
+    })
+}
+
+fn insert(tx: &Transaction<'_>, name: &DeploymentName, record: &ApprovalRecord) -> Result<i64> {
+    tx.execute(
+        &format!(
+            "INSERT INTO approvals (deployment, {COLUMNS}) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+        ),
+        (
+            name.as_str(),
+            &record.request_id,
+            &record.device_id,
+            &record.address,
+            &record.role,
+            record.scopes.join(" "),
+            &record.decision,
+            &record.reason,
+            now(),
+        ),
+    )?;
+    Ok(tx.last_insert_rowid())
 }

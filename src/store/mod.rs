@@ -26,7 +26,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::domain::Failure;
 
-pub use approvals::{ApprovalRecord, Window};
+pub use approvals::{APPROVING, ApprovalEnd, ApprovalId, ApprovalRecord, Window};
 pub use backups::Backup;
 pub use deployments::NewDeployment;
 pub use events::NewEvent;

@@ -10,7 +10,7 @@ use openclaw_pipeline::operations::Engine;
 use openclaw_pipeline::operations::approval::{
     Approved, by_hand, choose, connect_patiently, is_worth_watching, watch, window_now,
 };
-use openclaw_pipeline::store::{ApprovalRecord, Window};
+use openclaw_pipeline::store::{APPROVING, ApprovalId, ApprovalRecord, Window};
 use openclaw_pipeline::targets::Site;
 use serde_json::{Value, json};
 
@@ -19,6 +19,8 @@ use crate::support::memory_gateway::MemoryGateway;
 
 /// How long a probe looks before it gives up: far more than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+const SCOPES: [&str; 3] = ["operator.admin", "operator.pairing", "operator.read"];
 
 /// A launched gateway whose window is open.
 struct Scene {
@@ -40,11 +42,29 @@ impl Scene {
         self.bench.target.gateway()
     }
 
-    /// Decisions, oldest first.
+    /// Decisions whose outcome is known, oldest first.
     fn decisions(&self) -> Vec<ApprovalRecord> {
-        let mut records = self.engine.store().approvals(&self.bench.name, 100).expect("reads");
+        let mut records = self.engine.store().approvals(&self.bench.name, 5000).expect("reads");
+        records.retain(|record| record.decision != APPROVING);
         records.reverse();
         records
+    }
+
+    /// What a watch has stored that is killed before it asked the gateway, or before it heard.
+    fn begun(&self, request: &str, device: &str) -> ApprovalId {
+        let record = ApprovalRecord {
+            request_id: request.into(),
+            device_id: device.into(),
+            address: "192.0.2.7".into(),
+            role: "operator".into(),
+            scopes: SCOPES.map(str::to_owned).to_vec(),
+            decision: APPROVING.into(),
+            reason: "new device".into(),
+            decided_at: String::new(),
+        };
+        let (store, id) = (self.engine.store(), &self.site.deployment.id);
+        let begun = store.begin_approval(id, &self.bench.name, &record, &[]);
+        begun.expect("records").expect("a place")
     }
 
     /// The events about pairing, with the requests that they are about.
@@ -132,7 +152,7 @@ async fn a_new_browser_is_let_in_under_its_exact_id() {
     assert_eq!(record.decision, "approved");
     assert_eq!((record.request_id.as_str(), record.device_id.as_str()), ("request-7", "device-7"));
     assert_eq!((record.address.as_str(), record.role.as_str()), ("192.0.2.7", "operator"));
-    assert_eq!(record.scopes, ["operator.admin", "operator.pairing", "operator.read"]);
+    assert_eq!(record.scopes, SCOPES);
     for word in ["new device", "ceiling", "window open"] {
         assert!(record.reason.contains(word), "{}", record.reason);
     }
@@ -243,14 +263,135 @@ async fn a_refused_approval_gives_its_place_back_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_place_stays_taken_when_the_gateway_may_have_let_the_device_in() {
+async fn a_device_whose_approval_broke_off_is_found_in() {
     let scene = Scene::new().await;
     let before = scene.places();
     scene.gateway().state().die_after_approval = true;
     scene.watch_asking(browser("request-1", "device-1")).await;
     assert_eq!(scene.gateway().state().approved, ["request-1"]);
     assert_eq!(scene.places(), before - 1, "one too many could come in");
+    assert_eq!(scene.told(), let_in("request-1"));
+    let [record] = &scene.decisions()[..] else { panic!("one decision") };
+    assert_eq!(record.decision, "approved");
+}
+
+#[tokio::test]
+async fn an_approval_that_did_not_arrive_is_tried_again_and_not_for_ever() {
+    let scene = Scene::new().await;
+    scene.gateway().state().die_before_approval = 2;
+    scene.watch_asking(browser("request-1", "device-1")).await;
+    assert_eq!(scene.gateway().state().approved, ["request-1"], "at the third time");
+    assert_eq!(scene.told(), let_in("request-1"), "and told once");
+
+    let scene = Scene::new().await;
+    let before = scene.places();
+    scene.gateway().state().die_before_approval = 99;
+    scene.watch_asking(browser("request-1", "device-1")).await;
+    let [record] = &scene.decisions()[..] else { panic!("one decision") };
+    assert_eq!((record.decision.as_str(), record.reason.as_str()), ("failed", "it still waits"));
+    assert_eq!(scene.gateway().state().die_before_approval, 96, "three times");
+    assert_eq!(scene.places(), before - 1);
+}
+
+#[tokio::test]
+async fn what_a_killed_watch_began_is_settled_by_looking() {
+    // It had asked, and the device is in.
+    let scene = Scene::new().await;
+    scene.begun("request-1", "device-1");
+    scene.gateway().state().paired.push(browser("request-1", "device-1"));
+    scene.watch_until(1).await;
+    assert_eq!(scene.decisions()[0].decision, "approved");
+    assert_eq!(scene.told(), [(EventType::ApproveSuccess, "request-1".to_owned())]);
+
+    // It had not, and the device waits on.
+    let scene = Scene::new().await;
+    let before = scene.places();
+    scene.begun("request-1", "device-1");
+    scene.gateway().ask(browser("request-1", "device-1"));
+    scene.watch_until(1).await;
+    assert_eq!(scene.decisions()[0].decision, "approved");
+    assert_eq!(scene.gateway().state().approved, ["request-1"]);
+    assert_eq!(scene.places(), before - 1, "on the place that was taken for it");
+
+    // Nobody knows of it any more: it may have been let in and put out again.
+    let scene = Scene::new().await;
+    scene.begun("request-1", "device-1");
+    scene.watch_until(1).await;
     assert_eq!(scene.decisions()[0].decision, "failed");
+    assert_eq!(scene.places(), before - 1);
+
+    // The last place was taken for it: it is settled although no window is open any more.
+    let scene = Scene::new().await;
+    for device in (0..scene.places()).map(|number| format!("device-{number}")) {
+        scene.begun(&device, &device);
+        scene.gateway().state().paired.push(browser(&device, &device));
+    }
+    scene.watch_until(usize::MAX).await;
+    assert_eq!(scene.decisions().len(), before as usize);
+    assert!(scene.decisions().iter().all(|it| it.decision == "approved"));
+}
+
+#[tokio::test]
+async fn a_new_watch_decides_nothing_again() {
+    let scene = Scene::new().await;
+    scene.gateway().ask(with("request-1", "device-1", &json!({ "roles": ["node"] })));
+    scene.watch_until(1).await;
+    scene.gateway().ask(browser("request-2", "device-2"));
+    scene.watch_until(2).await;
+    assert_eq!(scene.decisions().len(), 2);
+}
+
+#[tokio::test]
+async fn a_secret_in_the_gateways_words_is_not_recorded() {
+    let scene = Scene::new().await;
+    let token = scene.site.secrets.token.expose().to_owned();
+    let asked = json!({ "platform": format!("a {token}"), "scopes": ["operator.admin", token] });
+    scene.gateway().ask(with("request-1", &format!("x{token}"), &asked));
+    scene.watch_until(1).await;
+    scene.gateway().state().refuse_approval = Some(format!("no: {token}"));
+    scene.gateway().ask(browser("request-2", "device-2"));
+    scene.watch_until(2).await;
+    let events = scene.engine.store().events(Some(&scene.bench.name), 0, 1000).expect("reads");
+    let all = format!("{:?} {events:?}", scene.decisions());
+    assert!(all.contains("[redacted]") && !all.contains(&token), "{all}");
+}
+
+#[tokio::test]
+async fn requests_that_cannot_be_read_are_told_once() {
+    let scene = Scene::new().await;
+    let odd = with("request-1", "device-1", &json!({ "roles": ["opera\u{7}tor"] }));
+    scene.gateway().ask(odd);
+    scene.gateway().ask(browser("request-2", "device-2"));
+    scene.watch_until(2).await;
+    let [unreadable, let_in] = &scene.decisions()[..] else { panic!("two decisions") };
+    assert_eq!(unreadable.decision, "left");
+    assert!(unreadable.reason.contains("1 that cannot be read"), "{}", unreadable.reason);
+    assert_eq!(let_in.decision, "approved");
+    let done = scene.hand(None).await.expect("it is done");
+    let [waits] = &done.pending[..] else { panic!("one waits: {done:?}") };
+    assert!(waits.device.contains("1 that cannot be read"), "{waits:?}");
+}
+
+#[tokio::test]
+async fn whoever_asks_without_end_does_not_fill_the_store() {
+    let scene = Scene::new().await;
+    let node = json!({ "role": "node", "roles": ["node"], "ts": 0 });
+    let many = (0..1000).map(|n| with(&format!("request-{n}"), &format!("device-{n}"), &node));
+    scene.gateway().state().pending.extend(many);
+    let asks = async {
+        let decided =
+            wait::until(PATIENCE, || async { (scene.decisions().len() >= 1000).then_some(()) });
+        decided.await.expect("it decides");
+        scene.gateway().ask(browser("one-more", "device-x"));
+        let more = wait::until(Duration::from_secs(2), || async {
+            (scene.decisions().len() > 1000).then_some(())
+        });
+        assert_eq!(more.await, None, "it is left to the hand");
+    };
+    tokio::select! {
+        () = scene.watch_until(1001) => panic!("it decided about one more"),
+        () = asks => {}
+    }
 }
 
 #[tokio::test]

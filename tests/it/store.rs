@@ -9,7 +9,8 @@ use openclaw_pipeline::domain::{
     Operation, OperationKind, OperationStatus, StepStatus,
 };
 use openclaw_pipeline::store::{
-    Begin, Finish, Lease, NewDeployment, NewEvent, StepUpdate, Store, StoreError, Window, new_id,
+    ApprovalEnd, ApprovalRecord, Begin, Finish, Lease, NewDeployment, NewEvent, StepUpdate, Store,
+    StoreError, Window, new_id,
 };
 use serde_json::{Value, json};
 
@@ -320,7 +321,19 @@ fn a_window_opens_once_and_grants_no_more_than_it_has() {
     let store = Store::open(bench.home()).expect("opens");
     let window =
         Window { boot_id: "this".into(), opened_s: 10, deadline_s: 610, remaining: PLACES };
-    assert!(!store.take_place("id").expect("reads"), "there is no window yet");
+    let name = name("main");
+    let record = ApprovalRecord {
+        request_id: "request".into(),
+        device_id: "device".into(),
+        address: String::new(),
+        role: "operator".into(),
+        scopes: Vec::new(),
+        decision: String::new(),
+        reason: String::new(),
+        decided_at: String::new(),
+    };
+    let take = |store: &Store| store.begin_approval("id", &name, &record, &[]).expect("takes");
+    assert_eq!(take(&store), None, "there is no window yet");
     assert!(store.open_window("id", &window).expect("opens"));
     let longer = Window { deadline_s: 9999, remaining: 99, ..window.clone() };
     assert!(!store.open_window("id", &longer).expect("looks"));
@@ -331,19 +344,24 @@ fn a_window_opens_once_and_grants_no_more_than_it_has() {
             .map(|_| {
                 scope.spawn(|| {
                     let store = Store::open(bench.home()).expect("opens");
-                    (0..4).filter(|_| store.take_place("id").expect("takes")).count()
+                    (0..4).filter(|_| take(&store).is_some()).count()
                 })
             })
             .collect();
         tries.into_iter().map(|it| it.join().expect("no panic")).sum::<usize>()
     });
     assert_eq!(granted, PLACES as usize);
-    assert!(!store.take_place("id").expect("reads"));
+    assert_eq!(take(&store), None);
     // Used up or not, it does not open again.
     assert!(!store.open_window("id", &longer).expect("looks"));
-    store.give_back_place("id").expect("gives back");
-    assert!(store.take_place("id").expect("takes"));
-    assert!(!store.take_place("id").expect("reads"));
+    let begun = store.approving(&name).expect("reads");
+    assert_eq!(begun.len(), PLACES as usize, "one record for each place");
+    let end = |decision, give_back_to| ApprovalEnd { decision, reason: "why", give_back_to };
+    store.end_approval(begun[0].0, &name, end("failed", Some("id")), &[]).expect("gives back");
+    store.end_approval(begun[1].0, &name, end("approved", None), &[]).expect("is in");
+    assert_eq!(store.approving(&name).expect("reads").len(), PLACES as usize - 2);
+    assert!(take(&store).is_some());
+    assert_eq!(take(&store), None);
 }
 
 #[test]

@@ -49,6 +49,8 @@ pub struct State {
     pub refuse_approval: Option<String>,
     /// Whether every connection ends right after the next approval took effect.
     pub die_after_approval: bool,
+    /// How many of the next approvals end every connection without any effect.
+    pub die_before_approval: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -142,6 +144,10 @@ impl MemoryGateway {
                 let id = params["requestId"].as_str().unwrap_or_default();
                 if let Some(words) = state.refuse_approval.take() {
                     return Err(json!({ "code": "UNAVAILABLE", "message": words }));
+                }
+                if state.die_before_approval > 0 {
+                    state.die_before_approval -= 1;
+                    return Err(Value::Null);
                 }
                 let Some(place) = state.pending.iter().position(|it| it["requestId"] == id) else {
                     return Err(json!({
