@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::product::{NEWEST, NODE, Product, lay_node};
+use crate::support::product::{Live, NEWEST, NODE, Product, lay_node};
 use crate::support::skip;
 
 /// An npm that answers its version, and otherwise fails with these words.
@@ -161,6 +161,60 @@ fn an_installation_that_was_killed_is_made_anew() {
     working_npm(&product);
     product.launch();
     assert_eq!(installed(&product), [format!("node-{NODE}"), format!("openclaw-{}", NEWEST.0)]);
+}
+
+#[test]
+fn what_killed_installations_left_is_swept() {
+    let product = Product::bare();
+    let partial = |name: &str| product.home().join(format!("runtime/.{name}.partial"));
+    let (left, made) = (partial("openclaw-2026.8.1"), partial("openclaw-2026.9.5"));
+    for staging in [&left, &made] {
+        fs::create_dir_all(staging.join("node_modules")).expect("a directory");
+    }
+    // Another command makes this one.
+    let lock = fs::File::create(product.home().join("runtime/.2026.9.5.lock")).expect("a lock");
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("locks");
+    working_npm(&product);
+    product.launch();
+    assert!(!left.exists(), "nobody makes it");
+    assert!(made.exists(), "somebody makes it");
+}
+
+#[test]
+fn two_first_launches_of_different_versions_share_one_node() {
+    let mut product = Product::bare();
+    product.unset("GATEWAY_PORT");
+    working_npm(&product);
+    let launch = |name: &'static str, version: &'static str| {
+        product.run(["launch", name, "--target", "process", "--version", version]).live()
+    };
+    let both = [launch("one", NEWEST.0), launch("two", "2026.9.5")];
+    for done in both.map(Live::done) {
+        // The shelf has one version only; it is enough that each was installed.
+        assert!(!done.stderr.contains("could not be installed"), "{done:?}");
+        assert!(!done.stderr.contains("cannot be removed"), "{done:?}");
+    }
+    let calls = calls(&product);
+    let of_node = calls.lines().filter(|call| call.starts_with("--ignore-scripts")).count();
+    assert_eq!(of_node, 1, "{calls}");
+}
+
+#[test]
+fn a_start_repairs_what_is_gone() {
+    let product = Product::new();
+    product.launch();
+    working_npm(&product);
+    for broken in ["node_modules/openclaw/openclaw.mjs", "installed.json"] {
+        product.run(["stop"]).ok();
+        fs::remove_file(product.runtime(NEWEST.0).join(broken)).expect("removed");
+        product.run(["start"]).ok();
+        product.assert_one_gateway("main");
+    }
+    // Without npm, it says how to get it.
+    product.run(["stop"]).ok();
+    fs::remove_dir_all(product.runtime(NEWEST.0)).expect("removed");
+    fs::remove_file(product.path("bin/npm")).expect("removed");
+    product.run(["start"]).code(5).says("installs OpenClaw with npm").says("apt-get install npm");
 }
 
 #[test]

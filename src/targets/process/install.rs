@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 
 use super::super::Work;
@@ -49,6 +50,8 @@ struct Manifest {
 }
 
 const MANIFEST: &str = "installed.json";
+/// What the name of an installation ends in while it is made.
+const PARTIAL: &str = ".partial";
 
 /// The version that a deployment asks for.
 pub(super) fn version_of(site: &Site) -> String {
@@ -86,6 +89,13 @@ pub(super) fn located(layout: &Layout, version: &str) -> Result<Installed, Failu
         .remedy("launch the deployment again: that installs it"))
 }
 
+/// Whether a version looks installed: at a glance, for what starts it.
+pub(super) fn looks_installed(layout: &Layout, version: &str) -> bool {
+    let (node, openclaw) = places(layout, version);
+    located(layout, version).is_ok()
+        && [node, openclaw].iter().all(|dir| dir.join(MANIFEST).exists())
+}
+
 /// Whether a version is installed and whole.
 pub(super) fn check(layout: &Layout, version: &str) -> Result<Installed, Failure> {
     let installed = located(layout, version)?;
@@ -114,7 +124,7 @@ pub(super) async fn ensure(
     };
     let runtime = layout.runtime();
     fs::create_dir_all(&runtime)?;
-    let lock = lock(&runtime, version, work).await?;
+    let lock = lock(&runtime.join(lock_name(version)), work).await?;
     // Someone else may have installed it while this one waited.
     if let Ok(installed) = check(layout, version) {
         return Ok(installed);
@@ -123,36 +133,72 @@ pub(super) async fn ensure(
     if openclaw.exists() {
         work.progress.note(&format!("{problem}; installing it again"));
     }
+    sweep(&runtime)?;
     refuse_full_disk(&runtime)?;
     npm_version().await?;
-    if !is_whole(&node, assets::NODE_VERSION) {
+    install_node(&node, work).await?;
+    if !is_whole(&openclaw, version) {
+        let pinned = version == assets::OPENCLAW_VERSION;
         let plan = Plan {
-            what: format!("Node.js {}", assets::NODE_VERSION),
-            version: assets::NODE_VERSION,
-            dir: &node,
-            package: assets::NODE_PACKAGE.to_owned(),
-            lock: Some(assets::NODE_LOCK),
-            node: None,
+            what: format!("OpenClaw {version}"),
+            version,
+            dir: &openclaw,
+            package: if pinned {
+                assets::OPENCLAW_PACKAGE.to_owned()
+            } else {
+                assets::OPENCLAW_PACKAGE.replace(assets::OPENCLAW_VERSION, version)
+            },
+            lock: pinned.then_some(assets::OPENCLAW_LOCK),
+            node: Some(node.join("node_modules").join(node_package()?).join("bin")),
         };
         install(&plan, &lock, work).await?;
     }
-    let pinned = version == assets::OPENCLAW_VERSION;
-    let plan = Plan {
-        what: format!("OpenClaw {version}"),
-        version,
-        dir: &openclaw,
-        package: if pinned {
-            assets::OPENCLAW_PACKAGE.to_owned()
-        } else {
-            assets::OPENCLAW_PACKAGE.replace(assets::OPENCLAW_VERSION, version)
-        },
-        lock: pinned.then_some(assets::OPENCLAW_LOCK),
-        node: Some(node.join("node_modules").join(node_package()?).join("bin")),
-    };
-    install(&plan, &lock, work).await?;
     let installed = check(layout, version)?;
     runs(&installed, work).await?;
     Ok(installed)
+}
+
+/// Makes sure that Node.js is there. Every version runs on it, so it has a lock of its own.
+async fn install_node(dir: &Path, work: Work<'_>) -> Result<(), Failure> {
+    if is_whole(dir, assets::NODE_VERSION) {
+        return Ok(());
+    }
+    let name = format!("node-{}", assets::NODE_VERSION);
+    let lock = lock(&dir.with_file_name(lock_name(&name)), work).await?;
+    if is_whole(dir, assets::NODE_VERSION) {
+        return Ok(());
+    }
+    let plan = Plan {
+        what: format!("Node.js {}", assets::NODE_VERSION),
+        version: assets::NODE_VERSION,
+        dir,
+        package: assets::NODE_PACKAGE.to_owned(),
+        lock: Some(assets::NODE_LOCK),
+        node: None,
+    };
+    install(&plan, &lock, work).await
+}
+
+/// The lock of what is installed: of an OpenClaw version, or of Node.js by its directory's name.
+fn lock_name(what: &str) -> String {
+    format!(".{}.lock", what.trim_start_matches("openclaw-"))
+}
+
+/// Removes what killed installations left, each of up to 650 MB. What another command is about to
+/// make is under its lock, and stays.
+fn sweep(runtime: &Path) -> Result<(), Failure> {
+    for entry in fs::read_dir(runtime)?.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let Some(what) = name.strip_prefix('.').and_then(|it| it.strip_suffix(PARTIAL)) else {
+            continue;
+        };
+        let lock = runtime.join(lock_name(what));
+        if let Ok(Some(_ours)) = LockFile::try_acquire(&lock, "sweep") {
+            remove_dir(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 struct Plan<'a> {
@@ -168,8 +214,8 @@ struct Plan<'a> {
 async fn install(plan: &Plan<'_>, lock: &LockFile, work: Work<'_>) -> Result<(), Failure> {
     let parent = plan.dir.parent().unwrap_or(Path::new("/"));
     // A name of its own, cleared first: what a killed run left there is of no use.
-    let staging = parent
-        .join(format!(".{}.partial", plan.dir.file_name().unwrap_or_default().to_string_lossy()));
+    let name = plan.dir.file_name().unwrap_or_default().to_string_lossy();
+    let staging = parent.join(format!(".{name}{PARTIAL}"));
     remove_dir(&staging)?;
     fs::create_dir_all(&staging)?;
     fs::write(staging.join("package.json"), &plan.package)?;
@@ -202,7 +248,9 @@ async fn install(plan: &Plan<'_>, lock: &LockFile, work: Work<'_>) -> Result<(),
         .lines(|stream, line| {
             if stream == Stream::Stderr && line.starts_with("npm http") {
                 fetched += 1;
-                work.progress.amount(fetched.min(total.max(fetched)), total, "packages");
+                // npm fetches more than packages, and says so with the same words.
+                let done = if total == 0 { fetched } else { fetched.min(total) };
+                work.progress.amount(done, total, "packages");
             }
         })
         .await?;
@@ -212,9 +260,20 @@ async fn install(plan: &Plan<'_>, lock: &LockFile, work: Work<'_>) -> Result<(),
     }
     let manifest = measure(&staging.join("node_modules"), plan.version)?;
     fs::write(staging.join(MANIFEST), serde_json::to_vec(&manifest).unwrap_or_default())?;
-    remove_dir(plan.dir)?;
-    fs::rename(&staging, plan.dir)?;
-    Ok(())
+    put_in_place(&staging, plan.dir)
+}
+
+/// Puts what was made in its place. Gateways may run from what is there: the two change places in
+/// one instant, and what was there goes after that.
+fn put_in_place(staging: &Path, place: &Path) -> Result<(), Failure> {
+    let swapped = renameat_with(CWD, staging, CWD, place, RenameFlags::EXCHANGE);
+    if swapped.is_err() {
+        // Nothing is there, or this file system cannot exchange.
+        remove_dir(place)?;
+        fs::rename(staging, place)?;
+        return Ok(());
+    }
+    remove_dir(staging)
 }
 
 /// That what was installed runs here at all.
@@ -283,11 +342,10 @@ fn npm_failure(what: &str, output: &Output) -> Failure {
     Failure::new(kind, format!("{what} could not be installed: {reason}")).remedy(remedy)
 }
 
-async fn lock(runtime: &Path, version: &str, work: Work<'_>) -> Result<LockFile, Failure> {
-    let path = runtime.join(format!(".{version}.lock"));
+async fn lock(path: &Path, work: Work<'_>) -> Result<LockFile, Failure> {
     let mut told = false;
     let taken = wait::until(NPM_DEADLINE, || {
-        let lock = LockFile::try_acquire(&path, "install");
+        let lock = LockFile::try_acquire(path, "install");
         if matches!(lock, Ok(None)) && !told {
             told = true;
             work.progress.note("another command is installing this version; waiting for it");

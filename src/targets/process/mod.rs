@@ -209,9 +209,14 @@ impl Target for ProcessTarget {
             .map_err(|failure| failure.context(config_path(site).display().to_string()))
     }
 
-    async fn start(&self, site: &Site, _work: Work<'_>) -> Result<(), Failure> {
+    async fn start(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
         if self.observe(site).await? == Observed::Running {
             return Ok(());
+        }
+        if let Some(version) = &site.deployment.facts.artefact
+            && !install::looks_installed(&self.layout, version)
+        {
+            install::ensure(&self.layout, version, work).await?;
         }
         keeper::stop(&self.layout, &site.deployment.name).await?;
         port_is_free(site)?;
