@@ -17,6 +17,7 @@ use openclaw_pipeline::targets::process::{RunRecord, RunState};
 use serde_json::{Value, json};
 
 use crate::support::lab::{CURRENT, Lab, Part};
+use crate::support::product::free_port;
 use crate::support::real::{Real, TOKEN};
 use crate::support::stub_provider::{ANSWER, Received, StubProvider};
 
@@ -233,4 +234,35 @@ async fn every_credential_arrives_at_its_provider_or_is_said_to_have_no_effect()
     let received = sent(&gateway, &stub, &PLAYED[1], "rotated").await;
     assert_eq!(received.header("x-goog-api-key"), Some("sk-test-another-one"), "{received:#?}");
     gateway.close().await;
+}
+
+#[test]
+fn a_model_of_the_users_own_provider_is_proven_before_it_is_said_to_work() {
+    let Some(lab) = Lab::require(Part::Npm(CURRENT)) else { return };
+    let real = Real::new(&lab);
+    let config = |model: &str| {
+        let models = json!([{ "id": "m", "name": "M", "contextWindow": 32768, "maxTokens": 4096 }]);
+        json!({
+            "models": { "providers": { "mine": {
+                "baseUrl": "http://127.0.0.1:9/v1", "api": "openai-completions", "apiKey": "k",
+                "models": models,
+            } } },
+            "agents": { "defaults": { "model": model } },
+        })
+        .to_string()
+    };
+    let launch = |name: &str, model: &str| {
+        fs::write(real.work().join("openclaw.json"), config(model)).expect("a file");
+        let args = ["launch", name, "--target", "process", "--no-link", "--approval", "off"];
+        let mut launch = real.command(&args);
+        launch.env_remove("ANTHROPIC_API_KEY").env("GATEWAY_PORT", free_port().to_string());
+        launch.output().expect("the product runs")
+    };
+    let works = launch("works", "mine/m");
+    assert!(works.status.success(), "{}", said(&works));
+    real.ok(&["destroy", "works", "--yes"]);
+    let unknown = launch("unknown", "mine/not-there");
+    let failed = String::from_utf8_lossy(&unknown.stderr);
+    assert_eq!(unknown.status.code(), Some(1), "{failed}");
+    assert!(failed.contains("the gateway does not know the model mine/not-there"), "{failed}");
 }

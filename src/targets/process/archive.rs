@@ -257,7 +257,7 @@ mod tests {
         for part in PARTS {
             let whole = dir.path().join(part);
             let inside = unpacked
-                .join("root/payload/posix")
+                .join("made/payload/posix")
                 .join(whole.strip_prefix("/").expect("an absolute path"));
             fs::create_dir_all(&inside).expect("a directory");
             fs::write(inside.join("what"), "new").expect("written");
@@ -274,7 +274,7 @@ mod tests {
         let whole = dir.path().join("state");
         let inside = dir
             .path()
-            .join(".restore/unpacked/root/payload/posix")
+            .join(".restore/unpacked/made/payload/posix")
             .join(whole.strip_prefix("/").expect("an absolute path"));
         fs::create_dir_all(inside.parent().expect("a parent")).expect("a directory");
         std::os::unix::fs::symlink(dir.path().join("elsewhere/state"), &inside).expect("a link");
