@@ -30,6 +30,7 @@ mod layers;
 mod locks;
 mod makefile;
 mod operations_harness;
+mod pruning;
 mod real_life;
 mod standin_contract;
 mod standin_faults;
