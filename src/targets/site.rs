@@ -190,7 +190,6 @@ impl Site {
 
     /// The text without a control character or a secret of this deployment.
     pub fn scrub(&self, text: &str, max: usize) -> String {
-        let redactor = crate::secrets::Redactor::new(self.secrets.all());
-        crate::domain::text::clean(&redactor.redact(text), max)
+        crate::secrets::Redactor::new(self.secrets.all()).redact_line(text, max)
     }
 }
