@@ -27,13 +27,13 @@ impl ProcessId {
     /// The process that has this number now. One that ended and was not waited for yet is one: a
     /// child can be named even when it ended at once.
     pub fn of(pid: i32) -> io::Result<Self> {
-        Ok(Self { pid, start: stat(pid)?.1, boot_id: boot_id()? })
+        Ok(Self { pid, start: Stat::of(pid)?.start, boot_id: boot_id()? })
     }
 
     /// Whether it lives. A zombie does not.
     pub fn is_alive(&self) -> bool {
         boot_id().is_ok_and(|boot| boot == self.boot_id)
-            && stat(self.pid).is_ok_and(|(ended, start)| !ended && start == self.start)
+            && Stat::of(self.pid).is_ok_and(|stat| !stat.ended && stat.start == self.start)
     }
 
     /// Sends it a signal; `false` when it is gone. The signal cannot reach a process that was
@@ -78,17 +78,31 @@ pub fn resident_mib(pid: i32) -> Option<u64> {
     Some(kib / 1024)
 }
 
-/// Whether a process has ended, and when it started.
-fn stat(pid: i32) -> io::Result<(bool, u64)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The second field is the program's name in brackets, and may hold anything.
-    let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    let ended = matches!(fields.next(), Some("Z" | "X"));
-    // The 22nd field of the file is the 19th after the state.
-    fields
-        .nth(18)
-        .and_then(|field| Some((ended, field.parse().ok()?)))
-        .ok_or_else(|| io::Error::other("the process table cannot be read"))
+/// What the process table says of a process.
+pub(super) struct Stat {
+    /// Whether it has ended; nobody waited for it yet.
+    pub(super) ended: bool,
+    /// The process that it is a child of.
+    pub(super) parent: i32,
+    /// When it started, in clock ticks since the boot.
+    pub(super) start: u64,
+}
+
+impl Stat {
+    /// Looks a process up.
+    pub(super) fn of(pid: i32) -> io::Result<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // The second field is the program's name in brackets, and may hold anything.
+        let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        let ended = matches!(fields.next(), Some("Z" | "X"));
+        let parent = fields.next().and_then(|field| field.parse().ok());
+        // The 22nd field of the file is the 18th after the parent.
+        let begun = fields.nth(17).and_then(|field| field.parse().ok());
+        parent
+            .zip(begun)
+            .map(|(parent, start)| Self { ended, parent, start })
+            .ok_or_else(|| io::Error::other("the process table cannot be read"))
+    }
 }
 
 #[cfg(test)]
@@ -111,7 +125,7 @@ mod tests {
         let mut child = crate::exec::Cmd::new("true").supervised(&log).expect("starts");
         let pid = i32::try_from(child.id().expect("not waited for")).expect("a pid");
         let ended = crate::exec::wait::until(Duration::from_secs(10), || async {
-            stat(pid).is_ok_and(|(ended, _)| ended).then_some(())
+            Stat::of(pid).is_ok_and(|stat| stat.ended).then_some(())
         });
         ended.await.expect("it ends");
         assert!(!ProcessId::of(pid).expect("it has a name").is_alive());

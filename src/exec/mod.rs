@@ -7,6 +7,7 @@
 //! one.
 
 pub mod command;
+pub mod family;
 pub mod identity;
 pub mod lock;
 pub mod relay;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Keeper, rotate_log, say};
 use crate::domain::{Change, Failure};
 use crate::exec::identity::resident_mib;
-use crate::exec::{LockFile, ProcessId, wait};
+use crate::exec::{LockFile, ProcessId, family, wait};
 use crate::gateway::cause;
 use crate::targets::keeper::READY;
 use crate::targets::process::{ProcessTarget, RunRecord, RunState, tail};
@@ -50,6 +50,8 @@ pub(super) async fn supervise(
     let mut mended = false;
     let mut restarts = 0;
     let mut told = false;
+    // Tools that the gateway starts may leave its group, and outlive it: they come here then.
+    family::adopt_orphans()?;
     loop {
         let site = keeper.site()?;
         let begun = Instant::now();
@@ -64,9 +66,11 @@ pub(super) async fn supervise(
             status = attend(&mut child, &site, &gateway) => status?,
             () = end.cancelled() => {
                 stop(&mut child, &gateway).await?;
+                end_tools().await?;
                 return record(&site, RunState::Stopped, restarts);
             }
         };
+        end_tools().await?;
         let (code, cause) = why(&site, status)?;
         tracing::warn!(name = %keeper.name, ?code, "the gateway ended: {cause}");
         let held = if code == Some(NEEDS_DOCTOR) && mended {
@@ -74,7 +78,7 @@ pub(super) async fn supervise(
         } else if code == Some(NEEDS_DOCTOR) {
             mended = true;
             record(&site, RunState::Mending { cause: cause.clone() }, restarts)?;
-            mend(keeper, &site, end).await;
+            mend(keeper, &site, lock, end).await;
             None
         } else {
             ends.push_back(begun);
@@ -138,9 +142,13 @@ async fn attend(
 ) -> Result<ExitStatus, Failure> {
     let path = ProcessTarget::log_path(&site.layout, &site.deployment.name);
     let limit = u64::from(site.deployment.spec.memory_mib);
+    let mut ended = Vec::new();
     loop {
         if let Ok(status) = tokio::time::timeout(LOOK_EVERY, child.wait()).await {
             return Ok(status?);
+        }
+        if let Err(error) = family::reap_adopted(&mut ended) {
+            tracing::debug!(%error, "what ended could not be waited for");
         }
         if let Err(error) = rotate_log::rotate(&path) {
             tracing::warn!(%error, "the log could not be turned over");
@@ -169,12 +177,23 @@ fn note(site: &Site, line: &str) -> Result<(), Failure> {
 async fn stop(child: &mut Child, gateway: &ProcessId) -> Result<(), Failure> {
     gateway.signal(Signal::TERM)?;
     let ended = tokio::time::timeout(DRAIN_DEADLINE, child.wait()).await;
-    // Tools that the gateway started are in its group; none of them outlives it.
+    // Most tools that the gateway started are in its group.
     if let Some(group) = Pid::from_raw(gateway.pid) {
         let _ = kill_process_group(group, Signal::KILL);
     }
     if ended.is_err() {
         child.wait().await?;
+    }
+    Ok(())
+}
+
+/// Ends what a gateway that has ended left running: it would hold its port and its files, or go on
+/// with what nobody asks for any more.
+async fn end_tools() -> Result<(), Failure> {
+    let left = family::end_descendants().await?;
+    if !left.is_empty() {
+        let left: Vec<i32> = left.iter().map(|process| process.pid).collect();
+        tracing::warn!(?left, "what the gateway started could not be ended");
     }
     Ok(())
 }
@@ -191,12 +210,12 @@ fn why(site: &Site, status: ExitStatus) -> Result<(Option<i32>, String), Failure
 }
 
 /// Runs the gateway's own doctor once. Whether it helped shows at the next start.
-async fn mend(keeper: &Keeper, site: &Site, end: &CancellationToken) {
+async fn mend(keeper: &Keeper, site: &Site, lock: &LockFile, end: &CancellationToken) {
     let args = ["doctor", "--fix", "--yes", "--non-interactive"];
     let doctor = async {
         note(site, "the gateway exited with 78: running openclaw doctor --fix once")?;
         let mut cmd = keeper.engine.targets().process().openclaw(site, &args, false)?;
-        let output = cmd.deadline(DOCTOR_DEADLINE).cancel_on(end).output().await?;
+        let output = cmd.hold(lock)?.deadline(DOCTOR_DEADLINE).cancel_on(end).output().await?;
         note(site, &format!("openclaw doctor --fix: {}", site.scrub(&output.last_line(), 300)))
     };
     if let Err(failure) = doctor.await {

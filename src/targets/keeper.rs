@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::site::{Layout, Site};
 use crate::domain::{DeploymentName, Failure};
-use crate::exec::{Cmd, LockFile, ProcessId, wait};
+use crate::exec::{Cmd, LockFile, ProcessId, family, wait};
 
 /// How long a keeper may take to say that it is ready.
 const READY_DEADLINE: Duration = Duration::from_secs(30);
@@ -94,11 +94,14 @@ pub async fn stop(layout: &Layout, name: &DeploymentName) -> Result<(), Failure>
         }
     }
     // What still holds the lock are children of a keeper that was killed.
+    let mut tools = Vec::new();
     for (signal, deadline) in [(Signal::TERM, STOP_DEADLINE), (Signal::KILL, KILL_DEADLINE)] {
         if !LockFile::is_held(&path)? {
             return Ok(());
         }
         for pid in LockFile::held_by(&path)? {
+            // Its tools do not hold the lock, and nobody adopts them any more.
+            tools.extend(family::descendants(pid)?);
             if let Ok(process) = ProcessId::of(pid) {
                 process.signal(signal)?;
             }
@@ -107,6 +110,7 @@ pub async fn stop(layout: &Layout, name: &DeploymentName) -> Result<(), Failure>
             LockFile::is_held(&path).is_ok_and(|held| !held).then_some(())
         });
         if free.await.is_some() {
+            family::kill(&tools);
             return Ok(());
         }
     }

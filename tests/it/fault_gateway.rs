@@ -196,3 +196,42 @@ fn a_state_of_a_newer_version_is_explained() {
     product.fault("main", "{}");
     product.run(["start"]).ok();
 }
+
+/// The sleeps of the tools that the gateway started and that left its group.
+fn tools(product: &Product) -> Vec<i32> {
+    let all = product.processes().into_iter();
+    all.filter(|it| it.args[0] == "sleep").map(|it| it.pid).collect()
+}
+
+#[test]
+fn no_tool_outlives_its_gateway() {
+    let product = Product::bare();
+    product.install_faulty(NEWEST, Some("{detached_tools: true}"));
+    product.launch();
+    let first = until("its tools run", || Some(tools(&product)).filter(|it| it.len() == 2));
+    let gateway = product.gateway("main").expect("a gateway");
+    send(gateway, Signal::KILL);
+    another_than(&product, gateway);
+    let second =
+        until("those of the next one", || Some(tools(&product)).filter(|it| it.len() == 2));
+    assert!(second.iter().all(|pid| !first.contains(pid)), "{first:?} {second:?}");
+    product.run(["stop"]).ok();
+    product.assert_nothing_runs();
+    product.run(["start"]).ok();
+    until("its tools run", || (tools(&product).len() == 2).then_some(()));
+    product.run(["destroy", "--yes"]).ok();
+    product.assert_nothing_runs();
+}
+
+#[test]
+fn the_tools_of_a_gateway_without_a_keeper_end_with_it() {
+    let product = Product::bare();
+    product.install_faulty(NEWEST, Some("{detached_tools: true}"));
+    product.launch();
+    until("its tools run", || (tools(&product).len() == 2).then_some(()));
+    // One of them is nobody's once the keeper that had adopted it is gone.
+    send(product.keepers()[0], Signal::KILL);
+    until("the keeper is gone", || product.keepers().is_empty().then_some(()));
+    product.run(["stop"]).ok();
+    until("all but that one ended", || (product.processes().len() <= 1).then_some(()));
+}

@@ -49,6 +49,9 @@ pub struct Faults {
     /// SIGTERM does nothing: only SIGKILL ends this gateway.
     #[serde(default)]
     pub ignore_sigterm: bool,
+    /// It starts a tool in a session of its own, and another one that is nobody's child at once.
+    #[serde(default)]
+    pub detached_tools: bool,
     /// No model is available, whatever keys the environment has.
     #[serde(default)]
     pub models_unavailable: bool,
