@@ -19,8 +19,12 @@ use super::lock::LockFile;
 use crate::domain::Failure;
 use crate::secrets::Secret;
 
+/// How a child reaches the network; the addresses may hold a password.
+pub const PROXIES: [&str; 6] =
+    ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
+
 /// What every child may see of the program's environment.
-const ALLOWED: [&str; 17] = [
+const ALLOWED: [&str; 11] = [
     "PATH",
     "HOME",
     "USER",
@@ -31,12 +35,6 @@ const ALLOWED: [&str; 17] = [
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "NODE_EXTRA_CA_CERTS",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
     "XDG_RUNTIME_DIR",
 ];
 
@@ -149,10 +147,11 @@ pub enum Stream {
 }
 
 impl Cmd {
-    /// A child of this program, with the allow-list's variables and a deadline of a minute.
+    /// A child of this program, with the allow-list's variables, the proxies, and a deadline of a
+    /// minute.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let mut cmd = Self::bare(program);
-        cmd.allow(&ALLOWED);
+        cmd.allow(&ALLOWED).allow(&PROXIES);
         cmd
     }
 
@@ -177,6 +176,12 @@ impl Cmd {
                 self.env.insert((*name).into(), value);
             }
         }
+        self
+    }
+
+    /// Takes variables away again, by name.
+    pub fn withhold(&mut self, names: &[&str]) -> &mut Self {
+        self.env.retain(|name, _| !names.iter().any(|withheld| name == withheld));
         self
     }
 
@@ -501,7 +506,8 @@ mod tests {
         let output = cmd.output().await.expect("env runs");
         for line in output.stdout.lines() {
             let name = line.split('=').next().unwrap_or_default();
-            assert!(ALLOWED.contains(&name) || name == "EXTRA", "{name} got through");
+            let allowed = ALLOWED.iter().chain(&PROXIES).any(|allowed| *allowed == name);
+            assert!(allowed || name == "EXTRA", "{name} got through");
         }
         assert!(output.stdout.contains("EXTRA=1"));
     }

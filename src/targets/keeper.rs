@@ -4,14 +4,18 @@
 //! [`crate::keeper`]. Its lock says whether one lives; nothing else is believed.
 
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
+use super::docker::SETTINGS;
 use super::site::{Layout, Site};
 use crate::domain::{DeploymentName, Failure};
+use crate::exec::command::PROXIES;
 use crate::exec::{Cmd, LockFile, ProcessId, family, wait};
+use crate::secrets::private::create_private_directory;
 
 /// How long a keeper may take to say that it is ready.
 const READY_DEADLINE: Duration = Duration::from_secs(30);
@@ -54,13 +58,13 @@ pub async fn spawn(site: &Site) -> Result<(), Failure> {
     let name = &site.deployment.name;
     let program = std::env::current_exe()
         .map_err(|error| Failure::failed(format!("the program's own file: {error}")))?;
-    fs::create_dir_all(site.dir())?;
-    let log =
-        fs::OpenOptions::new().create(true).append(true).open(site.layout.keeper_log(name))?;
+    create_private_directory(&site.dir())?;
+    let mut log = fs::OpenOptions::new();
+    let log = log.create(true).append(true).mode(0o600).open(site.layout.keeper_log(name))?;
     let mut cmd = Cmd::new(program);
     cmd.args(["keep", name.as_str()]).cwd("/");
     cmd.allow(&["OPENCLAW_PIPELINE_KEY_FILE", "XDG_CONFIG_HOME", "XDG_DATA_HOME"]);
-    cmd.allow_prefix("DOCKER_");
+    cmd.allow(&SETTINGS).withhold(&PROXIES);
     cmd.env("OPENCLAW_PIPELINE_HOME", site.layout.home());
     let mut child = cmd.detached(&log)?;
     let stdout = child.stdout.take();

@@ -13,10 +13,11 @@ use serde_json::json;
 use super::super::site::Site;
 use super::super::{Work, process};
 use super::container;
-use super::engine::{docker, failure};
+use super::engine::{SETTINGS, docker, failure};
 use crate::assets;
 use crate::domain::{Failure, FailureKind};
 use crate::exec::Cmd;
+use crate::secrets::private::create_private_directory;
 
 /// Which of the two there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +53,7 @@ impl Compose {
             }
             Self::Standalone => {
                 let mut cmd = Cmd::new("docker-compose");
-                cmd.allow_prefix("DOCKER_");
+                cmd.allow(&SETTINGS);
                 cmd
             }
         }
@@ -62,7 +63,7 @@ impl Compose {
     /// is as it should be is left alone.
     pub(super) async fn create(self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
         let dir = site.dir();
-        fs::create_dir_all(&dir)?;
+        create_private_directory(&dir)?;
         fs::write(dir.join("docker-compose.yml"), assets::DOCKER_COMPOSE)?;
         fs::write(dir.join("variables.yml"), variables(site))?;
         let spec = &site.deployment.spec;

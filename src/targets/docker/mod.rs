@@ -22,7 +22,7 @@ use crate::domain::{Failure, TargetKind};
 use crate::exec::Cmd;
 use crate::gateway::Dial;
 
-pub use engine::docker;
+pub use engine::{SETTINGS, docker};
 
 /// The gateway's port inside its container.
 pub const CONTAINER_PORT: u16 = 18789;
