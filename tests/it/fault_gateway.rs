@@ -235,3 +235,23 @@ fn the_tools_of_a_gateway_without_a_keeper_end_with_it() {
     product.run(["stop"]).ok();
     until("all but that one ended", || (product.processes().len() <= 1).then_some(()));
 }
+
+#[test]
+fn a_doctor_of_a_killed_keeper_is_ended_before_anything_is_started() {
+    let product = Product::new();
+    product.launch();
+    product.fault("main", "{exit_code: 78, doctor_delay_ms: 6000000}");
+    send(product.gateway("main").expect("a gateway"), Signal::KILL);
+    let doctors = || {
+        let all = product.processes().into_iter();
+        let of_it = all.filter(|it| it.args.iter().any(|arg| arg == "doctor"));
+        of_it.map(|it| it.pid).collect::<Vec<_>>()
+    };
+    let doctor = until("the doctor is at work", || doctors().first().copied());
+    send(product.keepers()[0], Signal::KILL);
+    until("the keeper is gone", || product.keepers().is_empty().then_some(()));
+    assert_eq!(doctors(), [doctor], "it works on");
+    product.fault("main", "{}");
+    product.run(["start"]).ok();
+    product.assert_one_gateway("main");
+}

@@ -28,6 +28,9 @@ pub struct Faults {
     pub until_doctor: bool,
     /// `doctor --fix` fails with this code and repairs nothing.
     pub doctor_exit_code: Option<u8>,
+    /// `doctor --fix` takes this long.
+    #[serde(default)]
+    pub doctor_delay_ms: u64,
     /// The port opens only after this long.
     #[serde(default)]
     pub listen_delay_ms: u64,
