@@ -138,4 +138,24 @@ mod tests {
         let error = OwnTcp(address).dial().await.err().expect("nobody listens");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
+    #[tokio::test]
+    async fn nothing_is_sent_to_another_users_listener() {
+        // Only root may make a listener that is another user's; it takes a thread that is one.
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let listener = std::thread::spawn(|| {
+            rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(65_534)).expect("is it");
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listens");
+            listener.set_nonblocking(true).expect("is set");
+            listener
+        });
+        let listener = listener.join().expect("no panic");
+        let address = listener.local_addr().expect("has one");
+        let error = OwnTcp(address).dial().await.err().expect("refused");
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        assert!(error.to_string().contains("is another user's (uid 65534)"), "{error}");
+        let called = listener.accept().expect_err("nobody calls");
+        assert_eq!(called.kind(), io::ErrorKind::WouldBlock);
+    }
 }
