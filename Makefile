@@ -32,7 +32,8 @@ sources := Cargo.toml Cargo.lock docker-compose.yml $(shell find src assets migr
 # The variables that hold a secret. They reach the program by the environment, never as an
 # argument, and a build or a test does not get them at all.
 SECRETS := OPENCLAW_GATEWAY_TOKEN CLAUDE_CODE_OAUTH_TOKEN ANTHROPIC_API_KEY GEMINI_API_KEY \
-  OPENAI_API_KEY GROQ_API_KEY XAI_API_KEY MISTRAL_API_KEY OPENROUTER_API_KEY
+  OPENAI_API_KEY GROQ_API_KEY XAI_API_KEY MISTRAL_API_KEY OPENROUTER_API_KEY \
+  OPENCLAW_PIPELINE_DATABASE_URL
 
 # make hands its command line to every child in these, secrets included.
 unexport MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL
@@ -79,7 +80,7 @@ test: ## Set up the lab and run every test (the first time: a quarter of an hour
 	@$(cargo) test --locked
 
 .PHONY: bench
-bench: ## Measure the figures of docs/benchmarks.md (BENCH=approval: that part alone)
+bench: ## Measure the figures of docs/benchmarks.md (BENCH=build: that part alone)
 	@$(without_secrets) tests/lab/setup all
 	@$(cargo) bench --locked --bench figures -- $(BENCH)
 

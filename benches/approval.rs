@@ -5,6 +5,7 @@
 //! others are the product's. An observer of its own takes the times from the gateway's events, so
 //! both are measured from outside, by the same clock.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use openclaw_pipeline::app::App;
@@ -14,7 +15,8 @@ use openclaw_pipeline::operations::approval;
 use openclaw_pipeline::store::Window;
 
 use super::stats::{Samples, ms};
-use super::support::lab::Lab;
+use super::support::engine::Engine;
+use super::support::lab::{Lab, Part};
 use super::support::private_client;
 use super::support::real::{Real, TOKEN};
 
@@ -23,26 +25,50 @@ const EACH: usize = 100;
 /// A scope that the policy does not grant by itself.
 const BEYOND: &str = "operator.beyond";
 
-pub fn run(lab: &Lab) {
-    let real = Real::new(lab);
-    real.ok(&["launch", "bench", "--target", "process", "--no-link", "--approval", "off"]);
+/// What a relay through the engine may cost, in milliseconds.
+const RELAY_MS: f64 = 50.0;
+
+pub fn process(lab: &Lab) {
+    run(&Real::new(lab), "bench", "process", 5.0);
+}
+
+/// In a process of its own, whose environment names the lab's engine: the product finds the engine
+/// there.
+pub fn docker() {
+    let Some(lab) = Lab::require(Part::Engine) else { return };
+    let Some(engine) = Engine::get() else { return };
+    if std::env::var_os("DOCKER_HOST").is_none_or(|host| host != engine.docker_host()) {
+        let program = std::env::current_exe().expect("this program");
+        let status = Command::new(program)
+            .arg("approval-docker")
+            .env("DOCKER_HOST", engine.docker_host())
+            .status()
+            .expect("runs");
+        assert!(status.success(), "{status}");
+        return;
+    }
+    run(&Real::with_engine(&lab, engine), &Engine::name("bench"), "docker", 5.0 + RELAY_MS);
+}
+
+fn run(real: &Real, name: &str, target: &str, allowance_ms: f64) {
+    real.ok(&["launch", name, "--target", target, "--no-link", "--approval", "off"]);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let (product, bare) = runtime.block_on(measured(&real));
-    println!("from a request to its approval, connection up, interleaved:");
+    let (product, bare) = runtime.block_on(measured(real, name));
+    println!("from a request to its approval, {target}, connection up, interleaved:");
     println!("{}", product.line("product"));
     println!("{}", bare.line("bare client"));
     let (ours, theirs) = (product.percentile(99), bare.percentile(99));
     println!(
-        "  p99 product {:.1} ms; allowed 1.2 x bare + 5 ms = {:.1} ms\n",
+        "  p99 product {:.1} ms; allowed 1.2 x bare + {allowance_ms} ms = {:.1} ms\n",
         ms(ours),
-        ms(theirs) * 1.2 + 5.0
+        ms(theirs) * 1.2 + allowance_ms
     );
 }
 
-async fn measured(real: &Real) -> (Samples, Samples) {
+async fn measured(real: &Real, name: &str) -> (Samples, Samples) {
     let app = App::open_at(&real.data(), &real.key()).expect("the data directory");
-    let mut site = app.site(&"bench".parse().expect("a name")).expect("the deployment");
+    let mut site = app.site(&name.parse().expect("a name")).expect("the deployment");
     // The gateway was launched without a keeper's window; this process holds one for it.
     site.deployment.spec.approval.mode = openclaw_pipeline::domain::approval::ApprovalMode::Auto;
     let now = i64::try_from(boottime().as_secs()).expect("a time");

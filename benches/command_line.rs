@@ -95,6 +95,7 @@ fn fill(app: &App) {
                 deployment: &name,
                 params: serde_json::json!({}),
                 create: Some(create),
+                sealed: Vec::new(),
                 event: None,
             })
             .expect("begins");

@@ -1,8 +1,8 @@
 //! The product's figures, each against a baseline of the same run: `make bench`.
 //!
 //! Owns measuring and printing. Judges nothing: docs/benchmarks.md holds the figures with their
-//! conditions. Name parts of it to run only those: `launch-process`, `launch-docker`, `approval`,
-//! `command-line`.
+//! conditions. Name parts of it to run only those: `command-line`, `launch-process`,
+//! `launch-docker`, `approval-process`, `approval-docker`, `build`.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout)]
 
@@ -10,6 +10,7 @@
 mod support;
 
 mod approval;
+mod build;
 mod command_line;
 mod launch;
 mod stats;
@@ -28,10 +29,16 @@ fn main() {
     if let Some(lab) = npm.as_ref().filter(|_| wanted("launch-process")) {
         launch::process(lab);
     }
-    if let Some(lab) = npm.as_ref().filter(|_| wanted("approval")) {
-        approval::run(lab);
+    if let Some(lab) = npm.as_ref().filter(|_| wanted("approval-process")) {
+        approval::process(lab);
     }
     if wanted("launch-docker") && Lab::require(Part::Image("latest")).is_some() {
         launch::docker();
+    }
+    if wanted("approval-docker") && Lab::require(Part::Image("latest")).is_some() {
+        approval::docker();
+    }
+    if wanted("build") {
+        build::run();
     }
 }

@@ -27,7 +27,9 @@ CREATE TABLE sealed (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE operations (
-    id          TEXT PRIMARY KEY,
+    -- The order of their beginnings; ids follow the wall clock, which may step back.
+    sequence    INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          TEXT NOT NULL UNIQUE,
     kind        TEXT NOT NULL,
     deployment  TEXT NOT NULL,
     status      TEXT NOT NULL,
@@ -40,11 +42,11 @@ CREATE TABLE operations (
     error       TEXT,
     created_at  TEXT NOT NULL,
     ended_at    TEXT
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 -- One active operation per deployment, kept by the database and not by a mutex.
 CREATE UNIQUE INDEX operations_active ON operations (deployment) WHERE status = 'running';
-CREATE INDEX operations_by_deployment ON operations (deployment, id);
+CREATE INDEX operations_by_deployment ON operations (deployment, sequence);
 
 CREATE TABLE steps (
     operation   TEXT NOT NULL REFERENCES operations (id) ON DELETE CASCADE,
@@ -98,7 +100,8 @@ CREATE TABLE approvals (
 CREATE INDEX approvals_by_deployment ON approvals (deployment, id);
 
 CREATE TABLE backups (
-    id            TEXT PRIMARY KEY,
+    sequence      INTEGER PRIMARY KEY AUTOINCREMENT,
+    id            TEXT NOT NULL UNIQUE,
     deployment_id TEXT NOT NULL,
     deployment    TEXT NOT NULL,
     path          TEXT NOT NULL,
@@ -108,5 +111,5 @@ CREATE TABLE backups (
     artefact      TEXT NOT NULL,
     reason        TEXT NOT NULL,
     created_at    TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX backups_by_deployment ON backups (deployment, id);
+) STRICT;
+CREATE INDEX backups_by_deployment ON backups (deployment, sequence);

@@ -1,20 +1,26 @@
 //! The access call: the one place that gives a link a browser can get in with.
 //!
-//! Where the version issues one-time owner links, the link is one. Otherwise it carries the
-//! gateway's token, and says so.
+//! Where the version issues one-time owner links, the link is one. Where it does not, the link
+//! carries the gateway's token, and says so. Refuses that one for any other reason: whoever has it
+//! controls the gateway, so a full disk or a slow start must not be what hands it out.
 
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::App;
 use crate::domain::text::percent_encode;
-use crate::domain::{DeploymentName, DeploymentStatus, Failure};
+use crate::domain::{Deployment, DeploymentName, DeploymentStatus, Failure, OpenClawVersion};
+use crate::exec::Output;
 use crate::secrets::Secret;
 use crate::targets::Site;
 
 /// How long making a one-time link may take: it costs a start of Node.js.
 const LINK_DEADLINE: Duration = Duration::from_secs(90);
+
+/// The first version that issues one-time links.
+const FIRST_WITH_LINKS: OpenClawVersion = OpenClawVersion::new(2026, 8, 1);
 
 /// What kind of link it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -69,6 +75,9 @@ process.exit(0);
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Dashboard {
+    #[serde(default)]
+    ok: bool,
+    reason: Option<String>,
     browser_url: Option<String>,
     browser_bootstrap_expires_at_ms: Option<i64>,
 }
@@ -76,30 +85,41 @@ struct Dashboard {
 impl App {
     /// A link for the owner's browser.
     pub async fn access(&self, name: &DeploymentName) -> Result<Access, Failure> {
-        let site = self.site(name)?;
-        if site.deployment.status == DeploymentStatus::Stopped {
-            return Err(Failure::conflict(format!("{name} is stopped"))
-                .remedy(format!("openclaw-pipeline start {name}")));
+        let deployment = self.look(&self.deployment(name)?).await?;
+        refuse_unless_running(&deployment)?;
+        let site = self.engine().site(&deployment)?;
+        if without_links(&deployment) {
+            return shared(&site);
         }
-        if let Some(access) = self.issued(&site).await {
-            return Ok(access);
-        }
+        // The interface of another version may be another one; its own command knows it.
+        let cause = match self.issued(&site).await {
+            Ok(access) => return Ok(access),
+            Err(failure) => failure,
+        };
         match self.dashboard(&site).await {
-            Some(access) => Ok(access),
-            None => shared(&site),
+            Ok(Some(access)) => Ok(access),
+            Ok(None) => shared(&site),
+            Err(failure) => {
+                tracing::debug!(%cause, "the plugin interface gave no link");
+                Err(Failure::failed(format!("{name}: no link could be made: {failure}")).remedy(
+                    format!(
+                        "openclaw-pipeline doctor {name} looks for the cause; the log may say \
+                         more: openclaw-pipeline logs {name}"
+                    ),
+                ))
+            }
         }
     }
 
     /// A one-time link by the plugin interface.
-    async fn issued(&self, site: &Site) -> Option<Access> {
-        let mut cmd = self.target(site).script(site, ISSUE).ok()?;
-        let output = cmd.deadline(LINK_DEADLINE).output().await.ok()?;
-        let line = output.stdout.lines().rfind(|line| line.starts_with('{'))?;
-        let grant: Grant = serde_json::from_str(line).ok()?;
-        let origin = site.origin().ok()?;
+    async fn issued(&self, site: &Site) -> Result<Access, Failure> {
+        let mut cmd = self.target(site).script(site, ISSUE)?;
+        let output = cmd.deadline(LINK_DEADLINE).output().await?;
+        let grant: Grant = answer(site, &output)?;
+        let origin = site.origin()?;
         let socket = percent_encode(&origin.replacen("http", "ws", 1));
         let token = percent_encode(&grant.token);
-        Some(Access {
+        Ok(Access {
             url: Secret::new(format!(
                 "{origin}/#bootstrapToken={token}&bootstrapProfile=owner&gatewayUrl={socket}"
             )),
@@ -109,21 +129,60 @@ impl App {
         })
     }
 
-    /// A one-time link by the gateway's own command, where the interface is another one.
-    async fn dashboard(&self, site: &Site) -> Option<Access> {
-        let mut cmd = self.target(site).openclaw(site, &["dashboard", "--json"], false).ok()?;
-        let output = cmd.deadline(LINK_DEADLINE).output().await.ok()?;
-        let line = output.stdout.lines().rfind(|line| line.starts_with('{'))?;
-        let dashboard: Dashboard = serde_json::from_str(line).ok()?;
-        let url = rewritten(&dashboard.browser_url?, &site.origin().ok()?)?;
+    /// A one-time link by the gateway's own command, where the interface is another one. `None`
+    /// where the version answers, and knows no such link.
+    async fn dashboard(&self, site: &Site) -> Result<Option<Access>, Failure> {
+        let mut cmd = self.target(site).openclaw(site, &["dashboard", "--json"], false)?;
+        let output = cmd.deadline(LINK_DEADLINE).output().await?;
+        let dashboard: Dashboard = answer(site, &output)?;
+        if !dashboard.ok {
+            let reason = dashboard.reason.unwrap_or_else(|| "the gateway says no reason".into());
+            return Err(Failure::failed(site.scrub(&reason, 300)));
+        }
+        let Some(url) = dashboard.browser_url else { return Ok(None) };
+        let url = rewritten(&url, &site.origin()?)
+            .ok_or_else(|| Failure::failed("the gateway's link is of a form that is not known"))?;
         let expires_at = dashboard.browser_bootstrap_expires_at_ms.and_then(rfc3339);
-        Some(Access {
+        Ok(Some(Access {
             url: Secret::new(url),
             expires_at,
             kind: AccessKind::OneTime,
             readable_on_its_way: readable(site),
-        })
+        }))
     }
+}
+
+/// A link to a gateway that does not answer leads nowhere.
+fn refuse_unless_running(deployment: &Deployment) -> Result<(), Failure> {
+    let name = &deployment.name;
+    let remedy = match deployment.status {
+        DeploymentStatus::Running => return Ok(()),
+        DeploymentStatus::Stopped => format!("openclaw-pipeline start {name}"),
+        DeploymentStatus::Degraded => {
+            format!("openclaw-pipeline doctor {name} looks for the cause")
+        }
+        DeploymentStatus::Destroying | DeploymentStatus::Destroyed => {
+            format!("openclaw-pipeline status {name} shows how it stands")
+        }
+        _ => format!(
+            "openclaw-pipeline status {name} shows how it stands; openclaw-pipeline launch {name} \
+             goes on with it"
+        ),
+    };
+    Err(Failure::conflict(format!("{name} is {}", deployment.status)).remedy(remedy))
+}
+
+/// Whether the gateway said itself that it is of a version before one-time links.
+fn without_links(deployment: &Deployment) -> bool {
+    let version = deployment.facts.gateway_version.as_deref();
+    version.and_then(OpenClawVersion::parse).is_some_and(|version| version < FIRST_WITH_LINKS)
+}
+
+/// The object that a child printed among its lines.
+fn answer<T: DeserializeOwned>(site: &Site, output: &Output) -> Result<T, Failure> {
+    let line = output.stdout.lines().rfind(|line| line.starts_with('{'));
+    line.and_then(|line| serde_json::from_str(line).ok())
+        .ok_or_else(|| Failure::failed(site.scrub(&output.last_line(), 300)))
 }
 
 fn readable(site: &Site) -> bool {

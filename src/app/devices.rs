@@ -1,31 +1,36 @@
 //! The browsers and other devices of a gateway.
+//!
+//! Owns the look at them, and turning one away by hand. Every decision is recorded, as those of
+//! the policy are. Refuses to wait for a gateway that is not meant to run.
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::App;
-use crate::domain::{DeploymentName, Failure};
-use crate::gateway::{Pairing, PairingError, PairingList};
+use crate::domain::{DeploymentName, EventType, Failure};
+use crate::gateway::{GatewayClient, PairedDevice, Pairing, PairingError, PairingList};
 use crate::operations::approval;
+use crate::store::{ApprovalRecord, NewEvent};
+use crate::targets::{Observed, Site};
 
 /// How long connecting to a gateway that should be up may take.
 const CONNECT: Duration = Duration::from_secs(15);
+/// The reason of what a person decided.
+const BY_HAND: &str = "by hand";
 
 impl App {
     /// Who waits and who is in.
     pub async fn devices(&self, name: &DeploymentName) -> Result<PairingList, Failure> {
-        let site = self.site(name)?;
-        let dial = self.target(&site).loopback(&site)?;
-        let client = approval::connect(&*dial, &site, CONNECT).await?;
-        approval::list(&Pairing(&client)).await
+        let (site, client) = self.pairing(name).await?;
+        listed(&site, &Pairing(&client)).await
     }
 
     /// Puts a device out, with its tokens.
     pub async fn remove_device(&self, name: &DeploymentName, device: &str) -> Result<(), Failure> {
-        let site = self.site(name)?;
-        let dial = self.target(&site).loopback(&site)?;
-        let client = approval::connect(&*dial, &site, CONNECT).await?;
+        let (site, client) = self.pairing(name).await?;
         let pairing = Pairing(&client);
-        let list = approval::list(&pairing).await?;
+        let list = listed(&site, &pairing).await?;
         let mut matching = list
             .paired
             .iter()
@@ -40,16 +45,74 @@ impl App {
             }
             (None, _) => return Err(unknown(name, "device")),
         };
-        pairing.remove(&found.device_id).await.map_err(|error| refused(name, "device", &error))
+        let removed = pairing.remove(&found.device_id).await;
+        removed.map_err(|error| refused(&site, "device", &error))?;
+        // No event tells of a device that is put out; the record does.
+        Ok(self.store().record_approval(name, &removal(found), &[])?)
     }
 
     /// Turns a waiting browser away.
     pub async fn reject(&self, name: &DeploymentName, request: &str) -> Result<(), Failure> {
+        let (site, client) = self.pairing(name).await?;
+        let pairing = Pairing(&client);
+        // What it asked for is gone with the request.
+        let list = listed(&site, &pairing).await?;
+        let asked = list.pending.iter().find(|pending| pending.request_id == request);
+        let asked = asked.ok_or_else(|| unknown(name, "request"))?;
+        let rejected = pairing.reject(request).await;
+        rejected.map_err(|error| refused(&site, "request", &error))?;
+        let record = ApprovalRecord {
+            request_id: asked.request_id.clone(),
+            device_id: asked.device_id.clone(),
+            address: asked.remote_ip.clone().unwrap_or_default(),
+            role: asked.distinct_roles().join("+"),
+            scopes: asked.scopes.clone(),
+            decision: "rejected".into(),
+            reason: BY_HAND.into(),
+            decided_at: String::new(),
+        };
+        let who = approval::describe(asked);
+        let told =
+            NewEvent::new(EventType::ApproveFailed, format!("{who} was turned away, {BY_HAND}"))
+                .with(json!({ "request_id": asked.request_id }));
+        Ok(self.store().record_approval(name, &record, &[told])?)
+    }
+
+    /// Refuses, at once, to ask a gateway that is stopped or gone.
+    pub async fn refuse_asleep(&self, name: &DeploymentName) -> Result<Site, Failure> {
         let site = self.site(name)?;
+        match self.target(&site).observe(&site).await? {
+            Observed::Stopped | Observed::Absent => {
+                Err(Failure::conflict(format!("{name} is stopped"))
+                    .remedy(format!("openclaw-pipeline start {name}")))
+            }
+            _ => Ok(site),
+        }
+    }
+
+    /// A connection that may see and decide who is let in.
+    async fn pairing(&self, name: &DeploymentName) -> Result<(Site, GatewayClient), Failure> {
+        let site = self.refuse_asleep(name).await?;
         let dial = self.target(&site).loopback(&site)?;
         let client = approval::connect(&*dial, &site, CONNECT).await?;
-        let pairing = Pairing(&client);
-        pairing.reject(request).await.map_err(|error| refused(name, "request", &error))
+        Ok((site, client))
+    }
+}
+
+async fn listed(site: &Site, pairing: &Pairing<'_>) -> Result<PairingList, Failure> {
+    pairing.list().await.map_err(|error| refused(site, "list", &error))
+}
+
+fn removal(device: &PairedDevice) -> ApprovalRecord {
+    ApprovalRecord {
+        request_id: String::new(),
+        device_id: device.device_id.clone(),
+        address: device.remote_ip.clone().unwrap_or_default(),
+        role: device.roles.join("+"),
+        scopes: device.scopes.clone(),
+        decision: "removed".into(),
+        reason: BY_HAND.into(),
+        decided_at: String::new(),
     }
 }
 
@@ -58,9 +121,9 @@ fn unknown(name: &DeploymentName, what: &str) -> Failure {
         .remedy(format!("openclaw-pipeline devices {name} lists them"))
 }
 
-fn refused(name: &DeploymentName, what: &str, error: &PairingError) -> Failure {
+fn refused(site: &Site, what: &str, error: &PairingError) -> Failure {
     match error {
-        PairingError::Unknown => unknown(name, what),
-        other => Failure::failed(crate::domain::text::clean(&other.to_string(), 300)),
+        PairingError::Unknown => unknown(&site.deployment.name, what),
+        other => Failure::failed(site.scrub(&other.to_string(), 300)),
     }
 }

@@ -1,7 +1,9 @@
 //! What is wrong with this machine or a deployment, and what to do about it.
 //!
 //! Owns the examination. Every finding names what was looked at; a problem names its remedy.
-//! Changes nothing.
+//! Changes nothing. The machine has a file of its own.
+
+mod machine;
 
 use std::fmt;
 use std::time::Duration;
@@ -10,17 +12,16 @@ use serde::Serialize;
 
 use super::App;
 use crate::config::Settings;
-use crate::domain::{DeploymentName, DeploymentStatus, Failure, TargetKind};
-use crate::exec::{Cmd, free_bytes};
+use crate::domain::{Deployment, DeploymentName, DeploymentStatus, Failure, TargetKind};
 use crate::gateway::prove::{Route, prove};
 use crate::gateway::{ConnectOptions, GatewayClient};
 use crate::operations::approval;
-use crate::targets::{Observed, Site, process};
+use crate::targets::{Observed, Site, process, rendering};
 
-/// Less free space than this is a problem, in bytes.
-const FLOOR_BYTES: u64 = 1 << 30;
 /// How long the proof of a gateway that should be up may take.
 const PROVE_WITHIN: Duration = Duration::from_secs(20);
+/// How long the gateway's own command may take: it costs a start of Node.js.
+const ASK_WITHIN: Duration = Duration::from_secs(60);
 
 /// How grave a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -84,6 +85,9 @@ pub async fn examine(
     name: Option<&DeploymentName>,
 ) -> Result<Vec<Finding>, Failure> {
     let mut findings = Vec::new();
+    if let Some(failure) = settings.broken() {
+        findings.push(Finding::from(Verdict::Problem, "settings", failure.clone()));
+    }
     for (variable, failure) in settings.problems() {
         findings.push(Finding::from(Verdict::Problem, variable.name(), failure));
     }
@@ -94,62 +98,31 @@ pub async fn examine(
             return Ok(findings);
         }
     };
-    findings.extend(machine(&app).await?);
+    findings.extend(machine::examine(&app).await?);
     let deployments = match name {
         Some(name) => vec![app.deployment(name)?],
         None => app.store().deployments(false)?,
     };
     for deployment in deployments {
-        let site = app.engine().site(&deployment)?;
-        findings.extend(gateway(&app, &site).await?);
+        // One that cannot be looked at must not hide what the others lack.
+        match examined(&app, &deployment).await {
+            Ok(found) => findings.extend(found),
+            Err(failure) => {
+                findings.push(Finding::from(Verdict::Problem, deployment.name.as_str(), failure));
+            }
+        }
     }
     Ok(findings)
 }
 
-async fn machine(app: &App) -> Result<Vec<Finding>, Failure> {
-    let mut findings = Vec::new();
-    let home = app.layout().home();
-    let free = free_bytes(home)?;
-    findings.push(if free < FLOOR_BYTES {
-        Finding::from(
-            Verdict::Problem,
-            "disk",
-            Failure::failed(format!("{} has {} MiB free", home.display(), free >> 20))
-                .remedy("free some space: gateways stop working on a full disk"),
-        )
-    } else {
-        Finding::ok("disk", format!("{} MiB free in {}", free >> 20, home.display()))
-    });
-    let docker = app.engine().targets().docker().usable().await;
-    let npm = process::npm_version().await;
-    // Either target is enough, so the lack of one is worth a note and the lack of both a problem.
-    let lacking = |other: bool| if other { Verdict::Note } else { Verdict::Problem };
-    let (has_docker, has_npm) = (docker.is_ok(), npm.is_ok());
-    findings.push(match docker {
-        Ok(()) => Finding::ok("docker", "an engine answers"),
-        Err(failure) => Finding::from(lacking(has_npm), "docker", failure),
-    });
-    findings.push(match npm {
-        Ok(version) => Finding::ok("npm", version),
-        Err(failure) => Finding::from(lacking(has_docker), "npm", failure),
-    });
-    findings.push(match Cmd::new("node").arg("--version").output().await {
-        Ok(output) if output.success() => Finding::ok(
-            "node",
-            format!(
-                "{} (gateways run on their own {})",
-                output.stdout.trim(),
-                crate::assets::NODE_VERSION
-            ),
-        ),
-        _ => Finding::from(
-            Verdict::Note,
-            "node",
-            Failure::failed("this machine has no node in PATH; npm needs one to run")
-                .remedy("install Node.js; gateways themselves run on one of their own"),
-        ),
-    });
-    Ok(findings)
+async fn examined(app: &App, deployment: &Deployment) -> Result<Vec<Finding>, Failure> {
+    let name = &deployment.name;
+    let site = app.engine().site(deployment).map_err(|failure| {
+        let remedy =
+            format!("openclaw-pipeline destroy {name}, then launch it again; its backups stay");
+        failure.context("its secrets cannot be read").remedy(remedy)
+    })?;
+    gateway(app, &site).await
 }
 
 async fn gateway(app: &App, site: &Site) -> Result<Vec<Finding>, Failure> {
@@ -166,24 +139,28 @@ async fn gateway(app: &App, site: &Site) -> Result<Vec<Finding>, Failure> {
     }
     if site.deployment.status == DeploymentStatus::Stopped {
         findings.push(Finding::ok(name, "stopped on request"));
+        let taken = taken(site);
+        findings.extend(taken.map(|failure| Finding::from(Verdict::Note, name, failure)));
         return Ok(findings);
     }
     let observed = app.target(site).observe(site).await;
     let start = format!("openclaw-pipeline start {name}");
+    let absent = matches!(observed, Ok(Observed::Absent | Observed::Stopped));
     findings.push(match observed {
         Err(failure) => problem(failure),
         Ok(Observed::Running) => {
             findings.extend(running(app, site).await?);
             return Ok(findings);
         }
-        Ok(Observed::Absent) => problem(
-            Failure::failed("nothing of it is there").remedy("openclaw-pipeline launch makes it again"),
-        ),
-        Ok(Observed::Stopped) => problem(match last_failure(app, site)? {
-            // What did not come up was stopped; why it did not is what its owner asks.
-            Some(failure) => failure,
-            None => Failure::failed("it was stopped by something else").remedy(start),
-        }),
+        // What did not come up was stopped or never made; why is what its owner asks.
+        Ok(seen @ (Observed::Absent | Observed::Stopped)) => {
+            problem(match (last_failure(app, site)?, seen) {
+                (Some(failure), _) => failure,
+                (None, Observed::Absent) => Failure::failed("nothing of it is there")
+                    .remedy(format!("openclaw-pipeline launch {name} makes it again")),
+                (None, _) => Failure::failed("it was stopped by something else").remedy(start),
+            })
+        }
         Ok(Observed::Mending { cause }) => Finding::from(
             Verdict::Note,
             name,
@@ -193,22 +170,55 @@ async fn gateway(app: &App, site: &Site) -> Result<Vec<Finding>, Failure> {
             ))
             .remedy(format!("look again in a minute: openclaw-pipeline doctor {name}")),
         ),
-        Ok(Observed::Held { cause }) => problem(
-            Failure::failed(format!("it exited with 78 and is held: {}", site.scrub(&cause, 400)))
-                .remedy(format!("mend its state: openclaw-pipeline openclaw {name} -- doctor --fix; then {start}")),
-        ),
+        Ok(Observed::Held { cause }) => {
+            let again = after_mending(site.deployment.spec.target, name);
+            problem(
+                Failure::failed(format!(
+                    "it exited with 78 and is held: {}",
+                    site.scrub(&cause, 400)
+                ))
+                .remedy(format!(
+                    "mend its state: openclaw-pipeline openclaw {name} -- doctor --fix; then \
+                     {again}"
+                )),
+            )
+        }
         Ok(Observed::Crashed { code, cause }) => {
             let code = code.map_or_else(String::new, |code| format!(" (exit code {code})"));
             problem(
-                Failure::failed(format!(
-                    "it does not stay up{code}: {}",
-                    site.scrub(&cause, 400)
-                ))
-                .remedy(remedy_for(&cause, name)),
+                Failure::failed(format!("it does not stay up{code}: {}", site.scrub(&cause, 400)))
+                    .remedy(remedy_for(&cause, name)),
             )
         }
     });
+    if absent && let Some(failure) = taken(site) {
+        findings.push(problem(failure));
+    }
     Ok(findings)
+}
+
+/// What brings a gateway up that was held and is mended. A held container runs, so that its state
+/// can be mended in place: starting it again would change nothing.
+fn after_mending(target: TargetKind, name: &str) -> String {
+    match target {
+        TargetKind::Docker => format!("openclaw-pipeline restart {name}"),
+        TargetKind::Process => format!("openclaw-pipeline start {name}"),
+    }
+}
+
+/// What keeps a gateway that does not run from being started: something else on its port.
+fn taken(site: &Site) -> Option<Failure> {
+    let deployment = &site.deployment;
+    let (address, port) = (deployment.spec.bind, deployment.facts.port.or(deployment.spec.port)?);
+    let error = std::net::TcpListener::bind((address, port)).err()?;
+    (error.kind() == std::io::ErrorKind::AddrInUse).then(|| {
+        Failure::conflict(format!("something else listens on its port, {port} on {address}"))
+            .remedy(format!(
+                "end what listens there (ss -ltnp 'sport = :{port}' shows it), or move it: \
+                 GATEWAY_PORT=… openclaw-pipeline launch {}",
+                deployment.name
+            ))
+    })
 }
 
 /// Why a failed deployment is one: its last operation's failure.
@@ -255,6 +265,36 @@ fn remedy_for(cause: &str, name: &str) -> String {
     }
 }
 
+/// The origins that the program wrote into the gateway's configuration, and that are not there
+/// any more. On loopback the gateway lets its own page in all the same, so the proof does not
+/// show it.
+async fn stale_origins(app: &App, site: &Site) -> Result<Vec<String>, Failure> {
+    let origins = match site.deployment.spec.target {
+        TargetKind::Process => {
+            let text = std::fs::read_to_string(process::config_path(site))?;
+            let config = rendering::parse(&text)?;
+            config.pointer("/gateway/controlUi/allowedOrigins").cloned().unwrap_or_default()
+        }
+        TargetKind::Docker => {
+            let args = ["config", "get", "gateway.controlUi.allowedOrigins", "--json"];
+            let mut cmd = app.target(site).openclaw(site, &args, false)?;
+            let output = cmd.deadline(ASK_WITHIN).output().await?;
+            let printed = output.stdout.find('[').map_or("", |begin| &output.stdout[begin..]);
+            serde_json::from_str(printed.trim()).map_err(|_| {
+                Failure::failed(format!(
+                    "openclaw config get: {}",
+                    site.scrub(&output.last_line(), 200)
+                ))
+            })?
+        }
+    };
+    let listed: Vec<&str> =
+        origins.as_array().into_iter().flatten().filter_map(|it| it.as_str()).collect();
+    let managed = site.deployment.facts.managed_origins.iter();
+    let stale = managed.filter(|origin| !listed.iter().any(|it| it == origin || *it == "*"));
+    Ok(stale.cloned().collect())
+}
+
 /// A gateway whose process runs: whether it works by the user's route.
 async fn running(app: &App, site: &Site) -> Result<Vec<Finding>, Failure> {
     let name = site.deployment.name.as_str();
@@ -287,6 +327,25 @@ async fn running(app: &App, site: &Site) -> Result<Vec<Finding>, Failure> {
             )),
         )),
     }
+    match stale_origins(app, site).await {
+        Ok(stale) if stale.is_empty() => {}
+        Ok(stale) => findings.push(Finding::from(
+            Verdict::Problem,
+            name,
+            Failure::failed(format!(
+                "its configuration does not let the page at {} in: the list of origins is stale",
+                stale.join(" and ")
+            ))
+            .remedy(format!(
+                "openclaw-pipeline restart {name} writes gateway.controlUi.allowedOrigins again"
+            )),
+        )),
+        Err(failure) => findings.push(Finding::from(
+            Verdict::Note,
+            name,
+            failure.context("its configuration cannot be looked at"),
+        )),
+    }
     // The loopback may be reached another way (a relay into the container): look at that too.
     if site.deployment.spec.target == TargetKind::Docker {
         let dial = target.loopback(site)?;
@@ -316,4 +375,15 @@ async fn running(app: &App, site: &Site) -> Result<Vec<Finding>, Failure> {
         ));
     }
     Ok(findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_container_is_restarted() {
+        assert_eq!(after_mending(TargetKind::Docker, "box"), "openclaw-pipeline restart box");
+        assert_eq!(after_mending(TargetKind::Process, "box"), "openclaw-pipeline start box");
+    }
 }

@@ -243,7 +243,7 @@ fn setting(variable: Variable, value: &Value) -> Result<Secret, String> {
     let checked = if variable == Variable::DefaultModel {
         // Its provider's key need not stand in the same file.
         let every: Vec<Provider> = CREDENTIALS.iter().map(|known| known.provider).collect();
-        settings.model_with(&every).map(drop)
+        settings.model_with(&every, &every).map(drop)
     } else {
         settings.check(variable)
     };

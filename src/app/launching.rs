@@ -3,7 +3,8 @@
 use tokio_util::sync::CancellationToken;
 
 use super::App;
-use crate::config::Settings;
+use super::specification::{Asked, has_data};
+use crate::config::{Settings, Variable};
 use crate::domain::credential::CREDENTIALS;
 use crate::domain::{
     Deployment, DeploymentName, DeploymentSpec, DeploymentStatus, EventType, Failure,
@@ -35,8 +36,6 @@ pub struct Launched {
     pub deployment: Deployment,
     /// Whether it ran already, so that nothing was done.
     pub ran_already: bool,
-    /// What the user should know.
-    pub notices: Vec<String>,
 }
 
 impl App {
@@ -49,21 +48,17 @@ impl App {
     ) -> Result<Launched, Failure> {
         let name = request.name.clone();
         let finished = self.go_on(&name, sink, cancel).await?;
+        // Whoever was interrupted has not been given a link yet.
         let launched = finished.is_some_and(|operation| operation.kind == OperationKind::Launch);
-        let existing = self.store().deployment(&name)?;
-        let existing =
-            existing.filter(|deployment| deployment.status != DeploymentStatus::Destroyed);
-        if let Some(deployment) = &existing {
-            self.refuse_other_target(deployment, request.target)?;
-            if deployment.status == DeploymentStatus::Running && self.runs(deployment).await? {
-                return Ok(Launched {
-                    deployment: deployment.clone(),
-                    // Whoever was interrupted has not been given a link yet.
-                    ran_already: !launched,
-                    notices: Vec::new(),
-                });
-            }
+        if let Some(running) = self.found_running(&request, !launched, sink).await? {
+            return Ok(running);
         }
+        let lock = self.engine().lock(&name, "launch").await?;
+        // Another command may have launched it while the lock was waited for.
+        if let Some(running) = self.found_running(&request, true, sink).await? {
+            return Ok(running);
+        }
+        let existing = self.living(&name)?;
         let (params, create, notices) = self.plan(&request, existing.as_ref()).await?;
         let event = NewEvent::new(
             EventType::Launching,
@@ -71,19 +66,47 @@ impl App {
         );
         let params = serde_json::to_value(&params)
             .map_err(|error| Failure::failed(format!("the launch's parameters: {error}")))?;
-        let lock = self.engine().lock(&name, "launch").await?;
         let operation = self.store().begin(&Begin {
             kind: OperationKind::Launch,
             deployment: &name,
             params,
             create: Some(create),
+            sealed: Vec::new(),
             event: Some(event),
         })?;
         for notice in &notices {
             sink.progress().note(notice);
         }
         self.finish(&operation, &lock, sink, cancel).await?;
-        Ok(Launched { deployment: self.deployment(&name)?, ran_already: false, notices })
+        Ok(Launched { deployment: self.deployment(&name)?, ran_already: false })
+    }
+
+    /// The deployment of this name, if there is one that is not destroyed.
+    fn living(&self, name: &DeploymentName) -> Result<Option<Deployment>, Failure> {
+        let found = self.store().deployment(name)?;
+        Ok(found.filter(|deployment| deployment.status != DeploymentStatus::Destroyed))
+    }
+
+    /// The deployment, if it runs: then there is nothing to do but to say what of the request has
+    /// no effect.
+    async fn found_running(
+        &self,
+        request: &LaunchRequest<'_>,
+        ran_already: bool,
+        sink: &dyn Sink,
+    ) -> Result<Option<Launched>, Failure> {
+        let Some(deployment) = self.living(&request.name)? else { return Ok(None) };
+        self.refuse_other_target(&deployment, request.target)?;
+        if deployment.status != DeploymentStatus::Running || !self.runs(&deployment).await? {
+            return Ok(None);
+        }
+        if ran_already {
+            let secrets = self.engine().vault().open(self.store(), &deployment.id)?;
+            for notice in without_effect(request, &deployment, &secrets)? {
+                sink.progress().note(&notice);
+            }
+        }
+        Ok(Some(Launched { deployment, ran_already }))
     }
 
     /// Whether the gateway's process runs; a look, and no proof.
@@ -141,34 +164,46 @@ impl App {
             }
             None => None,
         };
-        let credentials = merge(
-            known.as_ref().map(|known| known.credentials.clone()).unwrap_or_default(),
-            given.into_iter().map(|(it, value)| (it.variable.to_owned(), value)),
-        );
+        // From the first proof on, a rotation alone replaces the token, and a sync the
+        // configuration: both are proven, and what a file still says is no request.
+        let settled = existing.is_some_and(has_data);
+        let in_force = known.as_ref().filter(|_| settled);
         let token = match (settings.gateway_token()?, &known) {
+            (Some(token), Some(in_force)) if settled => {
+                notices.extend(token_notice(&request.name, settings, &token, in_force));
+                in_force.token.clone()
+            }
             (Some(token), _) => token,
             (None, Some(known)) => known.token.clone(),
             (None, None) => generate_token(),
         };
+        if let (Some(config), Some(in_force)) = (&request.user_config, in_force) {
+            notices.extend(config_notice(&request.name, config, in_force));
+        }
+        let user_config = match in_force {
+            Some(in_force) => in_force.user_config.clone(),
+            None => request.user_config.clone(),
+        };
+        let known = known.unwrap_or_else(|| GatewaySecrets::with_token(token.clone()));
         let secrets = GatewaySecrets {
             token,
-            env: merge(
-                known.as_ref().map(|known| known.env.clone()).unwrap_or_default(),
-                env.variables,
+            credentials: merge(
+                known.credentials,
+                given.into_iter().map(|(it, value)| (it.variable.to_owned(), value)),
             ),
-            user_config: request
-                .user_config
-                .clone()
-                .or_else(|| known.and_then(|known| known.user_config)),
-            credentials,
+            env: merge(known.env, env.variables),
+            user_config: user_config.or(known.user_config),
         };
         let target = match (existing, request.target) {
             (Some(deployment), _) => deployment.spec.target,
             (None, Some(target)) => target,
             (None, None) => self.pick_target(settings, &mut notices).await?,
         };
-        let spec =
-            specification(&request.name, target, settings, &secrets, existing, &mut notices)?;
+        let asked = Asked { name: &request.name, target, settings, secrets: &secrets, existing };
+        let spec = asked.specification(&mut notices)?;
+        if secrets.credentials.is_empty() && !secrets.names_model() {
+            notices.push(no_key(&request.name));
+        }
         let plugins = existing.map_or(&[][..], |deployment| &deployment.facts.plugins);
         notices.extend(credential_notices(&request.name, &secrets, plugins));
         let id = existing.map_or_else(new_id, |deployment| deployment.id.clone());
@@ -201,49 +236,122 @@ impl App {
     }
 }
 
-/// The specification that the settings make.
-fn specification(
+fn no_key(name: &DeploymentName) -> String {
+    format!(
+        "no provider key was given: the gateway runs, and cannot answer a message yet. Put one, \
+         ANTHROPIC_API_KEY for example, into .env or the environment, and then: \
+         openclaw-pipeline rotate {name} --keys"
+    )
+}
+
+/// Says that a token is given that is not the one in force.
+fn token_notice(
     name: &DeploymentName,
-    target: TargetKind,
     settings: &Settings,
-    secrets: &GatewaySecrets,
-    existing: Option<&Deployment>,
-    notices: &mut Vec<String>,
-) -> Result<DeploymentSpec, Failure> {
-    let providers = secrets.providers();
-    let choice = settings.model_with(&secrets.usable_providers())?;
-    let own_model = secrets.names_model();
-    let chosen_outright =
-        settings.origin(crate::config::Variable::DefaultModel) != crate::config::Origin::Default;
-    let model = match choice {
-        // The user's own configuration names one, and nobody asked for another.
-        Some(_) if own_model && !chosen_outright => None,
-        Some(choice) => {
-            notices.extend(choice.notice);
-            Some(choice.model)
-        }
-        None => existing.and_then(|deployment| deployment.spec.model.clone()),
+    given: &Secret,
+    in_force: &GatewaySecrets,
+) -> Option<String> {
+    (given.expose() != in_force.token.expose()).then(|| {
+        format!(
+            "OPENCLAW_GATEWAY_TOKEN ({}) is not the token of {name}, and is not used: only a \
+             rotation replaces a token. If it is a new one: openclaw-pipeline rotate {name}; if it \
+             is an old one, take it out there",
+            settings.origin(Variable::GatewayToken)
+        )
+    })
+}
+
+/// Says that the user's file is not the configuration that was put in place.
+fn config_notice(
+    name: &DeploymentName,
+    given: &Secret,
+    in_force: &GatewaySecrets,
+) -> Option<String> {
+    let known = in_force.user_config.as_ref().map(Secret::expose);
+    (known != Some(given.expose())).then(|| {
+        format!(
+            "the openclaw.json here is not the one that {name} was given, and has no effect yet: \
+             openclaw-pipeline config sync {name}"
+        )
+    })
+}
+
+/// What of a request has no effect on a deployment that runs, and what would give it one.
+fn without_effect(
+    request: &LaunchRequest<'_>,
+    deployment: &Deployment,
+    in_force: &GatewaySecrets,
+) -> Result<Vec<String>, Failure> {
+    let (name, settings) = (&request.name, request.settings);
+    let mut notices = Vec::new();
+    if let Some(token) = settings.gateway_token()? {
+        notices.extend(token_notice(name, settings, &token, in_force));
+    }
+    if let Some(config) = &request.user_config {
+        notices.extend(config_notice(name, config, in_force));
+    }
+    let differs = |known: &[(String, Secret)], variable: &str, value: &Secret| {
+        !known.iter().any(|(known, it)| known == variable && it.expose() == value.expose())
     };
-    if providers.is_empty() && !own_model {
+    let keys: Vec<&str> = settings
+        .credentials()?
+        .iter()
+        .filter(|(it, value)| differs(&in_force.credentials, it.variable, value))
+        .map(|(it, _)| it.variable)
+        .collect();
+    if !keys.is_empty() {
         notices.push(format!(
-            "no provider key was given: the gateway runs, and cannot answer a message yet. Put \
-             one, ANTHROPIC_API_KEY for example, into .env or the environment, and then: \
-             openclaw-pipeline rotate {name} --keys"
+            "{name} runs without what is set as {}: openclaw-pipeline rotate {name} --keys gives \
+             it to the gateway",
+            keys.join(", ")
         ));
     }
-    let version = (target == TargetKind::Process).then(|| settings.version()).transpose()?;
-    Ok(DeploymentSpec {
-        target,
-        port: settings.port()?,
-        bind: settings.bind()?,
-        model,
-        exec_ask: settings.exec_ask()?,
-        heartbeat: settings.heartbeat()?,
-        image: (target == TargetKind::Docker).then(|| settings.image()).transpose()?,
-        version,
-        approval: settings.approval()?,
-        memory_mib: settings.memory_mib()?,
-    })
+    let mut others: Vec<String> = settings
+        .gateway_env()?
+        .variables
+        .into_iter()
+        .filter(|(variable, value)| differs(&in_force.env, variable, value))
+        .map(|(variable, _)| variable)
+        .collect();
+    let target = deployment.spec.target;
+    let asked = Asked { name, target, settings, secrets: in_force, existing: Some(deployment) };
+    match asked.but_the_artefact(&mut Vec::new()) {
+        Ok(spec) => others.extend(changed(deployment, &spec).map(str::to_owned)),
+        Err(failure) => notices.push(failure.to_string()),
+    }
+    if !others.is_empty() {
+        notices.push(format!(
+            "{name} runs with another {}: to change it, openclaw-pipeline stop {name}, and then \
+             the same launch again",
+            others.join(", ")
+        ));
+    }
+    let mut spec = deployment.spec.clone();
+    if let Err(failure) = asked.choose_artefact(&mut spec, &mut notices) {
+        let remedy = failure.remedy.unwrap_or_default();
+        notices.push(format!("{}. To do: {remedy}", failure.message));
+    }
+    Ok(notices)
+}
+
+/// The settings by which a specification is another one than what runs.
+fn changed<'a>(
+    deployment: &'a Deployment,
+    spec: &'a DeploymentSpec,
+) -> impl Iterator<Item = &'static str> + use<'a> {
+    let has = &deployment.spec;
+    let port = spec.port.is_some() && spec.port != deployment.facts.port;
+    [
+        ("GATEWAY_PORT", port),
+        ("GATEWAY_BIND", spec.bind != has.bind),
+        ("DEFAULT_MODEL", spec.model != has.model),
+        ("EXEC_ASK", spec.exec_ask != has.exec_ask),
+        ("HEARTBEAT", spec.heartbeat != has.heartbeat),
+        ("OPENCLAW_PIPELINE_MEMORY", spec.memory_mib != has.memory_mib),
+        ("OPENCLAW_PIPELINE_APPROVAL", spec.approval != has.approval),
+    ]
+    .into_iter()
+    .filter_map(|(name, differs)| differs.then_some(name))
 }
 
 /// Which of the keys have no effect, and why.
@@ -269,21 +377,24 @@ pub(super) fn credential_notices(
     if given("CLAUDE_CODE_OAUTH_TOKEN") && given("ANTHROPIC_API_KEY") {
         notices.push(
             "ANTHROPIC_API_KEY has no effect beside CLAUDE_CODE_OAUTH_TOKEN: the gateway sends \
-             the token, and does not fall back on the key"
-                .into(),
+             the token, and does not fall back on the key. To use the key: openclaw-pipeline \
+             rotate NAME --drop CLAUDE_CODE_OAUTH_TOKEN"
+                .replace("NAME", name.as_str()),
         );
     }
     notices
 }
 
-/// The known pairs with the given ones over them.
-fn merge(
+/// The known pairs with the given ones over them, each in its place.
+pub(super) fn merge(
     mut known: Vec<(String, Secret)>,
     given: impl IntoIterator<Item = (String, Secret)>,
 ) -> Vec<(String, Secret)> {
     for (name, value) in given {
-        known.retain(|(known, _)| *known != name);
-        known.push((name, value));
+        match known.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = value,
+            None => known.push((name, value)),
+        }
     }
     known
 }

@@ -4,11 +4,15 @@
 //! is begun. Refuses to print and to know of terminals.
 
 pub mod access;
+mod backups;
 pub mod check;
 pub mod devices;
 pub mod doctor;
 pub mod env_file;
 mod launching;
+mod listing;
+mod rotation;
+mod specification;
 mod verbs;
 
 use std::path::Path;
@@ -26,7 +30,8 @@ use crate::targets::{Layout, Observed, Site, Target, Targets};
 
 pub use access::{Access, AccessKind};
 pub use launching::{LaunchRequest, Launched};
-pub use verbs::Rotation;
+pub use rotation::Rotation;
+pub use specification::Wanted;
 
 /// The program, put together over one data directory.
 #[derive(Clone)]
@@ -37,6 +42,7 @@ pub struct App {
 impl App {
     /// Opens the data directory that the settings name, and makes it when it is not there.
     pub fn open(settings: &Settings) -> Result<Self, Failure> {
+        settings.database()?;
         Self::open_at(&settings.data_directory()?, &settings.key_file()?)
     }
 
@@ -44,7 +50,7 @@ impl App {
     pub fn open_at(home: &Path, key_file: &Path) -> Result<Self, Failure> {
         let store = Store::open(home)?;
         let vault = Arc::new(Vault::new(sealing_key(&store, key_file)?));
-        let layout = Layout::new(home);
+        let layout = Layout::new(home).sealed_by(key_file);
         let targets = Targets::new(&layout);
         Ok(Self { engine: Engine::new(store, layout, targets, vault) })
     }

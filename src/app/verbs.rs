@@ -4,30 +4,31 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::App;
-use super::launching::credential_notices;
+use super::rotation::{Rotation, rotated_notices};
+use super::specification::{Wanted, updated};
 use crate::domain::{
-    Deployment, DeploymentName, DeploymentSpec, DeploymentStatus, Failure, FailureKind, Operation,
-    OperationKind, OperationStatus, TargetKind,
+    Deployment, DeploymentName, DeploymentStatus, Failure, FailureKind, Operation, OperationKind,
+    OperationStatus,
 };
 use crate::exec::LockFile;
 use crate::operations::approval::Approved;
 use crate::operations::vault::Slot;
-use crate::operations::{
-    ApproveParams, RestartParams, RestoreParams, RotateParams, Sink, UpdateParams,
-};
-use crate::secrets::{Secret, token::generate_token};
+use crate::operations::{ApproveParams, RestartParams, RestoreParams, Sink, UpdateParams};
+use crate::secrets::Secret;
 use crate::store::Begin;
-use crate::targets::rendering;
+use crate::targets::{GatewaySecrets, rendering};
 
-/// What a rotation changes.
-#[derive(Debug, Default)]
-pub struct Rotation {
-    /// Whether the gateway's token is replaced.
-    pub new_token: bool,
-    /// The new token; a generated one when `None`.
-    pub token: Option<Secret>,
-    /// New provider keys, by variable.
-    pub credentials: Vec<(String, Secret)>,
+/// What an operation begins with, or that it need not.
+enum Planned {
+    /// It begins.
+    Begin {
+        /// What it is asked for with.
+        params: Value,
+        /// What is sealed in the same commit, by slot.
+        sealed: Vec<(String, Vec<u8>)>,
+    },
+    /// What was gone on with did what is asked for.
+    Done(Operation),
 }
 
 impl App {
@@ -82,25 +83,66 @@ impl App {
         sink: &dyn Sink,
         cancel: &CancellationToken,
     ) -> Result<Operation, Failure> {
+        let plan = |done: Option<Operation>| {
+            // Browsers that asked since are another request.
+            Ok(match done.filter(|it| it.params == params && kind != OperationKind::Approve) {
+                Some(done) => Planned::Done(done),
+                None => Planned::Begin { params, sealed: Vec::new() },
+            })
+        };
+        self.planned(kind, name, sink, cancel, plan).await
+    }
+
+    /// Goes on with what was interrupted, and then begins an operation and executes it. What it
+    /// begins with is made under the deployment's lock, from what is there by then: nobody else
+    /// changes that any more. `plan` is given the operation of this kind that was gone on with,
+    /// where it succeeded.
+    async fn planned(
+        &self,
+        kind: OperationKind,
+        name: &DeploymentName,
+        sink: &dyn Sink,
+        cancel: &CancellationToken,
+        plan: impl FnOnce(Option<Operation>) -> Result<Planned, Failure>,
+    ) -> Result<Operation, Failure> {
         self.deployment(name)?;
-        if let Some(done) = self.go_on(name, sink, cancel).await?
-            && done.status == OperationStatus::Succeeded
-            && done.kind == kind
-            && done.params == params
-            // Browsers that asked since, and secrets that differ, are another request.
-            && !matches!(kind, OperationKind::Approve | OperationKind::Rotate)
-        {
-            return Ok(done);
-        }
+        let done = self.go_on(name, sink, cancel).await?;
+        let done = done.filter(|it| it.kind == kind && it.status == OperationStatus::Succeeded);
         let lock = self.engine().lock(name, kind.as_str()).await?;
+        let (params, sealed) = match plan(done)? {
+            Planned::Begin { params, sealed } => (params, sealed),
+            Planned::Done(operation) => return Ok(operation),
+        };
         let operation = self.store().begin(&Begin {
             kind,
             deployment: name,
             params,
             create: None,
+            sealed,
             event: None,
         })?;
         self.finish(&operation, &lock, sink, cancel).await
+    }
+
+    /// The deployment, unless it is stopped.
+    fn unless_stopped(&self, name: &DeploymentName, why: &str) -> Result<Deployment, Failure> {
+        let deployment = self.deployment(name)?;
+        if deployment.status == DeploymentStatus::Stopped {
+            return Err(Failure::conflict(format!("{name} is stopped; {why}"))
+                .remedy(format!("openclaw-pipeline start {name}")));
+        }
+        Ok(deployment)
+    }
+
+    /// Seals secrets for the operation that begins with them.
+    fn sealed(
+        &self,
+        deployment: &Deployment,
+        slot: Slot,
+        secrets: &GatewaySecrets,
+    ) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+        let sealed = self.engine().vault().seal(&deployment.id, slot, secrets)?;
+        Ok(vec![(slot.name().to_owned(), sealed)])
     }
 
     /// Puts the user's own configuration in place of the gateway's, with the managed keys merged
@@ -114,42 +156,41 @@ impl App {
     ) -> Result<Operation, Failure> {
         // A file that cannot be read is refused before anything is touched.
         rendering::parse(config.expose())?;
-        self.deployment(name)?;
-        self.go_on(name, sink, cancel).await?;
-        let deployment = self.deployment(name)?;
-        if deployment.status == DeploymentStatus::Stopped {
-            return Err(Failure::conflict(format!(
-                "{name} is stopped; its configuration is replaced and proven in one"
-            ))
-            .remedy(format!("openclaw-pipeline start {name}")));
-        }
-        let vault = self.engine().vault();
-        let mut secrets = vault.open(self.store(), &deployment.id)?;
-        secrets.user_config = Some(config);
-        vault.keep(self.store(), &deployment.id, Slot::Current, &secrets)?;
-        let params = to_value(&RestartParams { sync: true })?;
-        self.run(OperationKind::Restart, name, params, sink, cancel).await
+        let plan = |done: Option<Operation>| {
+            let why = "its configuration is replaced and proven in one";
+            let deployment = self.unless_stopped(name, why)?;
+            let params = to_value(&RestartParams { sync: true })?;
+            let mut secrets = self.engine().vault().open(self.store(), &deployment.id)?;
+            let known = secrets.user_config.replace(config);
+            let same = known.as_ref().map(Secret::expose)
+                == secrets.user_config.as_ref().map(Secret::expose);
+            if let Some(done) = done.filter(|it| same && it.params == params) {
+                return Ok(Planned::Done(done));
+            }
+            let sealed = self.sealed(&deployment, Slot::Current, &secrets)?;
+            Ok(Planned::Begin { params, sealed })
+        };
+        self.planned(OperationKind::Restart, name, sink, cancel, plan).await
     }
 
     /// Updates to another version or image.
     pub async fn update(
         &self,
         name: &DeploymentName,
-        version: Option<String>,
-        image: Option<String>,
+        wanted: Wanted<'_>,
         sink: &dyn Sink,
         cancel: &CancellationToken,
     ) -> Result<Operation, Failure> {
-        let deployment = self.deployment(name)?;
-        if deployment.status == DeploymentStatus::Stopped {
-            return Err(Failure::conflict(format!(
-                "{name} is stopped; an update proves the gateway before and after"
-            ))
-            .remedy(format!("openclaw-pipeline start {name}")));
-        }
-        let spec = updated(&deployment, version, image)?;
-        let params = to_value(&UpdateParams { spec })?;
-        self.run(OperationKind::Update, name, params, sink, cancel).await
+        let plan = |done: Option<Operation>| {
+            let why = "an update proves the gateway before and after";
+            let deployment = self.unless_stopped(name, why)?;
+            let params = to_value(&UpdateParams { spec: updated(&deployment, wanted)? })?;
+            Ok(match done.filter(|it| it.params == params) {
+                Some(done) => Planned::Done(done),
+                None => Planned::Begin { params, sealed: Vec::new() },
+            })
+        };
+        self.planned(OperationKind::Update, name, sink, cancel, plan).await
     }
 
     /// Goes back to a backup.
@@ -164,7 +205,7 @@ impl App {
         self.run(OperationKind::Restore, name, params, sink, cancel).await
     }
 
-    /// Replaces the token, provider keys, or both.
+    /// Replaces the token, provider keys, or both; takes keys out.
     pub async fn rotate(
         &self,
         name: &DeploymentName,
@@ -172,42 +213,21 @@ impl App {
         sink: &dyn Sink,
         cancel: &CancellationToken,
     ) -> Result<Operation, Failure> {
-        let deployment = self.deployment(name)?;
-        let done = self.go_on(name, sink, cancel).await?;
-        let vault = self.engine().vault();
-        let mut secrets = vault.open(self.store(), &deployment.id)?;
-        if rotation.new_token
-            && let Some(token) = &rotation.token
-            && token.expose() == secrets.token.expose()
-        {
-            // The rotation that put it in force was interrupted, and is done now.
-            return done
-                .filter(|it| it.kind == OperationKind::Rotate)
-                .filter(|it| it.status == OperationStatus::Succeeded)
-                .ok_or_else(|| {
-                    Failure::bad_input(
-                        "the token that OPENCLAW_GATEWAY_TOKEN names is the one in force already",
-                    )
-                    .remedy("set another one, or leave it out to have one generated")
+        let plan = |done: Option<Operation>| {
+            let deployment = self.unless_stopped(name, "a rotation proves the gateway after it")?;
+            let known = self.engine().vault().open(self.store(), &deployment.id)?;
+            let Some((params, secrets)) = rotation.over(name, &known, done.as_ref())? else {
+                return done.map(Planned::Done).ok_or_else(|| {
+                    Failure::failed("a rotation that changes nothing was not refused")
                 });
-        }
-        let params = RotateParams {
-            token: rotation.new_token,
-            credentials: rotation.credentials.iter().map(|(name, _)| name.clone()).collect(),
+            };
+            for notice in rotated_notices(&deployment, &secrets) {
+                sink.progress().note(&notice);
+            }
+            let sealed = self.sealed(&deployment, Slot::Next, &secrets)?;
+            Ok(Planned::Begin { params: to_value(&params)?, sealed })
         };
-        if rotation.new_token {
-            secrets.token = rotation.token.unwrap_or_else(generate_token);
-        }
-        for (variable, value) in rotation.credentials {
-            secrets.credentials.retain(|(known, _)| *known != variable);
-            secrets.credentials.push((variable, value));
-        }
-        for notice in credential_notices(name, &secrets, &deployment.facts.plugins) {
-            sink.progress().note(&notice);
-        }
-        vault.keep(self.store(), &deployment.id, Slot::Next, &secrets)?;
-        let params = to_value(&params)?;
-        self.run(OperationKind::Rotate, name, params, sink, cancel).await
+        self.planned(OperationKind::Rotate, name, sink, cancel, plan).await
     }
 
     /// Lets waiting browsers in: the one named, or every one within the ceiling.
@@ -218,6 +238,10 @@ impl App {
         sink: &dyn Sink,
         cancel: &CancellationToken,
     ) -> Result<Approved, Failure> {
+        // What was interrupted is gone on with first, and may bring the gateway up.
+        if self.store().active_operation(name)?.is_none() {
+            self.refuse_asleep(name).await?;
+        }
         let params = to_value(&ApproveParams { request_id })?;
         let operation = self.run(OperationKind::Approve, name, params, sink, cancel).await?;
         let output = operation.steps.last().map(|step| step.output.clone()).unwrap_or_default();
@@ -284,36 +308,4 @@ impl App {
 fn to_value<T: serde::Serialize>(params: &T) -> Result<Value, Failure> {
     serde_json::to_value(params)
         .map_err(|error| Failure::failed(format!("the operation's parameters: {error}")))
-}
-
-fn updated(
-    deployment: &Deployment,
-    version: Option<String>,
-    image: Option<String>,
-) -> Result<DeploymentSpec, Failure> {
-    let mut spec = deployment.spec.clone();
-    match (spec.target, version, image) {
-        (TargetKind::Process, version, None) => {
-            spec.version =
-                Some(version.unwrap_or_else(|| crate::assets::OPENCLAW_VERSION.to_owned()));
-        }
-        (TargetKind::Docker, None, image) => {
-            spec.image = Some(image.unwrap_or_else(|| crate::targets::DEFAULT_IMAGE.to_owned()));
-        }
-        (TargetKind::Docker, Some(version), None) => {
-            spec.image = Some(format!("ghcr.io/openclaw/openclaw:{version}"));
-        }
-        (TargetKind::Process, _, Some(_)) => {
-            return Err(Failure::bad_input(format!(
-                "{} runs on the process target, which has no image",
-                deployment.name
-            ))
-            .remedy("name a version: --version"));
-        }
-        (TargetKind::Docker, Some(_), Some(_)) => {
-            return Err(Failure::bad_input("--version and --image both name what to run")
-                .remedy("give one of them"));
-        }
-    }
-    Ok(spec)
 }

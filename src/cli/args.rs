@@ -8,7 +8,8 @@ use clap::{Args, Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "openclaw-pipeline", version, max_term_width = 100)]
 pub struct Cli {
-    /// Answer with JSON on standard output: one object, or one a line where it streams.
+    /// Answer with JSON on standard output: one object, or one a line where it streams
+    /// (completions, shell, openclaw and logs --raw print what they print).
     #[arg(long, global = true)]
     pub json: bool,
     /// The command.
@@ -92,17 +93,26 @@ pub enum Command {
         /// The deployment [default: NAME, or main].
         name: Option<String>,
         /// Replace the token, by OPENCLAW_GATEWAY_TOKEN if that is set, else by a new one.
-        /// [default unless --keys is given]
+        /// [default unless --keys or --drop is given]
         #[arg(long)]
         token: bool,
         /// Take over the provider keys that are set in the environment or .env.
         #[arg(long)]
         keys: bool,
+        /// Take this provider key, or further variable, out of the gateway; can be repeated.
+        #[arg(long, value_name = "VARIABLE")]
+        drop: Vec<String>,
     },
     /// Make a verified, sealed backup of a gateway's state.
     Backup(Named),
-    /// List a gateway's backups.
-    Backups(Named),
+    /// List a gateway's backups, or delete one.
+    Backups {
+        /// The deployment [default: NAME, or main].
+        name: Option<String>,
+        /// Delete the backup with this id instead.
+        #[arg(long, value_name = "ID")]
+        delete: Option<String>,
+    },
     /// Go back to a backup, with the version that made it.
     Restore {
         /// The deployment [default: NAME, or main].
@@ -134,7 +144,10 @@ pub enum Command {
         args: Vec<String>,
     },
     /// Find what is wrong with this machine or a deployment, and say what to do.
-    Doctor(Named),
+    Doctor {
+        /// The deployment [default: all].
+        name: Option<String>,
+    },
     /// Show the events of a deployment, or of all.
     Events {
         /// The deployment [default: all].

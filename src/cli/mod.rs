@@ -1,11 +1,13 @@
 //! The command line: one file per command, output, exit codes.
 //!
-//! Owns arguments, the terminal and the mapping from failures to exit codes. Refuses to decide
+//! Owns arguments, the terminal and the mapping from failures to exit codes. What a command line
+//! says wrong is told like any other failure, `--json` included. Refuses to decide
 //! anything: the verbs stand in [`crate::app`].
 
 pub mod args;
 mod commands;
 mod exit;
+mod hints;
 mod output;
 mod progress;
 mod terminal;
@@ -13,6 +15,7 @@ mod terminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::Failure;
@@ -24,10 +27,15 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are answers; anything else is bad usage.
-            let code = if error.use_stderr() { exit::BAD_USAGE } else { 0 };
             let _ = error.print();
-            return ExitCode::from(code);
+            // Help and version are answers; anything else is bad usage.
+            if !error.use_stderr() {
+                return ExitCode::SUCCESS;
+            }
+            if asks_for_json() {
+                output::Output::new(true).object(&json!({ "error": misused(&error) }));
+            }
+            return ExitCode::from(exit::BAD_USAGE);
         }
     };
     let out = output::Output::new(cli.json);
@@ -39,6 +47,22 @@ pub fn main() -> ExitCode {
             ExitCode::from(exit::code(failure.kind))
         }
     }
+}
+
+/// Whether `--json` was given with arguments that could not be read.
+fn asks_for_json() -> bool {
+    std::env::args_os().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json")
+}
+
+/// Bad usage as a failure: the parser's first paragraph, without its label.
+fn misused(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let first: Vec<&str> =
+        text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect();
+    let said = first.join(" ");
+    let said = said.strip_prefix("error: ").unwrap_or(&said);
+    Failure::bad_input(crate::domain::text::clean(said, 400))
+        .remedy("openclaw-pipeline --help lists the commands, and COMMAND --help what one takes")
 }
 
 fn run(cli: Cli, out: &output::Output) -> Result<u8, Failure> {

@@ -1,10 +1,12 @@
-//! What is printed where: answers on standard output, prose and progress on standard error.
+//! What is printed where: answers on standard output, prose and progress on standard error. For a
+//! person, the commands in a text are written as they can be pasted.
 
 use std::io::Write;
 
 use serde::Serialize;
 use serde_json::json;
 
+use super::hints::pasteable;
 use crate::domain::Failure;
 
 /// The two streams, and whether the answer is for a machine.
@@ -31,7 +33,7 @@ impl Output {
         } else {
             let text = text();
             if !text.is_empty() {
-                self.line(text.trim_end_matches('\n'));
+                self.line(&pasteable(text.trim_end_matches('\n')));
             }
         }
     }
@@ -43,7 +45,7 @@ impl Output {
         }
     }
 
-    /// A line of an answer, for a person.
+    /// A line of an answer, as it stands.
     pub fn line(&self, line: &str) {
         // A reader that has seen enough and closed the pipe is no error.
         let _ = writeln!(std::io::stdout(), "{line}");
@@ -51,7 +53,7 @@ impl Output {
 
     /// A line of prose.
     pub fn say(&self, line: &str) {
-        let _ = writeln!(std::io::stderr(), "{line}");
+        let _ = writeln!(std::io::stderr(), "{}", pasteable(line));
     }
 
     /// A failure, with what to do next.
@@ -59,9 +61,9 @@ impl Output {
         if self.json {
             self.object(&json!({ "error": failure }));
         }
-        let _ = writeln!(std::io::stderr(), "error: {}", failure.message);
+        self.say(&format!("error: {}", failure.message));
         if let Some(remedy) = &failure.remedy {
-            let _ = writeln!(std::io::stderr(), "  to do: {remedy}");
+            self.say(&format!("  to do: {remedy}"));
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Progress: steps with their times and a moving bar on a terminal, plain lines elsewhere, and
-//! objects with `--json`.
+//! objects with `--json`. Where nothing moves, a step that takes long says now and then how far it
+//! is.
 
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -15,10 +16,39 @@ use crate::targets::Progress;
 /// How often the spinner moves.
 const TICK: Duration = Duration::from_millis(120);
 
+/// A step that has said nothing for so long says how far it is.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// How far a step is that says so in lines: when it did last, and at which tenth.
+#[derive(Debug)]
+struct Pace {
+    step: String,
+    said: Instant,
+    tenth: u64,
+}
+
+impl Pace {
+    fn begin(step: &str) -> Self {
+        Self { step: step.to_owned(), said: Instant::now(), tenth: 0 }
+    }
+
+    /// Whether a line is due: at every further tenth, and after a silence.
+    fn is_due(&mut self, done: u64, total: u64, now: Instant) -> bool {
+        let tenth = done.min(total).saturating_mul(10).checked_div(total).unwrap_or(0);
+        let due = tenth > self.tenth || now.duration_since(self.said) >= SILENCE;
+        if due {
+            self.said = now;
+            self.tenth = self.tenth.max(tenth);
+        }
+        due
+    }
+}
+
 /// Progress on this process's standard error, or as objects on its standard output.
 pub struct Shown {
     out: Output,
     bar: Option<Mutex<ProgressBar>>,
+    pace: Mutex<Pace>,
     quiet: bool,
 }
 
@@ -26,12 +56,17 @@ impl Shown {
     /// Progress as the terminal allows.
     pub fn new(out: Output) -> Self {
         let lively = !out.is_json() && terminal::is_lively();
-        Self { out, bar: lively.then(|| Mutex::new(ProgressBar::hidden())), quiet: false }
+        Self {
+            out,
+            bar: lively.then(|| Mutex::new(ProgressBar::hidden())),
+            pace: Mutex::new(Pace::begin("")),
+            quiet: false,
+        }
     }
 
     /// Progress of what is over in a moment: only notes are shown.
     pub fn quiet(out: Output) -> Self {
-        Self { out, bar: None, quiet: true }
+        Self { out, bar: None, pace: Mutex::new(Pace::begin("")), quiet: true }
     }
 
     fn with_bar(&self, work: impl FnOnce(&mut ProgressBar)) -> bool {
@@ -77,13 +112,35 @@ impl Shown {
     }
 }
 
+impl Shown {
+    /// The amount in a line or an object, when one is due.
+    fn line_of(&self, done: u64, total: u64, what: &str) {
+        let Ok(mut pace) = self.pace.lock() else { return };
+        if !pace.is_due(done, total, Instant::now()) {
+            return;
+        }
+        if self.out.is_json() {
+            let total = (total > 0).then_some(total);
+            self.out.object(&json!({
+                "step": pace.step, "progress": { "done": done, "total": total, "what": what },
+            }));
+        } else if total > 0 {
+            self.out.say(&format!("      {done}/{total} {what}"));
+        } else if done > 0 {
+            self.out.say(&format!("      {done} {what}"));
+        } else {
+            self.out.say(&format!("      {what}"));
+        }
+    }
+}
+
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
 impl Progress for Shown {
     fn amount(&self, done: u64, total: u64, what: &str) {
-        self.with_bar(|bar| {
+        let moved = self.with_bar(|bar| {
             if total > 0 && bar.length() != Some(total) {
                 bar.set_length(total);
                 bar.set_style(style(
@@ -99,6 +156,9 @@ impl Progress for Shown {
                 what.to_owned()
             });
         });
+        if !moved && !self.quiet {
+            self.line_of(done, total, what);
+        }
     }
 
     fn note(&self, line: &str) {
@@ -120,6 +180,9 @@ impl Sink for Shown {
         }
         match *told {
             Told::StepBegins { name, number, of, says, again } => {
+                if let Ok(mut pace) = self.pace.lock() {
+                    *pace = Pace::begin(name);
+                }
                 if self.out.is_json() {
                     self.out.object(&json!({
                         "step": name, "status": "running", "number": number, "of": of,
@@ -150,5 +213,24 @@ impl Sink for Shown {
 impl Drop for Shown {
     fn drop(&mut self) {
         self.with_bar(|bar| bar.finish_and_clear());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_due_at_each_tenth_and_after_a_silence() {
+        let mut pace = Pace::begin("fetch");
+        let begun = pace.said;
+        let due: Vec<u64> = (0..=1000).filter(|done| pace.is_due(*done, 1000, begun)).collect();
+        assert_eq!(due, [100, 200, 300, 400, 500, 600, 700, 800, 900, 1000]);
+        // However long it takes, and where the total is not known: one every ten seconds.
+        let mut pace = Pace::begin("prove");
+        let begun = pace.said;
+        let due: Vec<u64> =
+            (0..35).filter(|s| pace.is_due(*s, 0, begun + Duration::from_secs(*s))).collect();
+        assert_eq!(due, [10, 20, 30]);
     }
 }

@@ -25,6 +25,27 @@ pub fn image(given: &str) -> Result<String, Failure> {
     }
 }
 
+/// The repository of a reference: without its tag and digest. `None` for a bare image id, which
+/// is in none.
+pub fn repository(reference: &str) -> Option<&str> {
+    let name = reference.split_once('@').map_or(reference, |(name, _)| name);
+    // A colon behind the last slash begins a tag; before it, a port.
+    let last = name.rfind('/').map_or(0, |slash| slash + 1);
+    let end = name[last..].find(':').map_or(name.len(), |colon| last + colon);
+    (!is_digest(reference)).then(|| &name[..end])
+}
+
+/// The digest that a reference is pinned by, or that it is.
+pub fn digest(reference: &str) -> Option<&str> {
+    let digest = reference.split_once('@').map_or(reference, |(_, digest)| digest);
+    is_digest(digest).then_some(digest)
+}
+
+/// Whether two references name the same repository.
+pub fn same_repository(one: &str, other: &str) -> bool {
+    repository(one).is_some_and(|it| repository(other) == Some(it))
+}
+
 fn broken_rule(given: &str) -> Option<&'static str> {
     if given.is_empty() {
         return Some("it is empty");
@@ -155,6 +176,24 @@ mod tests {
         ] {
             assert_eq!(image(given).expect(given), given);
         }
+    }
+
+    #[test]
+    fn a_reference_has_a_repository_and_perhaps_a_digest() {
+        let pin = format!("sha256:{}", "0a".repeat(32));
+        for (reference, expected, pinned) in [
+            ("openclaw".to_owned(), Some("openclaw"), false),
+            ("openclaw:1".to_owned(), Some("openclaw"), false),
+            ("localhost:5000/x".to_owned(), Some("localhost:5000/x"), false),
+            ("localhost:5000/x:y".to_owned(), Some("localhost:5000/x"), false),
+            (format!("a.b/x@{pin}"), Some("a.b/x"), true),
+            (format!("a.b/x:1@{pin}"), Some("a.b/x"), true),
+            (pin.clone(), None, true),
+        ] {
+            assert_eq!(repository(&reference), expected, "{reference}");
+            assert_eq!(digest(&reference), pinned.then_some(pin.as_str()), "{reference}");
+        }
+        assert!(same_repository("a/b:1", "a/b") && !same_repository(&pin, &pin));
     }
 
     #[test]

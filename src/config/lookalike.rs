@@ -12,7 +12,9 @@ const MAX_DISTANCE: usize = 2;
 
 /// The variable that an unknown key probably means.
 pub fn suggestion(key: &str) -> Option<&'static str> {
-    if key.len() < MIN_LENGTH || key.len() > 64 {
+    // Half the world's programs call theirs so.
+    let common = key == "DATABASE_URL";
+    if common || key.len() < MIN_LENGTH || key.len() > 64 {
         return None;
     }
     let upper = key.to_ascii_uppercase();

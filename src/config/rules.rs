@@ -149,20 +149,61 @@ pub fn bind(given: &str) -> Result<IpAddr, Failure> {
             "use 127.0.0.1 for this machine only, or 0.0.0.0 for others too",
         )
     })?;
-    let publishable = match address {
-        IpAddr::V4(address) => !address.is_multicast() && !address.is_broadcast(),
-        IpAddr::V6(address) => address.is_loopback(),
+    let IpAddr::V4(four) = address else {
+        // Docker's IPv6 proxy makes every client look private, and the gateway trusts those.
+        return Err(refused(
+            "GATEWAY_BIND",
+            "an IPv4 address of this machine: behind an IPv6 address, strangers would look like \
+             this machine's own clients",
+            given,
+            "use 127.0.0.1 for this machine only, or 0.0.0.0 to let other machines reach the \
+             gateway",
+        ));
     };
-    if publishable {
-        return Ok(address);
+    if four.is_multicast() || four.is_broadcast() {
+        return Err(refused(
+            "GATEWAY_BIND",
+            "an address of this machine",
+            given,
+            "use 0.0.0.0 to let other machines reach the gateway",
+        ));
     }
-    // Docker's IPv6 proxy makes every client look private, and the gateway trusts those.
+    // Every loopback address reaches the same machine, and links name this one.
+    if four.is_loopback() && four != std::net::Ipv4Addr::LOCALHOST {
+        return Err(refused(
+            "GATEWAY_BIND",
+            "127.0.0.1 where it is a loopback address",
+            given,
+            "use 127.0.0.1",
+        ));
+    }
+    Ok(address)
+}
+
+/// The store's address: the one that it has. The given one is not shown: it may hold a password.
+pub fn database_url(given: &str, home: &std::path::Path) -> Result<(), Failure> {
+    let path = given.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
+    if path.is_some_and(|path| path.is_empty() || home.join("pipeline.db") == *path) {
+        return Ok(());
+    }
+    Err(Failure::bad_input(
+        "OPENCLAW_PIPELINE_DATABASE_URL is sqlite: for the store in the data directory; the one \
+         given is not, and other databases are not supported",
+    )
+    .remedy("leave it out, and name the data directory in OPENCLAW_PIPELINE_HOME"))
+}
+
+/// What of the program's own log is shown.
+pub fn log(given: &str) -> Result<String, Failure> {
+    let lower = given.to_ascii_lowercase();
+    if ["off", "error", "warn", "info", "debug", "trace"].contains(&lower.as_str()) {
+        return Ok(lower);
+    }
     Err(refused(
-        "GATEWAY_BIND",
-        "an IPv4 address of this machine, or a loopback one: behind an IPv6 address, strangers \
-         would look like this machine's own clients",
+        "OPENCLAW_PIPELINE_LOG",
+        "off, error, warn, info, debug or trace",
         given,
-        "use 0.0.0.0 to let other machines reach the gateway",
+        "leave it out for warn",
     ))
 }
 
@@ -334,7 +375,7 @@ mod tests {
 
     #[test]
     fn addresses() {
-        for given in ["127.0.0.1", "0.0.0.0", "192.168.1.5", "::1"] {
+        for given in ["127.0.0.1", "0.0.0.0", "192.168.1.5"] {
             assert_eq!(bind(given).expect(given).to_string(), given);
         }
         all_refused(
@@ -347,6 +388,8 @@ mod tests {
                 "127.0.0.1:80",
                 "256.0.0.1",
                 "::",
+                "::1",
+                "127.0.0.2",
                 "2001:db8::1",
                 "224.0.0.1",
                 "255.255.255.255",
@@ -354,6 +397,21 @@ mod tests {
                 "127.0.0.1 ",
             ],
         );
+    }
+
+    #[test]
+    fn databases_and_logs() {
+        let home = std::path::Path::new("/d");
+        for given in ["sqlite:", "sqlite:/d/pipeline.db", "sqlite:///d/pipeline.db"] {
+            database_url(given, home).expect(given);
+        }
+        for given in ["", "postgres://u:s3cr3t@h/d", "sqlite:/s3cr3t.db", "s3cr3t"] {
+            let failure = database_url(given, home).expect_err(given);
+            assert!(!failure.message.contains("s3cr3t"), "{failure}");
+            assert!(failure.remedy.is_some());
+        }
+        assert_eq!(log("WARN").expect("a level"), "warn");
+        all_refused("OPENCLAW_PIPELINE_LOG", log, &["", "verbose", "openclaw=debug", "5"]);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The settings: one value for each variable, with its origin, and what the values mean.
 //!
 //! Owns the precedence and the typed readings. Refuses a value when it is asked for, not before:
-//! a wrong port in `.env` must not keep anybody from reading a log or destroying a deployment.
+//! a wrong port in `.env` must not keep anybody from reading a log or destroying a deployment. The
+//! same holds for a file with a broken line, which may be another project's: nothing of it is
+//! used, and what it seems to set is refused when it is asked for.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -31,10 +33,21 @@ struct Given {
     origin: Origin,
 }
 
+/// A file that cannot be parsed.
+#[derive(Debug, Clone)]
+struct Broken {
+    failure: Failure,
+    /// Whether it is `.env`, or the configuration file, which is weaker.
+    origin: Origin,
+    /// The variables that it seems to set.
+    mentions: Vec<Variable>,
+}
+
 /// Every setting of a run.
 #[derive(Debug, Clone)]
 pub struct Settings {
     given: BTreeMap<Variable, Given>,
+    broken: Vec<Broken>,
     gateway_flags: Vec<Secret>,
     places: Places,
     config_directory: Option<PathBuf>,
@@ -45,8 +58,17 @@ impl Settings {
     /// The settings of this process, with these sources' flags.
     pub fn resolve(sources: &Sources) -> Result<Self, Failure> {
         let mut notices = sources.notices.clone();
-        let dotenv = parsed(sources.dotenv.as_ref(), &mut notices)?;
-        let config = parsed(sources.config.as_ref(), &mut notices)?;
+        let mut broken = Vec::new();
+        let mut read = |file: Option<&FileText>, origin| match parsed(file, &mut notices) {
+            Ok(parsed) => parsed,
+            Err(failure) => {
+                let mentions = file.map(mentioned).unwrap_or_default();
+                broken.push(Broken { failure, origin, mentions });
+                EnvFile::default()
+            }
+        };
+        let dotenv = read(sources.dotenv.as_ref(), Origin::DotEnv { line: 0 });
+        let config = read(sources.config.as_ref(), Origin::ConfigFile { line: 0 });
         unknown_in_environment(sources, &mut notices);
         let mut given = BTreeMap::new();
         for row in &VARIABLES {
@@ -63,6 +85,7 @@ impl Settings {
         }
         Ok(Self {
             given,
+            broken,
             gateway_flags: sources.gateway_flags.clone(),
             places: sources.places(),
             config_directory: sources
@@ -77,6 +100,16 @@ impl Settings {
     /// Where a variable's value comes from.
     pub fn origin(&self, variable: Variable) -> Origin {
         self.given.get(&variable).map_or(Origin::Default, |given| given.origin)
+    }
+
+    /// Why a file of settings cannot be read. Nothing of it is used.
+    pub fn broken(&self) -> Option<&Failure> {
+        self.broken.first().map(|broken| &broken.failure)
+    }
+
+    /// Whether somebody gave a value for a variable, or seems to have: then reading it fails.
+    pub fn is_given(&self, variable: Variable) -> bool {
+        self.given.contains_key(&variable) || self.not_hidden(variable).is_err()
     }
 
     /// What somebody gave for a variable, unchecked.
@@ -149,13 +182,18 @@ impl Settings {
     pub fn model(&self) -> Result<Option<ModelChoice>, Failure> {
         let providers: Vec<Provider> =
             self.credentials()?.iter().map(|(credential, _)| credential.provider).collect();
-        self.model_with(&providers)
+        self.model_with(&providers, &providers)
     }
 
     /// The model for a deployment that has credentials of these providers, in the order in which
-    /// the first chooses. A model that was chosen outright needs a credential, unless its
-    /// provider is one whose credential the program does not know.
-    pub fn model_with(&self, providers: &[Provider]) -> Result<Option<ModelChoice>, Failure> {
+    /// the first of those that have an effect as they are (`usable`) chooses. A model or provider
+    /// that was chosen outright needs a credential, unless its provider is one whose credential
+    /// the program does not know.
+    pub fn model_with(
+        &self,
+        providers: &[Provider],
+        usable: &[Provider],
+    ) -> Result<Option<ModelChoice>, Failure> {
         let (model, provider) = (self.model_text(), self.provider()?);
         if let (None, Some(provider)) = (model, &provider)
             && !providers.iter().any(|known| known.id() == provider)
@@ -171,7 +209,7 @@ impl Settings {
                 }),
             ));
         }
-        let choice = self.choose(providers)?;
+        let choice = self.choose(if provider.is_some() { providers } else { usable })?;
         if let (Some(choice), Some(_)) = (&choice, model)
             && let Some(id) = model::provider_of(&choice.model)
             && let Some(variable) = credential_of(id)
@@ -248,6 +286,17 @@ impl Settings {
         Ok(key_file)
     }
 
+    /// Refuses a store elsewhere than in the data directory: there is none yet.
+    pub fn database(&self) -> Result<(), Failure> {
+        let home = self.data_directory()?;
+        self.read(Variable::DatabaseUrl, |text| rules::database_url(text, &home)).map(drop)
+    }
+
+    /// What of the program's own log is shown.
+    pub fn log(&self) -> Result<String, Failure> {
+        self.read_or_default(Variable::Log, rules::log)
+    }
+
     /// The configuration file, if the environment tells where it would be.
     pub fn config_file(&self) -> Option<PathBuf> {
         self.places.config_file()
@@ -289,6 +338,8 @@ impl Settings {
             V::Image => self.image().map(drop),
             V::Version => self.version().map(drop),
             V::Memory => self.memory_mib().map(drop),
+            V::DatabaseUrl => self.database(),
+            V::Log => self.log().map(drop),
             V::Home => self.data_directory().map(drop),
             V::KeyFile => self.key_file().map(drop),
             V::ClaudeCodeOauthToken
@@ -378,9 +429,22 @@ impl Settings {
         variable: Variable,
         rule: impl FnOnce(&str) -> Result<T, Failure>,
     ) -> Result<Option<T>, Failure> {
+        self.not_hidden(variable)?;
         self.given(variable)
             .map(|text| rule(text.expose()).map_err(|failure| self.from(variable, failure)))
             .transpose()
+    }
+
+    /// Refuses to go on with a weaker value where a broken file seems to set the variable: the
+    /// deployment that is destroyed must not be another one because of a quote in `.env`.
+    fn not_hidden(&self, variable: Variable) -> Result<(), Failure> {
+        let hides = |broken: &&Broken| {
+            broken.origin < self.origin(variable) && broken.mentions.contains(&variable)
+        };
+        match self.broken.iter().find(hides) {
+            Some(broken) => Err(broken.failure.clone()),
+            None => Ok(()),
+        }
     }
 
     /// The meaning of what somebody gave, or of the table's default.
@@ -389,6 +453,7 @@ impl Settings {
         variable: Variable,
         rule: impl FnOnce(&str) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        self.not_hidden(variable)?;
         let text = match (self.given(variable), variable.definition().default) {
             (Some(text), _) => text.expose(),
             (None, DefaultValue::Text(text)) => text,
@@ -432,7 +497,7 @@ fn in_environment(
         if key == "NAME" && DeploymentName::from_str(value.expose()).is_err() {
             notices.push(format!(
                 "NAME={:?} in the environment is no deployment name, so it is not used: some \
-                 systems preset it. Use --name, or name=… for make",
+                 systems preset it. Give the name as an argument, or as name=…",
                 crate::domain::text::clean(value.expose(), 60)
             ));
             return None;
@@ -458,6 +523,9 @@ fn parsed(file: Option<&FileText>, notices: &mut Vec<String>) -> Result<EnvFile,
     let Some(file) = file else {
         return Ok(EnvFile::default());
     };
+    if let Some(failure) = &file.failure {
+        return Err(failure.clone());
+    }
     let path = file.path.display().to_string();
     let parsed = envfile::parse(file.text.expose()).map_err(|failure| failure.context(&path))?;
     notices.extend(parsed.notices.iter().map(|notice| format!("{path}: {notice}")));
@@ -491,6 +559,17 @@ fn parsed(file: Option<&FileText>, notices: &mut Vec<String>) -> Result<EnvFile,
         ));
     }
     Ok(parsed)
+}
+
+/// The variables that a file's lines begin with, whatever is wrong with the rest.
+fn mentioned(file: &FileText) -> Vec<Variable> {
+    let key = |line: &str| {
+        let line = line.trim_start_matches('\u{feff}').trim_start();
+        let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
+        let end = line.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        Variable::by_name(&line[..end.unwrap_or(line.len())])
+    };
+    file.text.expose().lines().filter_map(key).collect()
 }
 
 /// Names of the environment that can only be meant for this program.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -71,6 +72,8 @@ pub struct FileText {
     pub text: Secret,
     /// Whether other users can read it.
     pub shared: bool,
+    /// Why it is no file of settings, where that shows before it is parsed.
+    pub failure: Option<Failure>,
 }
 
 /// Everything that settings are made from. Nothing else is read, except the file that
@@ -101,6 +104,18 @@ impl Sources {
 
     /// The sources of this process; flags are added with [`Sources::flag`].
     pub fn from_process() -> Result<Self, Failure> {
+        let mut sources = Self::from_environment()?;
+        let dotenv = sources.directory.join(".env");
+        sources.dotenv = sources.read(&dotenv)?;
+        if let Some(path) = sources.places().config_file() {
+            sources.config = sources.read(&path)?;
+        }
+        Ok(sources)
+    }
+
+    /// The environment of this process alone, for one that the program started itself: it was
+    /// given what it needs, and files where it happens to be are not its settings.
+    pub fn from_environment() -> Result<Self, Failure> {
         let directory = std::env::current_dir().map_err(|error| {
             Failure::failed(format!("the working directory cannot be told: {error}"))
                 .remedy("change to a directory that exists")
@@ -115,11 +130,6 @@ impl Sources {
                     .remedy(format!("set {key} again, or unset it"))
             })?;
             sources.environment.insert(key.to_owned(), Secret::new(value));
-        }
-        let dotenv = sources.directory.join(".env");
-        sources.dotenv = sources.read(&dotenv)?;
-        if let Some(path) = sources.places().config_file() {
-            sources.config = sources.read(&path)?;
         }
         Ok(sources)
     }
@@ -148,13 +158,19 @@ impl Sources {
             path: self.directory.join(".env"),
             text: Secret::new(text),
             shared: false,
+            failure: None,
         });
         self
     }
 
     /// Sets the configuration file's path and text.
     pub fn config(mut self, path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
-        self.config = Some(FileText { path: path.into(), text: Secret::new(text), shared: false });
+        self.config = Some(FileText {
+            path: path.into(),
+            text: Secret::new(text),
+            shared: false,
+            failure: None,
+        });
         self
     }
 
@@ -180,12 +196,25 @@ impl Sources {
         };
         match envfile::read_text(path) {
             Ok(text) => {
-                Ok(Some(FileText { path: path.to_owned(), text: Secret::new(text), shared }))
+                let (path, text) = (path.to_owned(), Secret::new(text));
+                Ok(Some(FileText { path, text, shared, failure: None }))
             }
             Err(failure) if failure.kind == FailureKind::NotFound => Ok(None),
+            // Another project's, perhaps: it is told apart from ours by what it seems to set.
+            Err(failure) if failure.kind == FailureKind::BadInput => {
+                let (path, text) = (path.to_owned(), lossy(path)?);
+                Ok(Some(FileText { path, text, shared, failure: Some(failure) }))
+            }
             Err(failure) => Err(failure),
         }
     }
+}
+
+/// The beginning of a file, as far as it is text.
+fn lossy(path: &Path) -> Result<Secret, Failure> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(envfile::MAX_BYTES as u64).read_to_end(&mut bytes)?;
+    Ok(Secret::new(String::from_utf8_lossy(&bytes)))
 }
 
 fn concerns_us(key: &str) -> bool {
@@ -235,6 +264,24 @@ mod tests {
         std::fs::create_dir(&path).expect("made");
         assert!(sources.read(&path).expect("a directory").is_none());
         assert!(sources.notices[0].contains("directory"));
+    }
+
+    #[test]
+    fn a_file_that_is_no_text_is_told_and_not_parsed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join(".env");
+        std::fs::write(&path, b"CAF=\xe9\nNAME=x\n").expect("written");
+        let mut sources = Sources::new(directory.path());
+        sources.dotenv = sources.read(&path).expect("read");
+        let settings = super::super::Settings::resolve(&sources).expect("resolved");
+        assert!(settings.broken().is_some_and(|failure| failure.message.contains("UTF-8")));
+        assert!(settings.name().is_err() && settings.port().is_ok());
+    }
+
+    #[test]
+    fn the_programs_own_children_read_no_file() {
+        let sources = Sources::from_environment().expect("read");
+        assert!(sources.dotenv.is_none() && sources.config.is_none());
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub enum Variable {
     Memory,
     Home,
     KeyFile,
+    DatabaseUrl,
+    Log,
 }
 
 /// What the value of a variable is when nobody gives one.
@@ -133,7 +135,7 @@ use DefaultValue::{Computed, Text, Unset};
 
 /// Every variable, in the order in which people meet them. The credentials are
 /// [`crate::domain::credential::CREDENTIALS`], in their order.
-pub const VARIABLES: [Definition; 26] = [
+pub const VARIABLES: [Definition; 28] = [
     credential(
         Variable::ClaudeCodeOauthToken,
         "CLAUDE_CODE_OAUTH_TOKEN",
@@ -288,6 +290,25 @@ pub const VARIABLES: [Definition; 26] = [
         "The key that stored secrets are sealed with; it is made when there is none, and lives \
          outside the data directory",
     ),
+    Definition {
+        // Those of other databases hold passwords.
+        secret: true,
+        ..row(
+            PLACES,
+            Variable::DatabaseUrl,
+            "OPENCLAW_PIPELINE_DATABASE_URL",
+            Unset("sqlite: in the data directory"),
+            "The store: sqlite: is the only one yet, and lies in the data directory",
+        )
+    },
+    row(
+        PLACES,
+        Variable::Log,
+        "OPENCLAW_PIPELINE_LOG",
+        Text("warn"),
+        "What of the program's own log goes to standard error: off, error, warn, info, debug or \
+         trace",
+    ),
 ];
 
 #[cfg(test)]
@@ -318,7 +339,8 @@ mod tests {
         let expected: Vec<&str> = CREDENTIALS.iter().map(|c| c.variable).collect();
         assert_eq!(credentials, expected);
         for row in &VARIABLES {
-            let secret = row.group == CREDENTIAL || row.variable == Variable::GatewayToken;
+            let others = [Variable::GatewayToken, Variable::DatabaseUrl];
+            let secret = row.group == CREDENTIAL || others.contains(&row.variable);
             assert_eq!(row.secret, secret, "{}", row.name);
         }
     }

@@ -184,6 +184,16 @@ impl Deployment {
         Some(format!("{}/", self.origin(port)))
     }
 
+    /// The bare addresses of the gateway's page for browsers on other machines, where its port is
+    /// published to them.
+    pub fn urls_elsewhere(&self) -> Vec<String> {
+        let elsewhere = |origin: &&String| {
+            !origin.starts_with("http://127.0.0.1:") && !origin.starts_with("http://localhost:")
+        };
+        let origins = self.facts.managed_origins.iter().filter(elsewhere);
+        origins.filter(|_| self.spec.bind.is_unspecified()).map(|it| format!("{it}/")).collect()
+    }
+
     /// The page's origin on this machine.
     pub fn origin(&self, port: u16) -> String {
         let host = match self.spec.bind {

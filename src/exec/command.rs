@@ -15,6 +15,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio_util::sync::CancellationToken;
 
+use super::children;
+use super::identity::ProcessId;
 use super::lock::LockFile;
 use crate::domain::Failure;
 use crate::secrets::Secret;
@@ -122,6 +124,8 @@ pub struct Cmd {
     deadline: Duration,
     cancel: Option<CancellationToken>,
     locks: Vec<OwnedFd>,
+    /// Where the child is written down.
+    record: Option<PathBuf>,
 }
 
 /// Names and counts alone: values of variables, arguments and input may be secrets.
@@ -166,6 +170,7 @@ impl Cmd {
             deadline: Duration::from_secs(60),
             cancel: None,
             locks: Vec::new(),
+            record: None,
         }
     }
 
@@ -248,6 +253,7 @@ impl Cmd {
     /// Lets it inherit a lock, which then lives as long as it does.
     pub fn hold(&mut self, lock: &LockFile) -> io::Result<&mut Self> {
         self.locks.push(lock.duplicate()?);
+        self.record = Some(lock.children());
         Ok(self)
     }
 
@@ -278,7 +284,18 @@ impl Cmd {
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut command = tokio::process::Command::from(command);
         command.kill_on_drop(true);
-        command.spawn().map_err(|error| self.io(error))
+        let child = command.spawn().map_err(|error| self.io(error))?;
+        if let (Some(path), Some(pid)) = (&self.record, child.id()) {
+            let recorded = i32::try_from(pid)
+                .map_err(io::Error::other)
+                .and_then(ProcessId::of)
+                .and_then(|child| children::record(path, &child));
+            // On a full disk too, what gives space back has to run; the lock still tells of it.
+            if let Err(error) = recorded {
+                tracing::warn!(%error, "a child could not be written down");
+            }
+        }
+        Ok(child)
     }
 
     pub(super) fn spawn_relay(&mut self) -> Result<tokio::process::Child, ExecError> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, getpid, set_child_subreaper, waitpid};
 
-use super::identity::{ProcessId, Stat, boot_id};
+use super::identity::{ProcessId, Stat, boot_id, stat};
 use super::wait;
 
 /// How long killed processes may take to be gone.
@@ -32,7 +32,7 @@ pub fn descendants(head: i32) -> io::Result<Vec<ProcessId>> {
             continue;
         };
         // One that ends just now cannot be read.
-        if let Ok(stat) = Stat::of(pid) {
+        if let Ok(stat) = stat(pid) {
             children.entry(stat.parent).or_default().push((pid, stat));
         }
     }

@@ -27,13 +27,13 @@ impl ProcessId {
     /// The process that has this number now. One that ended and was not waited for yet is one: a
     /// child can be named even when it ended at once.
     pub fn of(pid: i32) -> io::Result<Self> {
-        Ok(Self { pid, start: Stat::of(pid)?.start, boot_id: boot_id()? })
+        Ok(Self { pid, start: stat(pid)?.start, boot_id: boot_id()? })
     }
 
     /// Whether it lives. A zombie does not.
     pub fn is_alive(&self) -> bool {
         boot_id().is_ok_and(|boot| boot == self.boot_id)
-            && Stat::of(self.pid).is_ok_and(|stat| !stat.ended && stat.start == self.start)
+            && stat(self.pid).is_ok_and(|stat| !stat.ended && stat.start == self.start)
     }
 
     /// Sends it a signal; `false` when it is gone. The signal cannot reach a process that was
@@ -78,31 +78,54 @@ pub fn resident_mib(pid: i32) -> Option<u64> {
     Some(kib / 1024)
 }
 
-/// What the process table says of a process.
+/// Whether a process's number belongs to another one now. A number without a process does not.
+pub(super) fn is_given_away(process: &ProcessId) -> bool {
+    stat(process.pid).is_ok_and(|stat| stat.start != process.start)
+}
+
+/// The living processes whose process group is wanted.
+pub(super) fn members(wanted: impl Fn(i32) -> bool) -> io::Result<Vec<ProcessId>> {
+    let boot_id = boot_id()?;
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        // One that ends just now cannot be read.
+        if let Some(pid) = pid
+            && let Ok(stat) = stat(pid)
+            && !stat.ended
+            && wanted(stat.group)
+        {
+            found.push(ProcessId { pid, start: stat.start, boot_id: boot_id.clone() });
+        }
+    }
+    Ok(found)
+}
+
+/// What the process table has of a process.
 pub(super) struct Stat {
-    /// Whether it has ended; nobody waited for it yet.
+    /// Nobody waited for it yet.
     pub(super) ended: bool,
     /// The process that it is a child of.
     pub(super) parent: i32,
-    /// When it started, in clock ticks since the boot.
+    group: i32,
+    /// In clock ticks since the boot.
     pub(super) start: u64,
 }
 
-impl Stat {
-    /// Looks a process up.
-    pub(super) fn of(pid: i32) -> io::Result<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The second field is the program's name in brackets, and may hold anything.
-        let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        let ended = matches!(fields.next(), Some("Z" | "X"));
-        let parent = fields.next().and_then(|field| field.parse().ok());
-        // The 22nd field of the file is the 18th after the parent.
-        let begun = fields.nth(17).and_then(|field| field.parse().ok());
-        parent
-            .zip(begun)
-            .map(|(parent, start)| Self { ended, parent, start })
-            .ok_or_else(|| io::Error::other("the process table cannot be read"))
-    }
+pub(super) fn stat(pid: i32) -> io::Result<Stat> {
+    let line = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The second field is the program's name in brackets, and may hold anything.
+    let mut fields = line.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ended = matches!(fields.next(), Some("Z" | "X"));
+    // The 22nd field of the file is the 17th after the process group.
+    let parent = fields.next().and_then(|field| field.parse().ok());
+    let group = fields.next().and_then(|field| field.parse().ok());
+    let start = fields.nth(16).and_then(|field| field.parse().ok());
+    parent
+        .zip(group)
+        .zip(start)
+        .map(|((parent, group), start)| Stat { ended, parent, group, start })
+        .ok_or_else(|| io::Error::other("the process table cannot be read"))
 }
 
 #[cfg(test)]
@@ -125,7 +148,7 @@ mod tests {
         let mut child = crate::exec::Cmd::new("true").supervised(&log).expect("starts");
         let pid = i32::try_from(child.id().expect("not waited for")).expect("a pid");
         let ended = crate::exec::wait::until(Duration::from_secs(10), || async {
-            Stat::of(pid).is_ok_and(|stat| stat.ended).then_some(())
+            stat(pid).is_ok_and(|stat| stat.ended).then_some(())
         });
         ended.await.expect("it ends");
         assert!(!ProcessId::of(pid).expect("it has a name").is_alive());

@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ use super::identity::ProcessId;
 #[derive(Debug)]
 pub struct LockFile {
     file: File,
+    path: PathBuf,
 }
 
 /// Who took a lock, for messages and for signals.
@@ -44,7 +45,7 @@ impl LockFile {
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
-        let mut lock = Self { file };
+        let mut lock = Self { file, path: path.to_owned() };
         let holder = Holder { process: ProcessId::current()?, purpose: purpose.to_owned() };
         lock.record(&serde_json::to_vec(&holder)?)?;
         Ok(Some(lock))
@@ -94,6 +95,11 @@ impl LockFile {
             }
         }
         Ok(found)
+    }
+
+    /// Where its children are written down.
+    pub(super) fn children(&self) -> PathBuf {
+        super::children::path(&self.path)
     }
 
     /// A copy for a child to inherit.

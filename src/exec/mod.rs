@@ -1,11 +1,13 @@
 //! The one door to child processes.
 //!
-//! Owns how a child is started, bounded, watched and ended, and the locks that outlive the
-//! program. A child starts from an empty environment plus a named allow-list, gets arguments as a
-//! vector and secrets by environment or standard input, has a deadline and a bound on its output,
-//! and is ended by SIGINT first and SIGKILL last. Refuses shell strings: there is no way to give
-//! one.
+//! Owns how a child is started, bounded, watched and ended, the locks that outlive the program, and
+//! what the kernel says of this machine. A child starts from an empty environment plus a named
+//! allow-list, gets arguments as a vector and secrets by environment or standard input, has a
+//! deadline and a bound on its output, and is ended by SIGINT first and SIGKILL last. Refuses shell
+//! strings: there is no way to give one.
 
+pub mod addresses;
+pub mod children;
 pub mod command;
 pub mod family;
 pub mod identity;

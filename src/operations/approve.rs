@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::approval;
-use super::context::{Context, OperationDef, StepDef, StepEnd};
+use super::context::{Context, OperationDef, Repeat, StepDef, StepEnd};
 use crate::domain::{Aftermath, Failure, FailureKind, OperationKind};
 use crate::gateway::{GatewayClient, Pairing};
 use crate::targets::Site;
@@ -32,6 +32,7 @@ const CHOOSE: StepDef = StepDef {
     says: |_| "look who asks to be let in".into(),
     event: None,
     run: choose,
+    repeat: Repeat::Never,
 };
 
 fn choose<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
@@ -50,6 +51,7 @@ const APPROVE: StepDef = StepDef {
     says: |_| "let waiting browsers in".into(),
     event: None,
     run: approve,
+    repeat: Repeat::Never,
 };
 
 fn approve<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {

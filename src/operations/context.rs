@@ -1,19 +1,22 @@
 //! What an operation is made of, and what its steps are given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::vault::Vault;
+use super::vault::{Slot, Vault};
 use crate::domain::{
     Aftermath, Deployment, DeploymentStatus, EventType, Facts, Failure, OperationKind,
 };
 use crate::exec::LockFile;
 use crate::store::{Lease, Store};
 use crate::targets::{Layout, Progress, Site, Target, Targets, Work};
+
+/// How long a failure's sentence may be, in characters.
+const MESSAGE_CHARS: usize = 2000;
 
 /// An operation: its steps, and how its end is told.
 pub struct OperationDef {
@@ -43,6 +46,20 @@ pub struct StepDef {
     pub event: Option<EventType>,
     /// What it does. Running it again is safe: it looks before it acts.
     pub run: for<'a> fn(&'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>>,
+    /// Whether somebody who goes on with the operation runs it again although it is done.
+    pub repeat: Repeat,
+}
+
+/// When a step that is done is run again by whoever goes on with an interrupted operation. Days
+/// may lie between the two, and a reboot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// What it did stays true.
+    Never,
+    /// What it found may be true no longer: a gateway that ran, a proof.
+    Always,
+    /// What it made grows old until this step has begun.
+    Before(&'static str),
 }
 
 /// How a step ended well.
@@ -106,6 +123,8 @@ pub enum Told<'a> {
 pub struct Context<'a> {
     /// The store.
     pub store: &'a Store,
+    /// What the operation is for.
+    pub kind: OperationKind,
     /// The right to write.
     pub lease: Lease,
     /// The targets.
@@ -122,6 +141,8 @@ pub struct Context<'a> {
     pub params: Value,
     /// What earlier steps left, by name.
     pub outputs: BTreeMap<String, Value>,
+    /// The steps that have begun, whatever became of them.
+    pub begun: BTreeSet<String>,
     /// Says that the operation is interrupted.
     pub cancel: CancellationToken,
     /// The deployment's lock.
@@ -161,6 +182,20 @@ impl<'a> Context<'a> {
     /// The deployment's target.
     pub fn target(&self) -> &'a dyn Target {
         self.targets.get(self.deployment.spec.target)
+    }
+
+    /// The failure as it may be told and kept: without a control character, and without a secret
+    /// of this deployment, those that a rotation has in hand included.
+    pub fn scrubbed(&self, mut failure: Failure) -> Failure {
+        let slots = [Slot::Current, Slot::Next, Slot::Previous];
+        let known = slots.iter().filter_map(|slot| {
+            self.vault.peek(self.store, &self.deployment.id, *slot).ok().flatten()
+        });
+        for secrets in known {
+            failure.message = secrets.scrub(&failure.message, MESSAGE_CHARS);
+            failure.remedy = failure.remedy.map(|remedy| secrets.scrub(&remedy, MESSAGE_CHARS));
+        }
+        failure
     }
 
     /// What the operation lends the target.

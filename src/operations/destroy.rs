@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 use serde_json::json;
 
-use super::context::{Context, OperationDef, StepDef, StepEnd};
+use super::context::{Context, OperationDef, Repeat, StepDef, StepEnd};
 use super::steps;
 use super::vault::Slot;
 use crate::domain::{Aftermath, EventType, Failure, OperationKind};
@@ -53,6 +53,7 @@ const REMOVE: StepDef = StepDef {
     says: |_| "remove the gateway, its data and its files".into(),
     event: None,
     run: remove,
+    repeat: Repeat::Never,
 };
 
 fn remove<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
@@ -68,6 +69,7 @@ const FORGET: StepDef = StepDef {
     says: |_| "forget its token and keys".into(),
     event: None,
     run: forget,
+    repeat: Repeat::Never,
 };
 
 fn forget<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {

@@ -4,7 +4,7 @@
 //! its outcome after, recovery, and the end. A step whose outcome is not in the journal is run
 //! again; every step looks before it acts, so that is safe.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,15 +13,15 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::backup;
-use super::context::{Context, OperationDef, Sink, StepDef, StepEnd, Told};
+use super::context::{Context, OperationDef, Repeat, Sink, StepDef, StepEnd, Told};
 use super::definition;
 use super::steps;
-use super::vault::Vault;
+use super::vault::{Slot, Vault};
 use crate::domain::{
     Aftermath, Change, Deployment, DeploymentName, EventType, Failure, FailureKind, Operation,
     OperationStatus, StepRecord, StepStatus,
 };
-use crate::exec::{LockFile, ProcessId, wait};
+use crate::exec::{LockFile, ProcessId, children, wait};
 use crate::store::{Finish, NewEvent, StepUpdate, Store};
 use crate::targets::{Layout, Site, Targets};
 
@@ -97,7 +97,7 @@ impl Engine {
             async move { lock.transpose() }
         });
         if let Some(lock) = taken.await {
-            return Ok(lock?);
+            return self.settled(name, lock?).await;
         }
         let busy = |doing: &str, pid: i32| {
             Failure::conflict(format!(
@@ -124,11 +124,16 @@ impl Engine {
                 async move { lock.transpose() }
             });
             if let Some(lock) = taken.await {
-                return Ok(lock?);
+                return self.settled(name, lock?).await;
             }
         }
-        Err(Failure::conflict(format!("{name}: the processes of an earlier command do not end"))
-            .remedy(format!("see who has {} open (fuser), and end them", path.display())))
+        Err(not_ending(name, &path))
+    }
+
+    /// The lock, once nothing works any more that an earlier executor started.
+    async fn settled(&self, name: &DeploymentName, lock: LockFile) -> Result<LockFile, Failure> {
+        let path = self.layout.lock(name);
+        if children::end_left(&path).await? { Ok(lock) } else { Err(not_ending(name, &path)) }
     }
 
     /// Executes an operation from where it stands to its end. The caller holds the lock.
@@ -141,7 +146,7 @@ impl Engine {
     ) -> Result<Ended, Failure> {
         let executor = format!("process {}", std::process::id());
         let lease = self.store.acquire(&operation.id, &executor)?;
-        backup::sweep(&self.layout, &operation.deployment)?;
+        backup::sweep(&self.store, &self.layout, &operation.deployment)?;
         let operation = self.reread(&operation.id)?;
         let definition = definition(operation.kind);
         let deployment = self
@@ -156,6 +161,7 @@ impl Engine {
             .collect::<BTreeMap<_, _>>();
         let mut context = Context {
             store: &self.store,
+            kind: operation.kind,
             lease,
             targets: &self.targets,
             layout: &self.layout,
@@ -164,6 +170,7 @@ impl Engine {
             prior: operation.prior,
             params: operation.params.clone(),
             outputs,
+            begun: operation.steps.iter().map(|step| step.name.clone()).collect::<BTreeSet<_>>(),
             cancel: cancel.clone(),
             lock,
             sink,
@@ -191,7 +198,13 @@ impl Engine {
     /// that had not come to its first change leaves the deployment's status as it was.
     pub fn cancel(&self, operation: &Operation) -> Result<(), Failure> {
         let lease = self.store.acquire(&operation.id, "cancel")?;
-        backup::sweep(&self.layout, &operation.deployment)?;
+        backup::sweep(&self.store, &self.layout, &operation.deployment)?;
+        // What a rotation had in hand would be taken for the next one's.
+        if let Some(deployment) = self.store.deployment(&operation.deployment)? {
+            for slot in [Slot::Next, Slot::Previous] {
+                self.vault.forget(&self.store, &deployment.id, slot)?;
+            }
+        }
         let operation = self.reread(&operation.id)?;
         let definition = definition(operation.kind);
         let harmless = |name: &str| {
@@ -225,6 +238,15 @@ impl Engine {
             .operation(id)?
             .ok_or_else(|| Failure::failed("an operation vanished from the journal"))
     }
+}
+
+fn not_ending(name: &DeploymentName, lock: &std::path::Path) -> Failure {
+    Failure::conflict(format!("{name}: the processes of an earlier command do not end")).remedy(
+        format!(
+            "see who has {} open (fuser), or is named in {0}.children, and end them",
+            lock.display()
+        ),
+    )
 }
 
 fn interrupted(operation: &Operation) -> Failure {
@@ -280,6 +302,16 @@ impl Run<'_, '_> {
         self.operation.steps.iter().find(|record| record.name == name)
     }
 
+    /// Whether a step needs no run: it is done, and what it did is still true.
+    fn is_settled(&self, step: &StepDef) -> bool {
+        let done = self.record(step.name).is_some_and(|record| record.status.is_done());
+        done && match step.repeat {
+            Repeat::Never => true,
+            Repeat::Always => false,
+            Repeat::Before(later) => self.context.begun.contains(later),
+        }
+    }
+
     /// Runs the steps that are not done. An interruption is an error; a step's failure is an
     /// answer.
     async fn forward(&mut self) -> Result<Option<(usize, Failure)>, Failure> {
@@ -298,27 +330,29 @@ impl Run<'_, '_> {
         step: &StepDef,
         of: usize,
     ) -> Result<Option<Failure>, Failure> {
-        let recorded = self.record(step.name).map(|record| record.status);
-        if recorded.is_some_and(StepStatus::is_done) {
+        let recorded = self.record(step.name).is_some();
+        if self.is_settled(step) {
             return Ok(None);
         }
         if self.context.cancel.is_cancelled() {
             return Err(Failure::new(FailureKind::Interrupted, "interrupted"));
         }
         let says = (step.says)(self.context);
-        let event = step.event.filter(|_| recorded.is_none());
+        let event = step.event.filter(|_| !recorded);
         let event = event.map(|kind| NewEvent::new(kind, says.clone()));
         let context = &mut *self.context;
         context.store.step_intent(&context.lease, position, step.name, &says, event.as_ref())?;
+        context.begun.insert(step.name.to_owned());
         context.sink.tell(&Told::StepBegins {
             name: step.name,
             number: position + 1,
             of,
             says: &says,
-            again: recorded.is_some(),
+            again: recorded,
         });
         let begun = Instant::now();
-        let ended = (step.run)(context).await;
+        // What a tool or the gateway said may stand in a failure: here is where it is told and kept.
+        let ended = (step.run)(context).await.map_err(|failure| context.scrubbed(failure));
         context.sink.tell(&Told::StepActed { name: step.name });
         let (status, message, output, failure) = match ended {
             Ok(StepEnd::Done(output)) => (StepStatus::Succeeded, None, output, None),

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::context::{Context, OperationDef, StepDef, StepEnd};
+use super::context::{Context, OperationDef, Repeat, StepDef, StepEnd};
 use super::steps;
 use crate::domain::{
     Aftermath, DeploymentSpec, DeploymentStatus, EventType, Failure, OperationKind,
@@ -41,6 +41,7 @@ const PREPARE: StepDef = StepDef {
     says: |c| format!("check what the {} target needs", c.deployment.spec.target),
     event: None,
     run: prepare,
+    repeat: Repeat::Never,
 };
 
 fn prepare<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
@@ -58,28 +59,30 @@ fn prepare<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>
             keeper::end_orphans(&site.layout, &site.deployment.name).await?;
         }
         let port = choose_port(c, runs)?;
-        c.change_facts(|facts| facts.port = Some(port))?;
+        c.deployment.facts.port = Some(port);
         Ok(StepEnd::Done(json!({ "port": port })))
     })
 }
 
-/// The port: the one asked for, or the one it had, or the next free one.
+/// The port: the one asked for, or the one it had, or the next free one. It is recorded as this
+/// deployment's at once: nothing listens there for seconds, and another launch looks for one too.
 fn choose_port(c: &Context<'_>, runs: bool) -> Result<u16, Failure> {
     let had = c.deployment.facts.port;
     let wanted = c.deployment.spec.port;
-    let used = c.store.used_ports(&c.deployment.name)?;
-    let free =
-        |port: u16| (runs && had == Some(port)) || (!used.contains(&port) && can_listen(c, port));
+    let take = |port: u16| -> Result<bool, Failure> {
+        Ok(((runs && had == Some(port)) || can_listen(c, port))
+            && c.store.reserve_port(&c.lease, port)?)
+    };
     if let Some(port) = wanted {
-        return if free(port) { Ok(port) } else { Err(taken(c, port)) };
+        return if take(port)? { Ok(port) } else { Err(taken(c, port)) };
     }
     let first = had.unwrap_or(DEFAULT_PORT);
-    if free(first) {
+    if take(first)? {
         return Ok(first);
     }
     let mut next = DEFAULT_PORT;
     while let Some(port) = next.checked_add(PORT_STEP) {
-        if free(port) {
+        if take(port)? {
             c.sink.progress().note(&format!("port {first} is taken; using {port}"));
             return Ok(port);
         }
@@ -120,4 +123,5 @@ const HALT: StepDef = StepDef {
     says: |_| "stop what did not come up; its data and log stay".into(),
     event: None,
     run: steps::stop,
+    repeat: Repeat::Never,
 };

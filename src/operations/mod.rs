@@ -6,7 +6,7 @@
 
 pub mod approval;
 mod approve;
-mod backup;
+pub mod backup;
 pub mod context;
 mod destroy;
 mod engine;

@@ -22,6 +22,7 @@ pub(super) static DEFINITION: OperationDef = OperationDef {
         steps::works_at(c, did)
     },
     steps: &[
+        steps::CHECK,
         StepDef { event: Some(EventType::Restarting), ..steps::STOP },
         CONFIGURE,
         steps::START,

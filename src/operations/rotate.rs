@@ -5,35 +5,50 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::{Duration, Instant};
 
-use super::context::{Context, OperationDef, StepDef, StepEnd};
+use super::context::{Context, OperationDef, Repeat, StepDef, StepEnd};
 use super::steps;
 use super::vault::Slot;
-use crate::domain::{Aftermath, EventType, Failure, OperationKind};
+use crate::domain::{Aftermath, DeploymentSpec, EventType, Failure, OperationKind};
 use crate::gateway::prove::token_refused;
 
 /// How long the check that the old token is refused may take.
 const REFUSED_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What a rotation is asked for with. The new secrets themselves wait sealed, in [`Slot::Next`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RotateParams {
     /// Whether the token is a new one.
     pub token: bool,
     /// The credentials that are new, by variable.
     pub credentials: Vec<String>,
+    /// The credentials and further variables that are taken out.
+    #[serde(default)]
+    pub dropped: Vec<String>,
 }
 
 pub(super) static DEFINITION: OperationDef = OperationDef {
     kind: OperationKind::Rotate,
     done: Some(EventType::Rotated),
     done_says: |c| {
-        let what = c.params::<RotateParams>().map(|params| {
-            let token = params.token.then(|| "the gateway's token".to_owned());
-            token.into_iter().chain(params.credentials).collect::<Vec<_>>().join(", ")
-        });
-        format!("{}: rotated {}", c.deployment.name, what.unwrap_or_default())
+        let params = c.params::<RotateParams>().unwrap_or_default();
+        let token = params.token.then(|| "the gateway's token".to_owned());
+        let new: Vec<String> = token.into_iter().chain(params.credentials).collect();
+        let done = [("rotated", new), ("took out", params.dropped)]
+            .into_iter()
+            .filter(|(_, what)| !what.is_empty())
+            .map(|(did, what)| format!("{did} {}", what.join(", ")));
+        format!("{}: {}", c.deployment.name, done.collect::<Vec<_>>().join("; "))
     },
-    steps: &[SWAP, steps::STOP, steps::CONFIGURE, steps::START, steps::PROVE, REFUSED, FORGET],
+    steps: &[
+        steps::CHECK,
+        SWAP,
+        steps::STOP,
+        steps::CONFIGURE,
+        steps::START,
+        steps::PROVE,
+        REFUSED,
+        FORGET,
+    ],
     recovery: &[BACK, BACK_STOP, BACK_CONFIGURE, BACK_START, BACK_PROVE],
     changes_from: "swap",
     recovered: Aftermath::Serving,
@@ -44,6 +59,7 @@ const SWAP: StepDef = StepDef {
     says: |_| "put the new secrets in force".into(),
     event: Some(EventType::Restarting),
     run: swap,
+    repeat: Repeat::Never,
 };
 
 fn swap<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
@@ -51,13 +67,15 @@ fn swap<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
         let id = &c.deployment.id;
         // No new ones waiting: an earlier run of this step has put them in force already.
         let Some(next) = c.vault.peek(c.store, id, Slot::Next)? else { return steps::nothing() };
+        // One that is there is this rotation's own, of an earlier run: what ends a rotation
+        // otherwise forgets it.
         if c.vault.peek(c.store, id, Slot::Previous)?.is_none() {
             let current = c.vault.open(c.store, id)?;
             c.vault.keep(c.store, id, Slot::Previous, &current)?;
         }
         c.vault.keep(c.store, id, Slot::Current, &next)?;
         // The first key of a gateway that had none: without a model it would ask another provider.
-        let first = next.usable_providers().first().copied();
+        let first = next.usable_providers(&c.deployment.facts.plugins).first().copied();
         if let Some(provider) =
             first.filter(|_| c.deployment.spec.model.is_none() && !next.names_model())
         {
@@ -77,6 +95,7 @@ const REFUSED: StepDef = StepDef {
     says: |_| "check that the old token is refused".into(),
     event: None,
     run: refused,
+    repeat: Repeat::Never,
 };
 
 fn refused<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
@@ -101,8 +120,13 @@ fn refused<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>
     })
 }
 
-const FORGET: StepDef =
-    StepDef { name: "forget", says: |_| "forget the old secrets".into(), event: None, run: forget };
+const FORGET: StepDef = StepDef {
+    name: "forget",
+    says: |_| "forget the old secrets".into(),
+    event: None,
+    run: forget,
+    repeat: Repeat::Never,
+};
 
 fn forget<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
     Box::pin(async move {
@@ -111,11 +135,18 @@ fn forget<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>>
     })
 }
 
+/// What was there before.
+#[derive(Deserialize)]
+struct Before {
+    spec: DeploymentSpec,
+}
+
 const BACK: StepDef = StepDef {
     name: "back",
     says: |_| "put the old secrets in force again".into(),
     event: None,
     run: back,
+    repeat: Repeat::Never,
 };
 
 fn back<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
@@ -126,6 +157,11 @@ fn back<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
             c.vault.forget(c.store, id, Slot::Previous)?;
         }
         c.vault.forget(c.store, id, Slot::Next)?;
+        let before: Option<Before> = c.output("check")?;
+        if let Some(Before { spec }) = before.filter(|before| before.spec != c.deployment.spec) {
+            c.store.set_spec(&c.lease, &spec)?;
+            c.deployment.spec = spec;
+        }
         steps::nothing()
     })
 }

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::context::{Context, StepEnd};
+use super::approval;
+use super::context::{Context, Repeat, StepEnd};
 use crate::domain::{
     EventType, Failure, FailureKind, OpenClawVersion, approval::ApprovalMode, model,
 };
-use crate::exec::wait;
+use crate::exec::{addresses, wait};
 use crate::gateway::prove::{Proof, Route, prove as prove_route};
 use crate::store::{Window, now};
 use crate::targets::rendering::Bind;
@@ -43,16 +44,27 @@ pub(super) const FETCH: StepDef = StepDef {
     },
     event: Some(EventType::PullingImage),
     run: fetch,
+    repeat: Repeat::Never,
 };
 
 fn fetch<'a>(c: &'a mut Context<'_>) -> Step<'a> {
     Box::pin(async move {
-        let site = c.site()?;
+        let mut site = c.site()?;
+        pin(&mut site.deployment);
         let artefact = fetch_launchable(c, &site).await?;
         let output = json!({ "artefact": artefact.id, "version": artefact.version });
         c.change_facts(|facts| facts.take_artefact(artefact.id, artefact.version))?;
         Ok(StepEnd::Done(output))
     })
+}
+
+/// A deployment that worked goes on with the very image that it worked with: its tag may name
+/// another one by now, and only an update makes a backup first.
+fn pin(deployment: &mut crate::domain::Deployment) {
+    let facts = &deployment.facts;
+    if deployment.spec.target == crate::domain::TargetKind::Docker && facts.proven_at.is_some() {
+        deployment.spec.image = facts.artefact.clone().or(deployment.spec.image.take());
+    }
 }
 
 /// Gets what the specification names, unless it is too old: a version that says so itself is not
@@ -64,11 +76,31 @@ pub(super) async fn fetch_launchable(c: &Context<'_>, site: &Site) -> Result<Art
     Ok(artefact)
 }
 
+/// Before anything that works is stopped: a configuration that its user broke would only be found
+/// when the gateway is down.
+pub(super) const CHECK: StepDef = StepDef {
+    name: "check",
+    says: |_| "check the configuration that is in place".into(),
+    event: None,
+    run: check,
+    repeat: Repeat::Before("stop"),
+};
+
+fn check<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    Box::pin(async move {
+        let site = c.site()?;
+        c.target().check_configuration(&site).await?;
+        // What a recovery goes back to, where a later step changes it.
+        Ok(StepEnd::Done(json!({ "spec": c.deployment.spec })))
+    })
+}
+
 pub(super) const CONFIGURE: StepDef = StepDef {
     name: "configure",
     says: |_| "write the gateway's configuration".into(),
     event: Some(EventType::CreatingConfig),
     run: configure,
+    repeat: Repeat::Never,
 };
 
 pub(super) fn configure<'a>(c: &'a mut Context<'_>) -> Step<'a> {
@@ -109,6 +141,12 @@ pub(super) fn managed(site: &Site) -> Result<ManagedConfig, Failure> {
     if spec.bind.is_loopback() || spec.bind.is_unspecified() {
         config.origins.push(format!("http://localhost:{port}"));
     }
+    if spec.bind.is_unspecified() {
+        // A browser elsewhere names this machine by one of these, and is refused by any other.
+        let addresses = addresses::addresses().into_iter().map(|address| address.to_string());
+        let hosts = addresses.chain(addresses::host_name());
+        config.origins.extend(hosts.map(|host| format!("http://{host}:{port}")));
+    }
     config.stale_origins.clone_from(&facts.managed_origins);
     Ok(config)
 }
@@ -118,6 +156,7 @@ pub(super) const START: StepDef = StepDef {
     says: |c| format!("start the gateway on port {}", c.deployment.facts.port.unwrap_or_default()),
     event: Some(EventType::StartingApp),
     run: start,
+    repeat: Repeat::Always,
 };
 
 pub(super) fn start<'a>(c: &'a mut Context<'_>) -> Step<'a> {
@@ -133,6 +172,7 @@ pub(super) const STOP: StepDef = StepDef {
     says: |_| "let the gateway drain and stop it".into(),
     event: None,
     run: stop,
+    repeat: Repeat::Never,
 };
 
 pub(super) fn stop<'a>(c: &'a mut Context<'_>) -> Step<'a> {
@@ -159,6 +199,7 @@ pub(super) const PROVE: StepDef = StepDef {
     },
     event: Some(EventType::HealthCheck),
     run: prove,
+    repeat: Repeat::Always,
 };
 
 pub(super) fn prove<'a>(c: &'a mut Context<'_>) -> Step<'a> {
@@ -167,12 +208,19 @@ pub(super) fn prove<'a>(c: &'a mut Context<'_>) -> Step<'a> {
         let proof = proven(c, &site).await?;
         c.change_facts(|facts| {
             facts.proven_at = Some(now());
-            if let Some(version) = &proof.server_version {
-                facts.gateway_version = Some(version.clone());
+            // Its own word, which goes into messages and events: a version, or nothing.
+            let version = proof.server_version.as_deref().and_then(OpenClawVersion::parse);
+            if let Some(version) = version {
+                facts.gateway_version = Some(version.to_string());
             }
         })?;
+        // Who watched for browsers went with the gateway that was stopped.
+        let window = approval::window_now(c.store, &c.deployment)?;
+        if window.is_some_and(|(state, _)| approval::is_worth_watching(state)) {
+            c.target().watch(&site).await?;
+        }
         Ok(StepEnd::Done(json!({
-            "version": proof.server_version,
+            "version": c.deployment.facts.gateway_version,
             "protocol": proof.protocol,
             "took_ms": u64::try_from(proof.elapsed.as_millis()).unwrap_or(u64::MAX),
         })))
@@ -280,6 +328,12 @@ pub(super) const OPEN_WINDOW: StepDef = StepDef {
     name: "open_window",
     says: |c| {
         let policy = &c.deployment.spec.approval;
+        // It opens once in a deployment's life.
+        if policy.mode != ApprovalMode::Off
+            && matches!(c.store.window(&c.deployment.id), Ok(Some(_)))
+        {
+            return "leave the approval window as it is: it opened at the first launch".into();
+        }
         match policy.mode {
             ApprovalMode::Auto => format!(
                 "let up to {} of your browsers in during the next {}",
@@ -292,6 +346,7 @@ pub(super) const OPEN_WINDOW: StepDef = StepDef {
     },
     event: None,
     run: open_window,
+    repeat: Repeat::Never,
 };
 
 fn open_window<'a>(c: &'a mut Context<'_>) -> Step<'a> {
@@ -335,4 +390,42 @@ pub(super) fn works_at(c: &Context<'_>, did: &str) -> String {
 /// Nothing to hand on.
 pub(super) fn nothing() -> Result<StepEnd, Failure> {
     Ok(StepEnd::Done(Value::Null))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Deployment, DeploymentStatus, Facts, TargetKind};
+
+    #[test]
+    fn an_image_that_worked_is_gone_on_with() {
+        let pinned = |target, artefact: Option<&str>, proven: Option<&str>| {
+            let facts = Facts {
+                artefact: artefact.map(str::to_owned),
+                proven_at: proven.map(str::to_owned),
+                ..Facts::default()
+            };
+            let spec = serde_json::json!({
+                "target": target, "bind": "127.0.0.1", "heartbeat": "0m", "image": "own:latest",
+                "approval": crate::domain::approval::ApprovalPolicy::default(),
+                "memory_mib": 2048,
+            });
+            let mut deployment = Deployment {
+                id: "1".into(),
+                name: crate::domain::DeploymentName::main(),
+                status: DeploymentStatus::Stopped,
+                spec: serde_json::from_value(spec).expect("a specification"),
+                facts,
+                created_at: String::new(),
+                updated_at: String::new(),
+            };
+            pin(&mut deployment);
+            deployment.spec.image.expect("an image")
+        };
+        let (docker, then) = (TargetKind::Docker, Some("then"));
+        assert_eq!(pinned(docker, Some("own@sha256:1"), then), "own@sha256:1");
+        assert_eq!(pinned(docker, Some("own@sha256:1"), None), "own:latest");
+        assert_eq!(pinned(docker, None, then), "own:latest");
+        assert_eq!(pinned(TargetKind::Process, Some("2026.9.6"), then), "own:latest");
+    }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::backup;
-use super::context::{Context, OperationDef, StepDef, StepEnd};
+use super::context::{Context, OperationDef, Repeat, StepDef, StepEnd};
 use super::steps;
 use crate::domain::{Aftermath, DeploymentSpec, EventType, Failure, OperationKind};
 
@@ -35,6 +35,7 @@ pub(super) static DEFINITION: OperationDef = OperationDef {
     done: Some(EventType::Updated),
     done_says: |c| steps::works_at(c, "is updated"),
     steps: &[
+        steps::CHECK,
         FETCH_NEW,
         backup::BACKUP,
         steps::STOP,
@@ -43,7 +44,7 @@ pub(super) static DEFINITION: OperationDef = OperationDef {
         steps::START,
         steps::PROVE,
     ],
-    recovery: &[BACK_STOP, BACK_SWITCH, BACK_CONFIGURE, BACK_RESTORE, BACK_START, BACK_PROVE],
+    recovery: &[BACK_STOP, BACK_SWITCH, BACK_RESTORE, BACK_CONFIGURE, BACK_START, BACK_PROVE],
     changes_from: "stop",
     recovered: Aftermath::Serving,
 };
@@ -59,6 +60,7 @@ const FETCH_NEW: StepDef = StepDef {
     },
     event: Some(EventType::Updating),
     run: fetch_new,
+    repeat: Repeat::Never,
 };
 
 fn fetch_new<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
@@ -84,6 +86,7 @@ const SWITCH: StepDef = StepDef {
     says: |_| "switch to the new version".into(),
     event: None,
     run: switch,
+    repeat: Repeat::Never,
 };
 
 fn switch<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
@@ -115,6 +118,7 @@ const BACK_STOP: StepDef = StepDef {
     says: |_| "the new version did not prove itself: stop it".into(),
     event: None,
     run: steps::stop,
+    repeat: Repeat::Never,
 };
 
 const BACK_SWITCH: StepDef = StepDef {
@@ -122,6 +126,7 @@ const BACK_SWITCH: StepDef = StepDef {
     says: |_| "go back to the old version".into(),
     event: None,
     run: back_switch,
+    repeat: Repeat::Never,
 };
 
 fn back_switch<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
@@ -139,10 +144,17 @@ const BACK_RESTORE: StepDef = StepDef {
     says: |_| "put the state of before the update back".into(),
     event: None,
     run: back_restore,
+    repeat: Repeat::Never,
 };
 
 fn back_restore<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
     Box::pin(async move {
+        // What was said to the gateway since the backup is newer than the backup.
+        if !c.begun.contains("start") {
+            return Ok(StepEnd::Skipped(
+                "the new version never ran: the state is as it was".into(),
+            ));
+        }
         let made: backup::Made = c
             .output("backup")?
             .ok_or_else(|| Failure::failed("the journal lacks the backup of before the update"))?;

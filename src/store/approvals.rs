@@ -33,7 +33,7 @@ pub struct ApprovalRecord {
     pub role: String,
     /// The scopes that it asked for.
     pub scopes: Vec<String>,
-    /// `approved`, `left`, `rejected` or `failed`.
+    /// `approved`, `left`, `rejected`, `removed` or `failed`.
     pub decision: String,
     /// Why.
     pub reason: String,

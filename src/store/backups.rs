@@ -51,13 +51,16 @@ fn backup(row: &Row<'_>) -> rusqlite::Result<Backup> {
 }
 
 impl Store {
-    /// Records a backup. Recording the same one again changes nothing.
+    /// Records a backup, in place of what an earlier run of its operation recorded.
     pub fn put_backup(&self, backup: &Backup) -> Result<()> {
         self.write(|tx| {
             tx.execute(
                 "INSERT INTO backups (id, deployment_id, deployment, path, bytes, sha256, \
                  version, artefact, reason, created_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING",
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+                 ON CONFLICT (id) DO UPDATE SET path = excluded.path, bytes = excluded.bytes, \
+                 sha256 = excluded.sha256, version = excluded.version, \
+                 artefact = excluded.artefact, created_at = excluded.created_at",
                 (
                     &backup.id,
                     &backup.deployment_id,
@@ -78,18 +81,47 @@ impl Store {
     /// The backups of a deployment, newest first.
     pub fn backups(&self, name: &DeploymentName) -> Result<Vec<Backup>> {
         self.read(|db| {
-            let mut statement =
-                db.prepare_cached(&format!("{BACKUP} WHERE deployment = ?1 ORDER BY id DESC"))?;
+            let mut statement = db.prepare_cached(&format!(
+                "{BACKUP} WHERE deployment = ?1 ORDER BY sequence DESC"
+            ))?;
             let found = statement.query_map([name.as_str()], backup)?;
             Ok(found.collect::<std::result::Result<_, _>>()?)
         })
     }
 
-    /// Forgets a backup whose file is gone.
-    pub fn delete_backup(&self, id: &str) -> Result<()> {
-        self.write(|tx| {
-            tx.execute("DELETE FROM backups WHERE id = ?1", [id])?;
-            Ok(())
-        })
+    /// Forgets a backup; whether there was one. Its file goes with the next sweep.
+    pub fn delete_backup(&self, id: &str) -> Result<bool> {
+        self.write(|tx| Ok(tx.execute("DELETE FROM backups WHERE id = ?1", [id])? == 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_is_the_one_that_was_recorded_last_whatever_the_clock_said() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(dir.path()).expect("opens");
+        let name = DeploymentName::main();
+        // The second one after the clock stepped back.
+        for (id, at) in [("7b", "2026-01-02"), ("3a", "2026-01-01")] {
+            let backup = Backup {
+                id: id.into(),
+                deployment_id: "d".into(),
+                deployment: name.to_string(),
+                path: String::new(),
+                bytes: 0,
+                sha256: String::new(),
+                version: String::new(),
+                artefact: String::new(),
+                reason: String::new(),
+                created_at: at.into(),
+            };
+            store.put_backup(&backup).expect("records");
+        }
+        let ids: Vec<String> =
+            store.backups(&name).expect("reads").into_iter().map(|it| it.id).collect();
+        assert_eq!(ids, ["3a", "7b"]);
     }
 }

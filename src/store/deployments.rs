@@ -46,14 +46,19 @@ impl Store {
         })
     }
 
-    /// The ports that living deployments use, so that no two are given the same.
-    pub fn used_ports(&self, except: &DeploymentName) -> Result<Vec<u16>> {
-        let deployments = self.deployments(false)?;
-        Ok(deployments
-            .into_iter()
-            .filter(|deployment| deployment.name != *except)
-            .filter_map(|deployment| deployment.facts.port)
-            .collect())
+    /// Records a port as a deployment's own; `false` when another living one has it. Asking and
+    /// recording are one commit, so that two launches at once do not get the same.
+    pub fn reserve_port(&self, lease: &Lease, port: u16) -> Result<bool> {
+        self.write(|tx| {
+            operations::check_lease(tx, lease)?;
+            let reserved = tx.execute(
+                "UPDATE deployments SET facts = json_set(facts, '$.port', ?2), updated_at = ?3 \
+                 WHERE name = ?1 AND NOT EXISTS (SELECT 1 FROM deployments WHERE name <> ?1 \
+                 AND status <> 'destroyed' AND json_extract(facts, '$.port') = ?2)",
+                (lease.deployment.as_str(), port, now()),
+            )?;
+            Ok(reserved == 1)
+        })
     }
 
     /// Stores what an executor found or made.

@@ -26,6 +26,9 @@ pub struct Begin<'a> {
     pub params: Value,
     /// For a launch: what is recorded when the name is new or was destroyed.
     pub create: Option<NewDeployment>,
+    /// Sealed values of a deployment that is there, by name, in place of older ones: they are
+    /// kept if the operation begins, and only then.
+    pub sealed: Vec<(String, Vec<u8>)>,
     /// The event that tells of it.
     pub event: Option<NewEvent>,
 }
@@ -96,6 +99,7 @@ impl Store {
                 }
                 None => {}
             }
+            put_sealed(tx, begin.deployment, &begin.sealed)?;
             deployments::apply(tx, begin.deployment, Change::Begin(begin.kind))?;
             tx.execute(
                 "INSERT INTO operations \
@@ -244,7 +248,7 @@ impl Store {
     ) -> Result<Vec<Operation>> {
         self.read(|db| {
             let mut statement = db.prepare_cached(&format!(
-                "{} WHERE ?1 IS NULL OR deployment = ?1 ORDER BY id DESC LIMIT ?2",
+                "{} WHERE ?1 IS NULL OR deployment = ?1 ORDER BY sequence DESC LIMIT ?2",
                 rows::OPERATION
             ))?;
             let mut found = statement.query((name.map(DeploymentName::as_str), as_i64(limit)))?;
@@ -326,11 +330,21 @@ fn put_deployment(
                 .remedy("run the same command again"),
         ));
     }
-    for (slot, value) in &create.sealed {
+    put_sealed(tx, name, &create.sealed)
+}
+
+/// Keeps sealed values of a deployment that is there.
+fn put_sealed(
+    tx: &Transaction<'_>,
+    name: &DeploymentName,
+    sealed: &[(String, Vec<u8>)],
+) -> Result<()> {
+    for (slot, value) in sealed {
         tx.execute(
-            "INSERT INTO sealed (deployment_id, name, value) VALUES (?1, ?2, ?3) \
+            "INSERT INTO sealed (deployment_id, name, value) \
+             SELECT id, ?2, ?3 FROM deployments WHERE name = ?1 \
              ON CONFLICT (deployment_id, name) DO UPDATE SET value = excluded.value",
-            (&id, slot, value),
+            (name.as_str(), slot, value),
         )?;
     }
     Ok(())

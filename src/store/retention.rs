@@ -26,7 +26,7 @@ impl Store {
             Ok(db.query_row(
                 "SELECT coalesce((SELECT timestamp FROM events ORDER BY sequence LIMIT 1) < ?1, 0) \
                  OR coalesce((SELECT decided_at FROM approvals ORDER BY id LIMIT 1) < ?1, 0) \
-                 OR coalesce((SELECT ended_at FROM operations ORDER BY id LIMIT 1) < ?1, 0)",
+                 OR coalesce((SELECT ended_at FROM operations ORDER BY sequence LIMIT 1) < ?1, 0)",
                 [oldest],
                 |row| row.get(0),
             )?)
@@ -43,8 +43,8 @@ impl Store {
                  WHERE decided_at < ?1 ORDER BY id LIMIT ?2)",
                 "DELETE FROM operations WHERE id IN (SELECT id FROM operations AS old \
                  WHERE ended_at < ?1 AND EXISTS (SELECT 1 FROM operations AS newer \
-                 WHERE newer.deployment = old.deployment AND newer.id > old.id) \
-                 ORDER BY id LIMIT ?2)",
+                 WHERE newer.deployment = old.deployment AND newer.sequence > old.sequence) \
+                 ORDER BY sequence LIMIT ?2)",
             ] {
                 removed += tx.execute(statement, (oldest, BATCH))?;
             }
@@ -96,6 +96,7 @@ mod tests {
             deployment: name,
             params: json!({}),
             create: (kind == OperationKind::Launch).then(create),
+            sealed: Vec::new(),
             event: None,
         };
         let operation = store.begin(&begin).expect("begins");

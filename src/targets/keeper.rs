@@ -63,9 +63,14 @@ pub async fn spawn(site: &Site) -> Result<(), Failure> {
     let log = log.create(true).append(true).mode(0o600).open(site.layout.keeper_log(name))?;
     let mut cmd = Cmd::new(program);
     cmd.args(["keep", name.as_str()]).cwd("/");
-    cmd.allow(&["OPENCLAW_PIPELINE_KEY_FILE", "XDG_CONFIG_HOME", "XDG_DATA_HOME"]);
+    cmd.allow(&["OPENCLAW_PIPELINE_LOG"]);
     cmd.allow(&SETTINGS).withhold(&PROXIES);
+    // Outright, and not as this command was given them: the keeper reads no `.env` and no
+    // configuration file, and what is relative here is something else in its directory.
     cmd.env("OPENCLAW_PIPELINE_HOME", site.layout.home());
+    if let Some(key_file) = site.layout.key_file() {
+        cmd.env("OPENCLAW_PIPELINE_KEY_FILE", key_file);
+    }
     let mut child = cmd.detached(&log)?;
     let stdout = child.stdout.take();
     let said = async {

@@ -121,6 +121,10 @@ pub trait Target: Send + Sync {
         work: Work<'_>,
     ) -> Result<Placed, Failure>;
 
+    /// Refuses a configuration in place that cannot be read, and says where it lies. Changes
+    /// nothing.
+    async fn check_configuration(&self, site: &Site) -> Result<(), Failure>;
+
     /// Starts it; does nothing when it runs.
     async fn start(&self, site: &Site, work: Work<'_>) -> Result<(), Failure>;
 

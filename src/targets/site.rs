@@ -11,12 +11,24 @@ use crate::secrets::Secret;
 #[derive(Debug, Clone)]
 pub struct Layout {
     home: PathBuf,
+    key_file: Option<PathBuf>,
 }
 
 impl Layout {
     /// The layout of a data directory.
     pub fn new(home: impl Into<PathBuf>) -> Self {
-        Self { home: home.into() }
+        Self { home: home.into(), key_file: None }
+    }
+
+    /// The same, with the file of the key that the data is sealed with.
+    #[must_use]
+    pub fn sealed_by(self, key_file: impl Into<PathBuf>) -> Self {
+        Self { key_file: Some(key_file.into()), ..self }
+    }
+
+    /// The file of the sealing key, absolute, where it is known: it lies apart from the data.
+    pub fn key_file(&self) -> Option<&Path> {
+        self.key_file.as_deref()
     }
 
     /// The data directory.
@@ -79,6 +91,11 @@ struct Plain {
 }
 
 impl GatewaySecrets {
+    /// A token, and nothing else.
+    pub fn with_token(token: Secret) -> Self {
+        Self { token, credentials: Vec::new(), env: Vec::new(), user_config: None }
+    }
+
     /// The bytes to seal.
     pub fn to_bytes(&self) -> Result<zeroize::Zeroizing<Vec<u8>>, Failure> {
         let open = |pairs: &[(String, Secret)]| {
@@ -117,15 +134,35 @@ impl GatewaySecrets {
         known.map(|credential| credential.provider).collect()
     }
 
-    /// The providers to run with by default: not those whose key works only with a plugin.
-    pub fn usable_providers(&self) -> Vec<Provider> {
-        self.providers().into_iter().filter(|provider| provider.plugin().is_none()).collect()
+    /// The providers to run with by default: not those whose key works only with a plugin that
+    /// is not among these.
+    pub fn usable_providers(&self, plugins: &[String]) -> Vec<Provider> {
+        let usable = |provider: &Provider| {
+            provider.plugin().is_none() || plugins.iter().any(|plugin| plugin == provider.id())
+        };
+        self.providers().into_iter().filter(usable).collect()
+    }
+
+    /// Whether there is a credential or a further variable of this name.
+    pub fn has(&self, variable: &str) -> bool {
+        self.credentials.iter().chain(&self.env).any(|(name, _)| name == variable)
+    }
+
+    /// Takes a credential or a further variable out.
+    pub fn drop_variable(&mut self, variable: &str) {
+        self.credentials.retain(|(name, _)| name != variable);
+        self.env.retain(|(name, _)| name != variable);
     }
 
     /// Whether the user's own configuration names a model.
     pub fn names_model(&self) -> bool {
         let tree = self.user_config.as_ref().map(|text| super::rendering::parse(text.expose()));
         matches!(tree, Some(Ok(tree)) if !tree["agents"]["defaults"]["model"].is_null())
+    }
+
+    /// The text without a control character or one of these secrets.
+    pub fn scrub(&self, text: &str, max: usize) -> String {
+        crate::secrets::Redactor::new(self.all()).redact_line(text, max)
     }
 
     /// Every secret, for taking them out of texts.
@@ -190,6 +227,6 @@ impl Site {
 
     /// The text without a control character or a secret of this deployment.
     pub fn scrub(&self, text: &str, max: usize) -> String {
-        crate::secrets::Redactor::new(self.secrets.all()).redact_line(text, max)
+        self.secrets.scrub(text, max)
     }
 }

@@ -62,6 +62,30 @@ fn a_version_without_one_time_links_gives_the_token_and_says_so() {
 }
 
 #[test]
+fn a_link_that_cannot_be_made_is_no_reason_to_hand_out_the_token() {
+    let product = Product::new();
+    product.launch();
+    // Where the links lie nothing can be written.
+    let links = product.state("main").join("state/standin-links");
+    let _ = std::fs::remove_dir_all(&links);
+    std::fs::write(&links, "").expect("a file in its place");
+    let failed = product.run(["open"]).code(1);
+    failed.says("no link could be made: browser handoff could not be issued").says("doctor main");
+    assert_eq!(failed.stdout, "");
+    std::fs::remove_file(&links).expect("removed");
+    product.run(["open"]).ok();
+
+    let keepers = product.keepers();
+    for pid in keepers.into_iter().chain(product.gateways()) {
+        crate::support::product::send(pid, Signal::KILL);
+    }
+    until("nothing runs", || product.processes().is_empty().then_some(()));
+    let refused = product.run(["open"]).code(4);
+    refused.says("main is degraded").says("openclaw-pipeline doctor main");
+    assert_eq!(refused.stdout, "");
+}
+
+#[test]
 fn devices_wait_are_let_in_and_put_out_by_hand() {
     let product = Product::new();
     product.run(["launch", "--target", "process", "--approval", "off"]).ok();
@@ -95,7 +119,7 @@ fn devices_wait_are_let_in_and_put_out_by_hand() {
     let status = product.json(["status"]);
     let reasons: Vec<&Value> =
         status["approvals"].as_array().expect("a list").iter().map(|it| &it["reason"]).collect();
-    assert_eq!(reasons, ["by hand", "by hand"]);
+    assert_eq!(reasons, ["by hand", "by hand", "by hand"]);
 
     product.run(["devices", "--remove", "device-of-"]).code(2).says("more than one device");
     product.run(["devices", "--remove", "device-of-req-node"]).ok().answers("is out");
@@ -104,6 +128,49 @@ fn devices_wait_are_let_in_and_put_out_by_hand() {
     let events = product.events("main");
     let made = |kind: &str| events.iter().filter(|it| *it == kind).count();
     assert_eq!((made("approve_triggered"), made("approve_success")), (2, 2));
+    assert_eq!(made("approve_failed"), 1, "the one that was turned away");
+    // Whoever was turned away or put out is on record, as whoever was let in.
+    let approvals = product.json(["status"])["approvals"].clone();
+    let decided: Vec<(&str, &str)> = approvals
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|it| (it["decision"].as_str().expect("one"), it["device_id"].as_str().expect("one")))
+        .collect();
+    assert_eq!(decided[0], ("removed", "device-of-req-node"));
+    assert_eq!(decided[3], ("rejected", "device-of-req-stranger"));
+}
+
+#[test]
+fn an_approval_that_the_gateway_refuses_is_a_failure() {
+    let product = Product::new();
+    product.run(["launch", "--target", "process", "--approval", "off"]).ok();
+    product.run(["stop"]).ok();
+    // No approver can grant a scope like that.
+    ask(&product, &[("req-odd", "operator", &["other.scope"])]);
+    product.run(["start"]).ok();
+    let refused = product.run(["approve", "--request", "req-odd"]).code(1);
+    refused.says("was not let in: ").says("other.scope").says("openclaw-pipeline devices main");
+    let json = product.run(["approve", "--request", "req-odd", "--json"]).code(1);
+    assert_eq!(json.objects().last().expect("one")["error"]["kind"], "failed");
+    // Without a name, one that waits on is no failure.
+    product.run(["approve"]).ok().answers("waits: ");
+    assert_eq!(product.json(["status"])["approvals"][0]["decision"], "failed");
+}
+
+#[test]
+fn a_stopped_gateway_is_not_waited_for() {
+    let product = Product::new();
+    product.launch();
+    product.run(["stop"]).ok();
+    let operations = product.json(["operations", "list"])["items"].clone();
+    let begun = std::time::Instant::now();
+    for args in [&["approve"][..], &["devices"], &["devices", "--remove", "x"]] {
+        let run = args[1..].iter().fold(product.run([args[0]]), |run, arg| run.arg(arg));
+        run.code(4).says("main is stopped").says("openclaw-pipeline start main");
+    }
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(product.json(["operations", "list"])["items"], operations, "nothing was begun");
 }
 
 #[test]

@@ -31,8 +31,9 @@ fn steps(operation: &Value) -> Vec<(String, String)> {
 #[test]
 fn a_backup_is_listed_and_put_back() {
     let product = Product::new();
-    product.run(["backups"]).ok().answers("main has no backup");
+    product.run(["backups"]).code(3).says("there is no deployment main");
     product.launch();
+    product.run(["backups"]).ok().answers("main has no backup");
     product.run(["restore"]).code(3).says("no such backup");
     product.assert_one_gateway("main");
     write(&product, "first");
@@ -43,10 +44,7 @@ fn a_backup_is_listed_and_put_back() {
     let items = product.json(["backups"])["items"].clone();
     let items = items.as_array().expect("a list");
     assert_eq!(items.len(), 2);
-    assert_eq!(
-        (&items[0]["version"], &items[0]["reason"]),
-        (&"2026.9.6".into(), &"asked for".into())
-    );
+    assert_eq!((&items[0]["version"], &items[0]["reason"]), (&"2026.9.6".into(), &"backup".into()));
     product.run(["backups"]).ok().answers("MADE").answers("2026.9.6");
 
     let restored = product.run(["restore"]).ok();
@@ -99,7 +97,7 @@ fn a_good_update_keeps_the_data() {
         steps(&product.operation("main", "update")).into_iter().map(|it| it.0).collect();
     assert_eq!(
         names,
-        ["fetch_new", "backup", "stop", "switch", "configure", "start", "prove"],
+        ["check", "fetch_new", "backup", "stop", "switch", "configure", "start", "prove"],
         "the backup comes first"
     );
     let backups = product.json(["backups"])["items"].clone();
@@ -131,11 +129,11 @@ fn a_version_that_does_not_come_up_goes_back_as_one() {
     product.assert_one_gateway("main");
     let told = steps(&product.operation("main", "update"));
     let told: Vec<(&str, &str)> = told.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
-    let (forward, back) = told.split_at(7);
+    let (forward, back) = told.split_at(8);
     assert_eq!(forward.last(), Some(&("prove", "failed_clean")));
     assert_eq!(
         back,
-        ["back_stop", "back_switch", "back_configure", "back_restore", "back_start", "back_prove"]
+        ["back_stop", "back_switch", "back_restore", "back_configure", "back_start", "back_prove"]
             .map(|step| (step, "succeeded"))
     );
     let events = product.run(["events", "main", "--json"]).ok().objects();
@@ -179,7 +177,10 @@ fn a_new_token_is_in_force_and_the_old_one_is_shown_refused() {
     product.assert_one_gateway("main");
     let told = steps(&product.operation("main", "rotate"));
     let names: Vec<&str> = told.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["swap", "stop", "configure", "start", "prove", "refused", "forget"]);
+    assert_eq!(
+        names,
+        ["check", "swap", "stop", "configure", "start", "prove", "refused", "forget"]
+    );
     assert!(told.iter().all(|(_, status)| status == "succeeded"), "{told:?}");
     // The new one is generated: the link that carries it does not carry the old one.
     product.fault("main", "{no_owner_links: true}");

@@ -151,7 +151,11 @@ fn stop_start_and_restart_keep_the_data_and_the_window() {
     let steps = product.operation("main", "restart")["steps"].clone();
     let names: Vec<&str> =
         steps.as_array().expect("steps").iter().map(|it| text(&it["name"])).collect();
-    assert_eq!(names, ["stop", "configure", "start", "prove"], "no window is opened again");
+    assert_eq!(
+        names,
+        ["check", "stop", "configure", "start", "prove"],
+        "no window is opened again"
+    );
     let kept = std::fs::read_to_string(product.deployment("main").join("workspace/notes"));
     assert_eq!(kept.expect("the file"), "mine");
     let log = product.run(["logs", "--tail", "1000"]).ok();

@@ -1,18 +1,23 @@
 //! Commands that look and change nothing: settings, the examination, operations, completions;
 //! and the exit codes.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::product::{NEWEST, Product, TOKEN};
+use crate::support::product::{NEWEST, NODE, Product, TOKEN, free_port, send, until};
 
 #[test]
 fn config_explain_shows_values_their_origin_and_no_secret() {
     let product = Product::new();
-    std::fs::write(product.work().join(".env"), "EXEC_ASK=off\nOPENAI_API_KEY=sk-s3cr3t\n")
+    fs::write(product.work().join(".env"), "EXEC_ASK=off\nOPENAI_API_KEY=sk-s3cr3t\n")
         .expect("written");
     let config = product.path("user/.config/openclaw-pipeline");
-    std::fs::create_dir_all(&config).expect("a directory");
-    std::fs::write(config.join("config.env"), "HEARTBEAT=30m\nEXEC_ASK=on\n").expect("written");
+    fs::create_dir_all(&config).expect("a directory");
+    fs::write(config.join("config.env"), "HEARTBEAT=30m\nEXEC_ASK=on\n").expect("written");
     let text = product.run(["config", "explain"]).ok();
     text.answers("VARIABLE").answers(".env line 1").answers("config file line 1");
     let rows = product.json(["config", "explain"])["settings"].clone();
@@ -49,7 +54,7 @@ fn env_is_a_file_that_can_be_used() {
     for name in ["ANTHROPIC_API_KEY", "GATEWAY_PORT", "OPENCLAW_PIPELINE_APPROVAL", "EXEC_ASK"] {
         assert!(text.contains(name), "{name}");
     }
-    std::fs::write(product.work().join(".env"), &text).expect("written");
+    fs::write(product.work().join(".env"), &text).expect("written");
     let explained = product.run(["config", "explain"]).ok();
     assert!(!explained.stderr.contains("not a setting"), "{}", explained.stderr);
     assert_eq!(product.json(["env"])["env"], text.trim_end_matches('\n').to_owned() + "\n");
@@ -128,20 +133,152 @@ fn doctor_finds_what_is_wrong_and_says_what_to_do() {
     let note = product.run(["doctor"]).ok();
     note.answers("note     docker       no Docker engine answers").answers("start Docker");
     assert_eq!(product.json(["doctor"])["findings"][1]["verdict"], "note");
+}
 
+#[test]
+fn a_list_asks_the_engine_once_and_does_not_wait_for_it() {
+    let product = Product::new();
     product.launch();
-    // The token that the gateway runs with is not the recorded one any more.
-    let config = product.state("main").join("openclaw.json");
-    let whole = std::fs::read_to_string(&config).expect("there");
-    let origin = format!("http://127.0.0.1:{}", product.port());
-    let stale = whole.replace(&origin, "http://elsewhere.example:1");
-    std::fs::write(&config, stale.replace("http://localhost", "http://other")).expect("written");
-    let unreachable = product.run(["openclaw", "main", "--", "config", "validate"]).ok();
-    unreachable.answers("Config valid");
+    let store = rusqlite::Connection::open(product.home().join("pipeline.db")).expect("opens");
+    let on_docker = "UPDATE deployments SET spec = json_set(spec, '$.target', 'docker')";
+    assert_eq!(store.execute(on_docker, []).expect("updates"), 1);
+    drop(store);
+    let listed = || product.json(["list"])["items"][0]["status"].clone();
+    let calls = product.path("docker-calls");
+    let engine = |words: &str| {
+        product.tool("docker", &format!("#!/bin/sh\necho x >>'{}'\n{words}\n", calls.display()));
+    };
+    engine("echo openclaw-other; echo openclaw-main");
+    assert_eq!(listed(), "running");
+    assert_eq!(fs::read_to_string(&calls).expect("calls"), "x\n", "one call for all");
+    engine("echo openclaw-other");
+    assert_eq!(listed(), "degraded");
+    // An engine that says nothing says nothing about the gateway.
+    engine("exit 1");
+    assert_eq!(listed(), "running");
+    engine("exec /bin/sleep 60");
+    let begun = std::time::Instant::now();
+    assert_eq!(listed(), "running");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
+    fs::remove_file(product.path("bin/docker")).expect("removed");
+    assert_eq!(listed(), "running", "without docker at all");
+}
+
+#[test]
+fn doctor_judges_node_and_npm() {
+    let product = Product::new();
+    product.tool("npm", "#!/bin/sh\necho 6.14.4\n");
+    product.tool("node", "#!/bin/sh\necho v12.22.9\n");
+    let old = product.run(["doctor"]).code(1);
+    old.answers("PROBLEM  npm          6.14.4 cannot read the lockfiles");
+    old.answers("install npm 7 or newer").answers("note     node         v12.22.9 is older");
+    product.tool("npm", "#!/bin/sh\necho 11.2.3\n");
+    product.run(["doctor"]).ok().answers("ok       runtime      Node.js v24.21.0");
+    // Another Node.js in the place of the one that was installed.
+    let bin = own_node(&product);
+    fs::remove_file(&bin).expect("removed");
+    executable(&bin, "#!/bin/sh\necho v18.0.0\n");
+    let wrong = product.run(["doctor"]).code(1);
+    wrong.answers("PROBLEM  runtime").answers("should be v24.21.0 and answers v18.0.0");
+    wrong.answers("remove ").answers("launch again");
+    executable(&bin, "#!/bin/sh\necho broken >&2\nexit 1\n");
+    product.run(["doctor"]).code(1).answers("answers an error: broken");
+}
+
+#[test]
+fn doctor_goes_on_when_the_secrets_of_one_are_gone() {
+    let product = Product::new();
+    product.tool("npm", "#!/bin/sh\necho 11.2.3\n");
+    product.launch();
+    let port = free_port().to_string();
+    product.run(["launch", "two", "--target", "process", "--port", &port]).ok();
+    let store = rusqlite::Connection::open(product.home().join("pipeline.db")).expect("opens");
+    let gone = "DELETE FROM sealed WHERE deployment_id = \
+                (SELECT id FROM deployments WHERE name = 'main')";
+    assert_eq!(store.execute(gone, []).expect("deletes"), 1);
+    drop(store);
+    let ill = product.run(["doctor"]).code(1);
+    ill.answers("PROBLEM  main         its secrets cannot be read");
+    ill.answers("openclaw-pipeline destroy main").answers("ok       two");
+    // The remedy works.
+    product.run(["destroy", "--yes"]).ok();
+    product.launch();
+    product.run(["doctor"]).ok();
+}
+
+#[test]
+fn doctor_finds_a_gateway_that_runs_with_another_token() {
+    let product = Product::new();
+    product.tool("npm", "#!/bin/sh\necho 11.2.3\n");
+    product.launch();
+    let bin = own_node(&product);
+    let real = bin.with_file_name("real");
+    fs::rename(&bin, &real).expect("moved");
+    let script = format!(
+        "#!/bin/sh\nOPENCLAW_GATEWAY_TOKEN=another-token-0123456789\n\
+         export OPENCLAW_GATEWAY_TOKEN\nexec '{}' \"$@\"\n",
+        real.display()
+    );
+    executable(&bin, &script);
+    again(&product);
+    let drift = product.run(["doctor", "main"]).code(1);
+    drift.answers("PROBLEM  main").answers("The gateway runs with another token");
+    drift.answers("openclaw-pipeline restart main");
+    assert!(!drift.stdout.contains("another-token"), "{}", drift.stdout);
+    fs::rename(&real, &bin).expect("moved back");
     product.run(["restart"]).ok();
-    let mended = std::fs::read_to_string(&config).expect("there");
-    assert!(mended.contains(&origin), "a restart writes the managed origins again");
     product.run(["doctor", "main"]).ok();
+}
+
+#[test]
+fn doctor_finds_origins_that_are_stale() {
+    let product = Product::new();
+    product.tool("npm", "#!/bin/sh\necho 11.2.3\n");
+    product.launch();
+    let config = product.state("main").join("openclaw.json");
+    let whole = fs::read_to_string(&config).expect("there");
+    let origin = format!("http://127.0.0.1:{}", product.port());
+    fs::write(&config, whole.replace(&origin, "http://elsewhere.example:1")).expect("written");
+    again(&product);
+    let stale = product.run(["doctor", "main"]).code(1);
+    stale.answers(&format!("does not let the page at {origin} in: the list of origins is stale"));
+    stale.answers("openclaw-pipeline restart main");
+    product.run(["restart"]).ok();
+    assert!(fs::read_to_string(&config).expect("there").contains(&origin), "as the remedy says");
+    product.run(["doctor", "main"]).ok();
+}
+
+#[test]
+fn doctor_finds_a_gateway_that_does_not_answer() {
+    let product = Product::new();
+    product.tool("npm", "#!/bin/sh\necho 11.2.3\n");
+    product.launch();
+    let gateway = product.gateway("main").expect("a gateway");
+    send(gateway, Signal::STOP);
+    let mute = product.run(["doctor", "main"]).code(1);
+    mute.answers("PROBLEM  main").answers("the gateway has not started");
+    mute.answers("check that the port is open").answers("openclaw-pipeline restart main");
+    send(gateway, Signal::CONT);
+    product.run(["doctor", "main"]).ok();
+}
+
+/// The Node.js that gateways of an installation run on.
+fn own_node(product: &Product) -> PathBuf {
+    let modules = product.home().join(format!("runtime/node-{NODE}/node_modules"));
+    let package = fs::read_dir(modules).expect("there").flatten().next().expect("a package");
+    package.path().join("bin/node")
+}
+
+fn executable(path: &Path, script: &str) {
+    fs::write(path, script).expect("written");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("executable");
+}
+
+/// Has the gateway's keeper start it again, with what lies there now.
+fn again(product: &Product) {
+    let before = product.gateway("main").expect("a gateway");
+    send(before, Signal::KILL);
+    until("it is started again", || product.gateway("main").filter(|pid| *pid != before));
 }
 
 #[test]

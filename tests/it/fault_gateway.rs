@@ -66,6 +66,9 @@ fn both_killed_is_seen_and_mended() {
         send(pid, Signal::KILL);
     }
     until("both are gone", || product.processes().is_empty().then_some(()));
+    // A list looks by itself, and leaves the record to those who look closer.
+    product.run(["list"]).ok().answers("degraded");
+    assert_eq!(product.json(["list"])["items"][0]["status"], "degraded");
     assert_eq!(product.status("main"), "degraded");
     product.run(["list"]).ok().answers("degraded");
     product.launch();

@@ -98,6 +98,8 @@ fn an_unreachable_registry_leaves_nothing_half_installed() {
     let failed = product.run(["launch", "--target", "process"]).code(1);
     failed.says("step fetch: Node.js 24.21.0 could not be installed: request to");
     failed.says("the npm registry cannot be reached").says("npm config get registry");
+    let doctor = product.run(["doctor"]).code(1);
+    doctor.answers("its launch failed: step fetch").answers("the npm registry cannot be reached");
     assert_eq!(installed(&product), Vec::<String>::new());
     product.assert_nothing_runs();
     working_npm(&product);

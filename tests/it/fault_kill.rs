@@ -96,7 +96,7 @@ fn a_restart_is_carried_on() {
             product.assert_one_gateway("main");
         },
     );
-    assert_eq!(boundaries, 8);
+    assert_eq!(boundaries, 10);
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn an_update_is_carried_on() {
         let kept = std::fs::read_to_string(product.state("main").join("memory.md"));
         assert_eq!(kept.expect("there"), "mine");
     });
-    assert_eq!(boundaries, 14);
+    assert_eq!(boundaries, 16);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_failing_update_goes_back_whenever_it_is_killed() {
     std::fs::write(product.state("main").join("memory.md"), "mine").expect("written");
     let args = ["update", "--version", "2026.9.7"];
     // From the failure on: prove's outcome, and the steps that put things back.
-    for nth in (14..=26).step_by(2) {
+    for nth in (16..=28).step_by(2) {
         let mut live = command(&product, &args).arg("--json").live();
         let mut seen = 0;
         while let Some(line) = live.line() {
@@ -169,7 +169,7 @@ fn a_rotation_is_carried_on() {
         let url = product.json(["open"])["url"].as_str().expect("a link").to_owned();
         assert!(url.ends_with("#token=the-token-that-is-to-come"), "{url}");
     });
-    assert_eq!(boundaries, 14);
+    assert_eq!(boundaries, 16);
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn a_restore_is_carried_on() {
         product.assert_one_gateway("main");
         assert_eq!(std::fs::read_to_string(&memory).expect("there"), "backed up");
     });
-    assert_eq!(boundaries, 12);
+    assert_eq!(boundaries, 14);
 }
 
 #[test]

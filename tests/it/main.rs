@@ -7,12 +7,17 @@
 mod approvals;
 mod bad_input;
 mod cli_access;
+mod cli_again;
 mod cli_data;
+mod cli_env;
 mod cli_life;
 mod cli_looking;
+mod cli_printed;
 mod cli_secrets;
 mod config_validate;
 mod credentials;
+mod docker_again;
+mod fault_data;
 mod fault_gateway;
 mod fault_install;
 mod fault_interrupt;

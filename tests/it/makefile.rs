@@ -104,6 +104,52 @@ fn callers() -> Vec<String> {
     found
 }
 
+/// The targets that users and scripts call by name, by group.
+const PROMISED: [(&str, &[&str]); 2] = [
+    ("The project", &["quick-start", "test", "bench", "lint", "build", "install"]),
+    (
+        "Docker (local)",
+        &[
+            "quick-docker",
+            "setup-docker-env",
+            "reset-env",
+            "clone-config",
+            "sync-docker-config",
+            "install-docker",
+            "onboard-docker",
+            "update-docker",
+            "logs-docker",
+            "docker-shell",
+            "test-docker",
+            "verify-auth",
+            "check-model",
+            "docker-clean",
+            "clean",
+            "start",
+            "open",
+            "approve",
+        ],
+    ),
+];
+
+#[test]
+fn every_promised_target_is_there_in_its_group() {
+    let recorder = Recorder::new();
+    let help = String::from_utf8(recorder.make(&["help"], &[]).stdout).expect("text");
+    for (group, promised) in PROMISED {
+        let (_, rest) = help.split_once(&format!("\n{group}\n")).expect("the group");
+        let listed: Vec<&str> = rest
+            .lines()
+            .take_while(|line| line.starts_with("  "))
+            .filter_map(|line| line.split_whitespace().next())
+            .collect();
+        let missing: Vec<_> = promised.iter().filter(|it| !listed.contains(it)).collect();
+        assert!(missing.is_empty(), "{group} lacks {missing:?}");
+    }
+    // What removed other people's containers stays out.
+    assert!(!help.contains("docker-clean-all"), "{help}");
+}
+
 #[test]
 fn every_target_is_a_call_that_the_program_takes() {
     let recorder = Recorder::new();

@@ -20,7 +20,7 @@ use openclaw_pipeline::operations::{Ended, Engine, OperationDef, Sink, Told, def
 use openclaw_pipeline::targets::Progress;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::bench::{Bench, NEW, Outcome, Quiet};
+use crate::support::bench::{Bench, NEW, OLD, Outcome, Quiet};
 use crate::support::fake_target::When;
 
 /// A point between two writes of the journal.
@@ -425,6 +425,7 @@ fn give_up(run: &Bench, definition: &OperationDef, what: &str) {
     drop(engine);
     let outcome = run.outcome();
     assert_eq!(outcome.operation, OperationStatus::Cancelled, "{what}");
+    assert_eq!(outcome.tokens[1..], [None, None], "{what}: a next rotation would find these");
     let cancelled = outcome.events.iter().filter(|event| **event == EventType::Cancelled).count();
     assert_eq!(cancelled, 1, "{what}: {:?}", outcome.events);
     assert_eq!(terminal(definition, &outcome.events), 1, "{what}: {:?}", outcome.events);
@@ -610,4 +611,71 @@ async fn a_version_that_never_starts_is_taken_back_with_the_data_of_before() {
             assert_eq!(run.outcome(), outcome, "killed at {}, {point:?}", step.name);
         }
     }
+}
+
+/// Kills the executor of an operation when a step's outcome is stored.
+async fn killed_after(bench: &Bench, kind: OperationKind, step: &str) -> Bench {
+    let run = bench.fork();
+    let script = Script::none().dying(step, Point::Outcome);
+    assert!(perform(&run, kind, &script).await.is_none(), "{kind}: it has a step {step}");
+    run
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_proven_before_a_reboot_is_proven_again() {
+    for (definition, bench, alone) in each(&OperationKind::ALL).await {
+        if !names(definition).contains(&"prove") {
+            continue;
+        }
+        let run = killed_after(&bench, definition.kind, "prove").await;
+        run.target.gateway().stop();
+        run.target.world().started = None;
+        run.resume().await;
+        let outcome = run.outcome();
+        assert_over(&run, definition, &outcome, definition.kind.as_str());
+        assert_eq!(outcome, alone, "{}", definition.kind);
+        assert!(outcome.gateway.up.is_some() && outcome.world.watched, "{}", definition.kind);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_goes_back_to_the_newest_data_that_the_old_version_wrote() {
+    let bench = Bench::arranged(OperationKind::Update).await;
+    bench.target.never_start(NEW);
+    let said = |run: &Bench| {
+        run.target.world().data.as_mut().expect("it has data").marks.push("said since".into());
+    };
+    let marks = |run: &Bench| run.outcome().world.data.expect("it has data").marks;
+
+    // Interrupted when the backup was made, and gone on with days later.
+    let run = killed_after(&bench, OperationKind::Update, "backup").await;
+    said(&run);
+    assert!(run.resume().await.failure.is_some());
+    assert_eq!(marks(&run), ["a conversation", "said since"]);
+    assert_eq!(run.outcome().status, DeploymentStatus::Running);
+
+    // Failed before the new version ran: what came after the backup is not taken back.
+    let run = killed_after(&bench, OperationKind::Update, "stop").await;
+    said(&run);
+    let engine = run.engine();
+    let operation = run.active(&engine).expect("it is still active");
+    let script = Script::failing(&run, &[("switch", Fault::Store)]);
+    let ended = go_on(&run, &engine, &operation, &script).await.expect("nobody died");
+    assert!(ended.failure.is_some());
+    assert_eq!(marks(&run), ["a conversation", "said since"]);
+    assert_eq!(run.outcome().status, DeploymentStatus::Running);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restore_that_does_not_prove_itself_is_taken_back() {
+    let bench = Bench::arranged(OperationKind::Restore).await;
+    let before = bench.outcome();
+    bench.target.never_start(OLD);
+    let ended = bench.run(OperationKind::Restore).await;
+    assert!(ended.failure.is_some());
+    let outcome = bench.outcome();
+    assert_eq!(outcome.status, DeploymentStatus::Running);
+    assert_eq!((outcome.spec, outcome.facts), (before.spec, before.facts));
+    assert_eq!(outcome.world.data, before.world.data);
+    assert_eq!(outcome.gateway.up, before.gateway.up);
 }

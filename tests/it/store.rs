@@ -27,13 +27,20 @@ fn launch(store: &Store, bench: &Bench, name: &DeploymentName) -> Result<Operati
         deployment: name,
         params: json!({}),
         create: Some(create),
+        sealed: Vec::new(),
         event: Some(NewEvent::new(EventType::Launching, "launching")),
     })
 }
 
 fn restart(store: &Store, name: &DeploymentName) -> Result<Operation, StoreError> {
     let (kind, params) = (OperationKind::Restart, json!({}));
-    store.begin(&Begin { kind, deployment: name, params, create: None, event: None })
+    let sealed = Vec::new();
+    store.begin(&Begin { kind, deployment: name, params, create: None, sealed, event: None })
+}
+
+fn destroy(store: &Store, name: &DeploymentName) -> Result<Operation, StoreError> {
+    let (kind, params, sealed) = (OperationKind::Destroy, json!({}), Vec::new());
+    store.begin(&Begin { kind, deployment: name, params, create: None, sealed, event: None })
 }
 
 fn completed(store: &Store, lease: &Lease) -> Result<DeploymentStatus, StoreError> {
@@ -73,6 +80,31 @@ fn one_operation_at_a_time_also_from_two_connections() {
     }
     // Another deployment is another matter.
     launch(&other, &bench, &name("other")).expect("begins");
+}
+
+#[test]
+fn sealed_values_are_kept_if_their_operation_begins_and_only_then() {
+    let bench = Bench::new();
+    let store = Store::open(bench.home()).expect("opens");
+    let operation = launch(&store, &bench, &bench.name).expect("begins");
+    let id = store.deployment(&bench.name).expect("reads").expect("there").id;
+    let rotate = || {
+        store.begin(&Begin {
+            kind: OperationKind::Rotate,
+            deployment: &bench.name,
+            params: json!({}),
+            create: None,
+            sealed: vec![("secrets.next".into(), vec![1])],
+            event: None,
+        })
+    };
+    let sealed = || store.sealed(&id, "secrets.next").expect("reads");
+    refused(rotate());
+    assert_eq!(sealed(), None);
+    let lease = store.acquire(&operation.id, "test").expect("takes it up");
+    completed(&store, &lease).expect("ends");
+    rotate().expect("begins");
+    assert_eq!(sealed(), Some(vec![1]));
 }
 
 #[test]
@@ -342,9 +374,7 @@ fn a_deployment_can_be_destroyed_on_a_full_disk() {
     fill(bench.home());
     let store = Store::open(bench.home()).expect("opens with what the reserve gave back");
     assert!(!bench.home().join("reserve").exists());
-    let (kind, params) = (OperationKind::Destroy, json!({}));
-    let begin = Begin { kind, deployment: &bench.name, params, create: None, event: None };
-    store.begin(&begin).expect("begins");
+    destroy(&store, &bench.name).expect("begins");
 }
 
 #[test]

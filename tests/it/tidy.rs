@@ -138,6 +138,31 @@ fn nothing_waits_by_the_clock() {
     refuse("a wait is a probe with a deadline (exec::wait)", &wrong);
 }
 
+#[test]
+fn no_crate_is_one_that_deny_bans() {
+    let (deny, lock) = (read("deny.toml"), read("Cargo.lock"));
+    let quoted = |line: &str, before: &str| {
+        let rest = line.split_once(before)?.1;
+        rest.split_once('"').map(|(value, _)| value.to_owned())
+    };
+    let banned: Vec<String> =
+        deny.lines().filter_map(|line| quoted(line, "{ crate = \"")).collect();
+    assert!(banned.contains(&"openssl".to_owned()), "{banned:?}");
+    let registry = quoted(&deny, "allow-registry = [\"").expect("a registry");
+    let mut wrong = Vec::new();
+    for line in lock.lines() {
+        if let Some(name) = quoted(line, "name = \"").filter(|name| banned.contains(name)) {
+            wrong.push(name);
+        }
+        if let Some(source) = quoted(line, "source = \"")
+            && source != format!("registry+{registry}")
+        {
+            wrong.push(source);
+        }
+    }
+    refuse("what deny.toml refuses", &wrong);
+}
+
 // --------------------------------------------------------------- the whole tree
 
 #[test]

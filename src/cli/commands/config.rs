@@ -18,7 +18,8 @@ pub(super) async fn run(session: &Session<'_>, args: &Config) -> Result<u8, Fail
 
 fn explained(session: &Session<'_>) -> Result<u8, Failure> {
     let explained = explain(&session.settings);
-    let wrong = explained.iter().any(|row| row.problem.is_some());
+    let wrong =
+        session.settings.broken().is_some() || explained.iter().any(|row| row.problem.is_some());
     session.out.answer(&json!({ "settings": explained }), || {
         let rows: Vec<Vec<String>> = explained
             .iter()

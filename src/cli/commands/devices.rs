@@ -114,7 +114,12 @@ pub(super) async fn approve(
     let app = session.app()?;
     session.interruptible()?;
     let shown = Shown::quiet(*session.out);
-    let done = app.approve(&name, request, &shown, session.cancel).await?;
+    let done = app.approve(&name, request.clone(), &shown, session.cancel).await?;
+    // Who named one wanted that one; the others that wait are no failure.
+    if let Some(left) = done.pending.iter().find(|it| request.as_ref() == Some(&it.request_id)) {
+        return Err(Failure::failed(format!("{} was not let in: {}", left.device, left.reason))
+            .remedy(format!("openclaw-pipeline devices {name} shows who waits")));
+    }
     session.out.answer(&done, || {
         let mut lines: Vec<String> =
             done.approved.iter().map(|device| format!("{device} is in")).collect();

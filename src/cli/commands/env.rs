@@ -17,7 +17,12 @@ pub(super) fn run(out: &Output, command: Option<Env>) -> Result<u8, Failure> {
     match command {
         None => {
             let text = env_example();
-            out.answer(&json!({ "env": text }), || text.clone());
+            if out.is_json() {
+                out.object(&json!({ "env": text }));
+            } else {
+                // It is meant for a file that outlives the place of this program.
+                out.line(text.trim_end_matches('\n'));
+            }
         }
         Some(Env::Init) => {
             let made = env_file::init(here)?;

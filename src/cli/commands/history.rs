@@ -7,7 +7,7 @@ use super::super::output::table;
 use super::super::progress::Shown;
 use super::Session;
 use super::status::operation_lines;
-use crate::domain::Failure;
+use crate::domain::{Failure, Operation, OperationKind};
 
 pub(super) fn events(
     session: &Session<'_>,
@@ -37,7 +37,8 @@ pub(super) async fn operations(
         Operations::List { name } => {
             let name = name.map(|name| session.name(Some(&name))).transpose()?;
             let found = app.store().operations(name.as_ref(), 50)?;
-            session.out.answer(&json!({ "items": found }), || {
+            let items = found.iter().map(row).collect::<Result<Vec<_>, _>>()?;
+            session.out.answer(&json!({ "items": items }), || {
                 let rows: Vec<Vec<String>> = found
                     .iter()
                     .map(|operation| {
@@ -66,14 +67,76 @@ pub(super) async fn operations(
         }
         Operations::Cancel { id } => {
             let operation = app.give_up(&id).await?;
-            session.out.answer(&operation, || {
-                format!(
-                    "{} of {} is given up; what exists stays. Remove it: openclaw-pipeline destroy \
-                     {}",
-                    operation.kind, operation.deployment, operation.deployment
-                )
-            });
+            session.out.answer(&operation, || given_up(&operation));
         }
     }
     Ok(0)
+}
+
+/// An operation in a list: its steps are what `show` is for.
+fn row(operation: &Operation) -> Result<serde_json::Value, Failure> {
+    let mut value = serde_json::to_value(operation)
+        .map_err(|error| Failure::failed(format!("the operation: {error}")))?;
+    if let Some(fields) = value.as_object_mut() {
+        fields.shift_remove("steps");
+    }
+    Ok(value)
+}
+
+/// What to do about what an operation left when it was given up.
+fn given_up(operation: &Operation) -> String {
+    use OperationKind as K;
+    let name = &operation.deployment;
+    let next = match operation.kind {
+        K::Launch => format!(
+            "Launch it again: openclaw-pipeline launch {name}; or remove it: openclaw-pipeline \
+             destroy {name}"
+        ),
+        K::Destroy => format!("Remove the rest: openclaw-pipeline destroy {name}"),
+        K::Update | K::Restore => format!(
+            "How it stands: openclaw-pipeline status {name}; back to a backup: openclaw-pipeline \
+             restore {name}"
+        ),
+        K::Start | K::Restart | K::Rotate => {
+            format!("Bring it up again: openclaw-pipeline restart {name}")
+        }
+        K::Stop | K::Backup | K::Approve => {
+            format!("There is nothing to remove; how it stands: openclaw-pipeline status {name}")
+        }
+    };
+    format!("{} of {name} is given up; what exists stays. {next}", operation.kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::OperationStatus;
+
+    fn told(kind: OperationKind) -> String {
+        given_up(&Operation {
+            id: "an-id".into(),
+            kind,
+            deployment: "box".parse().expect("a name"),
+            status: OperationStatus::Cancelled,
+            steps: Vec::new(),
+            error: None,
+            created_at: String::new(),
+            ended_at: None,
+            params: serde_json::Value::Null,
+            prior: None,
+            epoch: 1,
+        })
+    }
+
+    #[test]
+    fn what_was_given_up_says_what_fits_it() {
+        for kind in OperationKind::ALL {
+            let removes = matches!(kind, OperationKind::Launch | OperationKind::Destroy);
+            assert_eq!(told(kind).contains("destroy box"), removes, "{kind}");
+            assert!(told(kind).starts_with(&format!("{kind} of box is given up")), "{kind}");
+        }
+        assert!(told(OperationKind::Update).contains("openclaw-pipeline restore box"));
+        assert!(told(OperationKind::Launch).contains("openclaw-pipeline launch box"));
+        assert!(told(OperationKind::Backup).contains("nothing to remove"));
+    }
 }

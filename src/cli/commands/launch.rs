@@ -36,6 +36,9 @@ pub(super) fn flags(mut sources: Sources, args: &Launch) -> Sources {
 }
 
 pub(super) async fn run(session: &Session<'_>, args: &Launch) -> Result<u8, Failure> {
+    if let Some(failure) = session.settings.broken() {
+        return Err(failure.clone());
+    }
     if let Some((_, failure)) = session.settings.problems().into_iter().next() {
         return Err(failure);
     }
@@ -108,6 +111,7 @@ fn report(out: &Output, deployment: &Deployment, access: Option<&Access>, ran_al
         "status": deployment.status,
         "target": deployment.spec.target,
         "address": deployment.url(),
+        "addresses_elsewhere": deployment.urls_elsewhere(),
         "version": deployment.facts.gateway_version,
         "ran_already": ran_already,
         "url": access.map(|access| access.url.expose()),
@@ -127,6 +131,13 @@ fn report(out: &Output, deployment: &Deployment, access: Option<&Access>, ran_al
     out.say("");
     if access.is_none() {
         out.say(&format!("  link    openclaw-pipeline open {name}"));
+    }
+    let elsewhere = deployment.urls_elsewhere();
+    if !elsewhere.is_empty() {
+        out.say(&format!("  from another machine, one of: {}", elsewhere.join(" ")));
+        out.say(&format!(
+            "          (a browser there is let in by: openclaw-pipeline approve {name})"
+        ));
     }
     out.say(&format!("  logs    openclaw-pipeline logs -f {name}"));
     out.say(&format!("  stop    openclaw-pipeline stop {name}"));

@@ -19,7 +19,7 @@ pub(super) async fn run(
         let status = cmd.interactive()?;
         return Ok(u8::from(!status.success()));
     }
-    session.interruptible()?;
+    session.stoppable()?;
     cmd.cancel_on(session.cancel);
     if follow {
         // Following ends when the person says so.

@@ -1,5 +1,6 @@
 //! The commands, one file each where there is more to one than a call.
 
+mod backups;
 mod check;
 mod config;
 mod destroy;
@@ -20,7 +21,7 @@ use super::args::{Cli, Command};
 use super::output::Output;
 use crate::app::App;
 use crate::config::{Settings, Sources};
-use crate::domain::{DeploymentName, Failure};
+use crate::domain::{DeploymentName, Failure, FailureKind};
 use crate::secrets::Secret;
 
 /// The largest `openclaw.json` that is read, in bytes.
@@ -47,21 +48,55 @@ impl Session<'_> {
         }
     }
 
-    /// Lets Ctrl-C and SIGTERM interrupt the operation in a way that it can be gone on with.
+    /// Lets Ctrl-C and SIGTERM interrupt the operation in a way that it can be gone on with. A
+    /// step that changes something is finished first; who cannot wait says so once more.
     pub fn interruptible(&self) -> Result<(), Failure> {
+        self.heed_signals(Some(
+            "interrupted: finishing the step safely; once more to leave at once",
+        ))
+    }
+
+    /// Lets Ctrl-C and SIGTERM end what only looks.
+    pub fn stoppable(&self) -> Result<(), Failure> {
+        self.heed_signals(None)
+    }
+
+    fn heed_signals(&self, says: Option<&'static str>) -> Result<(), Failure> {
         use tokio::signal::unix::{SignalKind, signal};
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let cancel = self.cancel.clone();
+        let (cancel, out) = (self.cancel.clone(), *self.out);
         tokio::spawn(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+            for again in [false, true] {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                cancel.cancel();
+                match says {
+                    _ if again => leave(out),
+                    Some(says) => {
+                        if super::terminal::is_lively() {
+                            // The bar stands on a line that it has not ended.
+                            out.say("");
+                        }
+                        out.say(says);
+                    }
+                    None => {}
+                }
             }
-            cancel.cancel();
         });
         Ok(())
     }
+}
+
+/// Ends the program where it stands, as `kill -9` would: the journal has all that is needed to go
+/// on, and children hold the deployment's lock until they are gone.
+fn leave(out: Output) {
+    let failure = Failure::new(FailureKind::Interrupted, "left at once; what was done is recorded")
+        .remedy("openclaw-pipeline operations list shows it; operations resume goes on with it");
+    out.failure(&failure);
+    std::process::exit(i32::from(super::exit::code(failure.kind)));
 }
 
 /// The user's own configuration in the working directory.
@@ -99,16 +134,25 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
         Command::Completions { shell } => return config::completions(*shell),
         _ => {}
     }
-    let mut sources = Sources::from_process()?;
+    let mut sources = match &cli.command {
+        Command::Keep { .. } => Sources::from_environment()?,
+        _ => Sources::from_process()?,
+    };
     if let Command::Launch(launch) = &cli.command {
         sources = launch::flags(sources, launch);
     }
     let settings = Settings::resolve(&sources)?;
-    crate::telemetry::init(None);
+    crate::telemetry::init(settings.log().ok().as_deref());
+    // Who needs a setting of that file is refused when it asks; the others go on.
+    if let Some(failure) = settings.broken()
+        && !matches!(cli.command, Command::Launch(_) | Command::Doctor { .. })
+    {
+        out.say(&format!("note: {failure}; nothing of that file is used"));
+    }
     let session = Session { out, cancel, settings };
     match cli.command {
         Command::Launch(args) => launch::run(&session, &args).await,
-        Command::List => status::list(&session),
+        Command::List => status::list(&session).await,
         Command::Status(named) => status::show(&session, named.name.as_deref()).await,
         Command::Logs { name, follow, tail, raw } => {
             logs::run(&session, name.as_deref(), follow, tail, raw).await
@@ -128,11 +172,14 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
         Command::Update { name, version, image } => {
             verbs::update(&session, name.as_deref(), version, image).await
         }
-        Command::Rotate { name, token, keys } => {
-            verbs::rotate(&session, name.as_deref(), token, keys).await
+        Command::Rotate { name, token, keys, drop } => {
+            verbs::rotate(&session, name.as_deref(), token, keys, drop).await
         }
         Command::Backup(named) => verbs::backup(&session, named.name.as_deref()).await,
-        Command::Backups(named) => verbs::backups(&session, named.name.as_deref()),
+        Command::Backups { name, delete: Some(id) } => {
+            backups::delete(&session, name.as_deref(), &id).await
+        }
+        Command::Backups { name, delete: None } => backups::list(&session, name.as_deref()),
         Command::Restore { name, backup } => {
             verbs::restore(&session, name.as_deref(), backup).await
         }
@@ -140,7 +187,7 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
             let how = destroy::How { yes, backup, if_exists };
             destroy::run(&session, name.as_deref(), how).await
         }
-        Command::Doctor(named) => status::doctor(&session, named.name.as_deref()).await,
+        Command::Doctor { name } => status::doctor(&session, name.as_deref()).await,
         Command::Events { name, after, limit } => {
             history::events(&session, name.as_deref(), after, limit)
         }

@@ -6,9 +6,8 @@ use super::super::output::table;
 use super::Session;
 use crate::domain::{Deployment, Failure, Operation};
 
-pub(super) fn list(session: &Session<'_>) -> Result<u8, Failure> {
-    let app = session.app()?;
-    let deployments = app.store().deployments(false)?;
+pub(super) async fn list(session: &Session<'_>) -> Result<u8, Failure> {
+    let deployments = session.app()?.list().await?;
     let items: Vec<_> = deployments.iter().map(summary).collect();
     session.out.answer(&json!({ "items": items }), || {
         if deployments.is_empty() {

@@ -3,10 +3,9 @@
 
 use serde_json::json;
 
-use super::super::output::table;
 use super::super::progress::Shown;
 use super::Session;
-use crate::app::{App, Rotation};
+use crate::app::{App, Rotation, Wanted};
 use crate::domain::{DeploymentName, Failure, Operation, OperationKind};
 
 async fn simple(
@@ -77,7 +76,8 @@ pub(super) async fn update(
     let app = session.app()?;
     session.interruptible()?;
     let shown = Shown::new(*session.out);
-    let operation = app.update(&name, version, image, &shown, session.cancel).await?;
+    let wanted = Wanted { version, image, settings: &session.settings };
+    let operation = app.update(&name, wanted, &shown, session.cancel).await?;
     drop(shown);
     said(session, &app, &name, &operation)
 }
@@ -101,6 +101,7 @@ pub(super) async fn rotate(
     name: Option<&str>,
     token: bool,
     keys: bool,
+    dropped: Vec<String>,
 ) -> Result<u8, Failure> {
     let name = session.name(name)?;
     let credentials = if keys { session.settings.credentials()? } else { Vec::new() };
@@ -111,12 +112,13 @@ pub(super) async fn rotate(
         .remedy("set one in the environment or in .env, ANTHROPIC_API_KEY for example"));
     }
     let rotation = Rotation {
-        new_token: token || !keys,
+        new_token: token || (!keys && dropped.is_empty()),
         token: session.settings.gateway_token()?,
         credentials: credentials
             .into_iter()
             .map(|(credential, value)| (credential.variable.to_owned(), value))
             .collect(),
+        dropped,
     };
     let app = session.app()?;
     session.interruptible()?;
@@ -124,29 +126,4 @@ pub(super) async fn rotate(
     let operation = app.rotate(&name, rotation, &shown, session.cancel).await?;
     drop(shown);
     said(session, &app, &name, &operation)
-}
-
-pub(super) fn backups(session: &Session<'_>, name: Option<&str>) -> Result<u8, Failure> {
-    let name = session.name(name)?;
-    let app = session.app()?;
-    let backups = app.store().backups(&name)?;
-    session.out.answer(&json!({ "items": backups }), || {
-        if backups.is_empty() {
-            return format!("{name} has no backup. Make one: openclaw-pipeline backup {name}");
-        }
-        let rows: Vec<Vec<String>> = backups
-            .iter()
-            .map(|backup| {
-                vec![
-                    backup.id.clone(),
-                    backup.created_at.clone(),
-                    format!("{} MiB", backup.bytes >> 20),
-                    backup.version.clone(),
-                    backup.reason.clone(),
-                ]
-            })
-            .collect();
-        table(&["ID", "MADE", "SIZE", "VERSION", "WHY"], &rows)
-    });
-    Ok(0)
 }

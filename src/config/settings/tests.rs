@@ -104,12 +104,23 @@ fn an_awkward_dotenv_is_read_as_it_is_meant() {
 }
 
 #[test]
-fn a_malformed_file_is_refused_with_its_path_and_line() {
-    let failure = Settings::resolve(&sources().dotenv("A=1\ns3cr3t\n")).expect_err("malformed");
+fn of_a_malformed_file_nothing_is_used_and_its_path_and_line_are_told() {
+    let settings = dotenv("A=1\ns3cr3t\nEXEC_ASK=off\n  export name='x");
+    let failure = settings.broken().expect("malformed");
     assert!(failure.message.starts_with("/w/.env: line 2: "), "{failure}");
     assert!(!failure.message.contains("s3cr3t"), "{failure}");
-    let failure =
-        Settings::resolve(&sources().config("/c/config.env", "A='")).expect_err("malformed");
+    // What it seems to set is not replaced by something weaker; the rest is as if it were not
+    // there.
+    assert!(settings.exec_ask().is_err() && settings.name().is_err());
+    assert_eq!(settings.port().expect("port"), None);
+    let wrong: Vec<Variable> = settings.problems().into_iter().map(|(v, _)| v).collect();
+    assert_eq!(wrong, [Variable::Name, Variable::ExecAsk]);
+    let stronger = sources().dotenv("EXEC_ASK='").env("EXEC_ASK", "off");
+    assert_eq!(resolved(&stronger).exec_ask().expect("the environment"), ExecAsk::Off);
+    let both = sources().dotenv("EXEC_ASK=off").config("/c/config.env", "EXEC_ASK='");
+    assert_eq!(resolved(&both).exec_ask().expect(".env"), ExecAsk::Off);
+    let settings = resolved(&sources().config("/c/config.env", "A='"));
+    let failure = settings.broken().expect("malformed");
     assert!(failure.message.starts_with("/c/config.env: line 1"), "{failure}");
 }
 
@@ -195,7 +206,7 @@ fn models_are_chosen_and_need_a_credential() {
         assert!(failure.message.contains(said), "{failure}");
         assert!(failure.remedy.is_some(), "{text}");
     }
-    let stored = dotenv("DEFAULT_MODEL=gpt-5.5").model_with(&[Provider::OpenAi]);
+    let stored = dotenv("DEFAULT_MODEL=gpt-5.5").model_with(&[Provider::OpenAi], &[]);
     assert_eq!(stored.expect("stored").expect("a model").model, "openai/gpt-5.5");
 }
 

@@ -18,9 +18,14 @@ pub(super) const FILE: &str = "openclaw.json";
 /// The user that the gateway runs as.
 const NODE_UID: u64 = 1000;
 
+/// Where the configuration lies, in words.
+pub(super) fn place(site: &Site) -> String {
+    format!("{}:{STATE}/{FILE}", container(site))
+}
+
 /// The configuration's text; `None` when there is none yet.
 pub(super) async fn read(site: &Site) -> Result<Option<String>, Failure> {
-    let from = format!("{}:{STATE}/{FILE}", container(site));
+    let from = place(site);
     let dir = tempfile::tempdir_in(site.dir())?;
     let into = dir.path().join(FILE);
     let output = docker().args(["container", "cp", &from]).arg(&into).output().await?;

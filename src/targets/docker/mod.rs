@@ -128,9 +128,8 @@ impl Target for DockerTarget {
         managed.workspace = WORKSPACE.into();
         let in_place = config::read(site).await?;
         let users = site.secrets.user_config.as_ref().map(crate::secrets::Secret::expose);
-        let placing = rendering::place(in_place, users, &managed).map_err(|failure| {
-            failure.context(format!("{}:{STATE}/openclaw.json", container(site)))
-        })?;
+        let placing = rendering::place(in_place, users, &managed)
+            .map_err(|failure| failure.context(config::place(site)))?;
         if let Some(text) = &placing.replaced {
             config::write(site, rendering::REPLACED, text, work).await?;
         }
@@ -145,6 +144,15 @@ impl Target for DockerTarget {
             self.compose().await?.create(&site, work).await?;
         }
         Ok(Placed { notices: placing.notices, plugins: placing.plugins })
+    }
+
+    async fn check_configuration(&self, site: &Site) -> Result<(), Failure> {
+        // A container that somebody removed is made anew.
+        if state(site).await?.is_none() {
+            return Ok(());
+        }
+        let text = config::read(site).await?.unwrap_or_default();
+        rendering::parse(&text).map(drop).map_err(|failure| failure.context(config::place(site)))
     }
 
     async fn start(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
@@ -286,7 +294,7 @@ fn start_failure(site: &Site, output: &crate::exec::Output) -> Failure {
         return engine::failure(output);
     }
     let port = site.deployment.facts.port.unwrap_or_default();
-    Failure::failed(format!("port {port} on {} is taken", site.deployment.spec.bind)).remedy(
+    Failure::conflict(format!("port {port} on {} is taken", site.deployment.spec.bind)).remedy(
         format!(
             "end what listens there (ss -ltnp 'sport = :{port}' shows it), or choose another \
          GATEWAY_PORT"

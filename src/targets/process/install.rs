@@ -57,6 +57,13 @@ fn places(layout: &Layout, version: &str) -> (PathBuf, PathBuf) {
     )
 }
 
+/// The Node.js that gateways run on, once one is installed: its directory and its binary.
+pub fn own_node(layout: &Layout) -> Option<(PathBuf, PathBuf)> {
+    let (dir, _) = places(layout, assets::OPENCLAW_VERSION);
+    let binary = dir.join("node_modules").join(node_package().ok()?).join("bin/node");
+    binary.exists().then_some((dir, binary))
+}
+
 /// An installed version, without looking closer than that its files are there.
 pub(super) fn located(layout: &Layout, version: &str) -> Result<Installed, Failure> {
     let (node, openclaw) = places(layout, version);

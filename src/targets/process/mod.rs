@@ -18,14 +18,14 @@ use async_trait::async_trait;
 use super::rendering::{self, Bind, ManagedConfig};
 use super::site::{Layout, Site};
 use super::{Artefact, LogOptions, Observed, Placed, Target, Work, keeper};
-use crate::domain::{DeploymentName, Failure, TargetKind};
+use crate::domain::{DeploymentName, Failure, FailureKind, TargetKind};
 use crate::exec::Cmd;
 use crate::gateway::Dial;
 use crate::secrets::write_private;
 
 use listener::OwnTcp;
 
-pub use install::{Installed, npm_version};
+pub use install::{Installed, npm_version, own_node};
 pub use record::{RunRecord, RunState};
 
 /// How long stopping may take: the gateway drains running turns for up to 315 s.
@@ -119,6 +119,15 @@ impl ProcessTarget {
     }
 }
 
+/// The configuration's text; `None` when there is none yet.
+fn in_place(site: &Site) -> Result<Option<String>, Failure> {
+    match fs::read_to_string(config_path(site)) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Where a gateway's configuration lies.
 pub fn config_path(site: &Site) -> PathBuf {
     site.dir().join("state/openclaw.json")
@@ -177,11 +186,7 @@ impl Target for ProcessTarget {
         // Its default lies in /tmp, where the gateways of one user share it.
         config.log = Some(dir.join("tmp/openclaw.log").to_string_lossy().into_owned());
         let path = config_path(site);
-        let in_place = match fs::read_to_string(&path) {
-            Ok(text) => Some(text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error.into()),
-        };
+        let in_place = in_place(site)?;
         let users = site.secrets.user_config.as_ref().map(crate::secrets::Secret::expose);
         let placing = rendering::place(in_place, users, &config)
             .map_err(|failure| failure.context(path.display().to_string()))?;
@@ -192,6 +197,13 @@ impl Target for ProcessTarget {
             write_private(&path, text.as_bytes())?;
         }
         Ok(Placed { notices: placing.notices, plugins: placing.plugins })
+    }
+
+    async fn check_configuration(&self, site: &Site) -> Result<(), Failure> {
+        let text = in_place(site)?.unwrap_or_default();
+        rendering::parse(&text)
+            .map(drop)
+            .map_err(|failure| failure.context(config_path(site).display().to_string()))
     }
 
     async fn start(&self, site: &Site, _work: Work<'_>) -> Result<(), Failure> {
@@ -317,10 +329,13 @@ fn port_is_free(site: &Site) -> Result<(), Failure> {
     let (address, port) = (site.deployment.spec.bind, site.port()?);
     match std::net::TcpListener::bind((address, port)) {
         Ok(_) => Ok(()),
-        Err(error) => Err(Failure::failed(format!(
-            "{}: port {port} on {address} cannot be used: {error}",
-            site.deployment.name
-        ))
+        Err(error) => Err(Failure::new(
+            match error.kind() {
+                std::io::ErrorKind::AddrInUse => FailureKind::Conflict,
+                _ => FailureKind::Failed,
+            },
+            format!("{}: port {port} on {address} cannot be used: {error}", site.deployment.name),
+        )
         .remedy(format!(
             "end what listens there (ss -ltnp 'sport = :{port}' shows it), or choose another \
              GATEWAY_PORT"

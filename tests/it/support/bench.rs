@@ -189,14 +189,14 @@ impl Bench {
         let existing = store.deployment(&self.name)?;
         let living = existing.filter(|it| it.status != DeploymentStatus::Destroyed);
         let value = |params| serde_json::to_value(params).expect("parameters are plain");
-        let (mut create, mut event) = (None, None);
+        let (mut create, mut sealed, mut event) = (None, Vec::new(), None);
         let params = match kind {
             OperationKind::Launch => {
                 let spec =
                     living.as_ref().map_or_else(|| self.spec(OLD), |living| living.spec.clone());
                 let id = living.as_ref().map_or_else(new_id, |living| living.id.clone());
-                let sealed = engine.vault().seal(&id, Slot::Current, &self.known(engine, &id)?)?;
-                let sealed = vec![(Slot::Current.name().to_owned(), sealed)];
+                let known = engine.vault().seal(&id, Slot::Current, &self.known(engine, &id)?)?;
+                let sealed = vec![(Slot::Current.name().to_owned(), known)];
                 create = Some(NewDeployment { id, sealed, spec: spec.clone() });
                 event = Some(NewEvent::new(EventType::Launching, "launching"));
                 value(json!(LaunchParams { spec }))
@@ -205,8 +205,9 @@ impl Bench {
             OperationKind::Restore => value(json!(RestoreParams { backup: None })),
             OperationKind::Rotate => {
                 let id = living.map(|living| living.id).unwrap_or_default();
-                engine.vault().keep(store, &id, Slot::Next, &secrets("the-new-token"))?;
-                value(json!(RotateParams { token: true, credentials: Vec::new() }))
+                let next = engine.vault().seal(&id, Slot::Next, &secrets("the-new-token"))?;
+                sealed.push((Slot::Next.name().to_owned(), next));
+                value(json!(RotateParams { token: true, ..RotateParams::default() }))
             }
             OperationKind::Approve => {
                 value(json!(ApproveParams { request_id: Some(REQUEST.into()) }))
@@ -217,7 +218,7 @@ impl Bench {
             | OperationKind::Backup
             | OperationKind::Destroy => json!({}),
         };
-        Ok(store.begin(&Begin { kind, deployment: &self.name, params, create, event })?)
+        Ok(store.begin(&Begin { kind, deployment: &self.name, params, create, sealed, event })?)
     }
 
     fn known(&self, engine: &Engine, id: &str) -> Result<GatewaySecrets, Failure> {

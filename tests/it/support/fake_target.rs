@@ -244,6 +244,11 @@ impl Target for FakeTarget {
         Ok(Placed::default())
     }
 
+    async fn check_configuration(&self, _site: &Site) -> Result<(), Failure> {
+        let call = self.enter("check_configuration", None).await?;
+        self.leave("check_configuration", call).await
+    }
+
     async fn start(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
         let call = self.enter("start", Some(work)).await?;
         if self.gateway().state().up.is_none() {

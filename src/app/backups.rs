@@ -1,0 +1,34 @@
+//! Taking a backup away. Making and putting back are operations.
+
+use super::App;
+use crate::domain::{DeploymentName, Failure};
+use crate::operations::backup;
+use crate::store::Backup;
+
+impl App {
+    /// Deletes a backup, unless an operation is at work that may need it.
+    pub async fn delete_backup(&self, name: &DeploymentName, id: &str) -> Result<Backup, Failure> {
+        let _lock = self.engine().lock(name, "delete a backup").await?;
+        if let Some(active) = self.store().active_operation(name)? {
+            return Err(Failure::conflict(format!(
+                "the {} of {name} was interrupted, and may need its backup",
+                active.kind
+            ))
+            .remedy(format!(
+                "go on with it first: openclaw-pipeline operations resume {}",
+                active.id
+            )));
+        }
+        let found = self.store().backups(name)?.into_iter().find(|backup| backup.id == id);
+        let found = found.ok_or_else(|| {
+            Failure::not_found(format!(
+                "{name} has no backup {}",
+                crate::domain::text::clean(id, 60)
+            ))
+            .remedy(format!("openclaw-pipeline backups {name} lists them"))
+        })?;
+        self.store().delete_backup(&found.id)?;
+        backup::sweep(self.store(), self.layout(), name)?;
+        Ok(found)
+    }
+}
