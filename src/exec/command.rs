@@ -22,8 +22,12 @@ use super::lock::LockFile;
 use crate::domain::Failure;
 use crate::secrets::Secret;
 
+/// How a child reaches the network; the addresses may hold a password.
+pub const PROXIES: [&str; 6] =
+    ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
+
 /// What every child may see of the program's environment.
-const ALLOWED: [&str; 17] = [
+const ALLOWED: [&str; 11] = [
     "PATH",
     "HOME",
     "USER",
@@ -34,12 +38,6 @@ const ALLOWED: [&str; 17] = [
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "NODE_EXTRA_CA_CERTS",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
     "XDG_RUNTIME_DIR",
 ];
 
@@ -140,13 +138,15 @@ enum Input {
 /// What reads a child's standard output as it comes.
 type Reading = Box<dyn FnOnce(File) + Send>;
 
+/// Names and counts alone: values of variables, arguments and input may be secrets.
 impl fmt::Debug for Cmd {
-    /// The variables' names alone: their values may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cmd")
             .field("program", &self.program)
-            .field("args", &self.args)
-            .field("env", &self.env.keys())
+            .field("args", &self.args.len())
+            .field("env", &self.env.keys().collect::<Vec<_>>())
+            .field("cwd", &self.cwd)
+            .field("deadline", &self.deadline)
             .finish_non_exhaustive()
     }
 }
@@ -161,10 +161,11 @@ pub enum Stream {
 }
 
 impl Cmd {
-    /// A child of this program, with the allow-list's variables and a deadline of a minute.
+    /// A child of this program, with the allow-list's variables, the proxies, and a deadline of a
+    /// minute.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let mut cmd = Self::bare(program);
-        cmd.allow(&ALLOWED);
+        cmd.allow(&ALLOWED).allow(&PROXIES);
         cmd
     }
 
@@ -190,6 +191,12 @@ impl Cmd {
                 self.env.insert((*name).into(), value);
             }
         }
+        self
+    }
+
+    /// Takes variables away again, by name.
+    pub fn withhold(&mut self, names: &[&str]) -> &mut Self {
+        self.env.retain(|name, _| !names.iter().any(|withheld| name == withheld));
         self
     }
 
@@ -370,7 +377,7 @@ impl Cmd {
         reading: Option<Reading>,
     ) -> Result<Output, ExecError> {
         let mut child = self.spawn_piped()?;
-        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let mut group = Group::of(&child);
         let stdin = child.stdin.take().zip(self.stdin.take());
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (sender, mut receiver) = tokio::sync::mpsc::channel(256);
@@ -425,9 +432,12 @@ impl Cmd {
             }
         };
         match ended {
-            Ok(status) => Ok(Output { status, stdout: out.0.text(), stderr: out.1.text() }),
+            Ok(status) => {
+                group.0 = None;
+                Ok(Output { status, stdout: out.0.text(), stderr: out.1.text() })
+            }
             Err(error) => {
-                end_group(&mut child, group).await;
+                group.end(&mut child).await;
                 Err(error)
             }
         }
@@ -462,16 +472,37 @@ impl Cmd {
     }
 }
 
-/// Asks a child's group to end, and kills it when it does not.
-async fn end_group(child: &mut tokio::process::Child, group: Option<Pid>) {
-    if let Some(group) = group {
-        let _ = kill_process_group(group, Signal::INT);
-        if tokio::time::timeout(GRACE, child.wait()).await.is_ok() {
-            return;
-        }
-        let _ = kill_process_group(group, Signal::KILL);
+/// The process group of a child. It is killed when it is dropped: also by a caller that stops
+/// waiting for the child.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &tokio::process::Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
     }
-    let _ = child.kill().await;
+
+    /// Asks the group to end, and kills what has not when its leader has, or in the end. A leader
+    /// that ended says nothing of the others: what a shell runs in the background ignores SIGINT.
+    async fn end(&mut self, child: &mut tokio::process::Child) {
+        if let Some(group) = self.0 {
+            let _ = kill_process_group(group, Signal::INT);
+            let _ = tokio::time::timeout(GRACE, child.wait()).await;
+        }
+        self.kill();
+        let _ = child.kill().await;
+    }
+
+    fn kill(&mut self) {
+        if let Some(group) = self.0.take() {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+    }
 }
 
 async fn read_lines(
@@ -481,17 +512,30 @@ async fn read_lines(
 ) {
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
+    // Whether the line before this was cut: what follows up to its end would come as a line of
+    // its own, and open with the second half of a secret that is then not recognised.
+    let mut is_rest = false;
     loop {
         line.clear();
         let read = (&mut reader).take(LINE_BOUND).read_until(b'\n', &mut line).await;
         if !matches!(read, Ok(count) if count > 0) {
             return;
         }
-        for part in line.split(|byte| *byte == b'\n' || *byte == b'\r') {
+        let is_cut = line.len() as u64 == LINE_BOUND && !line.ends_with(b"\n");
+        let mut parts = line.split(|byte| *byte == b'\n' || *byte == b'\r').peekable();
+        if is_rest {
+            parts.next();
+            is_rest = is_cut && parts.peek().is_none();
+        }
+        while let Some(part) = parts.next() {
             if part.is_empty() {
                 continue;
             }
-            let text = String::from_utf8_lossy(part).into_owned();
+            let mut text = String::from_utf8_lossy(part).into_owned();
+            if is_cut && parts.peek().is_none() {
+                is_rest = true;
+                text.push('…');
+            }
             if sender.send((which, text)).await.is_err() {
                 return;
             }
@@ -545,7 +589,8 @@ mod tests {
         let output = cmd.output().await.expect("env runs");
         for line in output.stdout.lines() {
             let name = line.split('=').next().unwrap_or_default();
-            assert!(ALLOWED.contains(&name) || name == "EXTRA", "{name} got through");
+            let allowed = ALLOWED.iter().chain(&PROXIES).any(|allowed| *allowed == name);
+            assert!(allowed || name == "EXTRA", "{name} got through");
         }
         assert!(output.stdout.contains("EXTRA=1"));
     }
@@ -612,10 +657,62 @@ mod tests {
 
     #[tokio::test]
     async fn a_deadline_ends_the_whole_group() {
-        let mut cmd = sh("sleep 600 & wait");
-        cmd.deadline(Duration::from_millis(200));
-        let error = cmd.output().await.expect_err("ended");
+        // What a shell runs in the background ignores SIGINT.
+        let mut cmd = sh("sleep 600 >/dev/null 2>&1 & echo $!; wait");
+        cmd.deadline(Duration::from_millis(500));
+        let (error, sleep) = run_to_its_error(&mut cmd).await;
         assert!(matches!(error, ExecError::Deadline { .. }), "{error}");
+        is_gone(sleep).await;
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_stops_waiting_ends_the_whole_group() {
+        let mut cmd = sh("sleep 600 >/dev/null 2>&1 & echo $!; wait");
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+        let run = cmd.lines(|_, line| sender.send(background(line)).expect("is received"));
+        let sleep = tokio::select! {
+            _ = run => panic!("it does not end by itself"),
+            sleep = receiver.recv() => sleep.expect("its number"),
+        };
+        is_gone(sleep).await;
+    }
+
+    fn background(line: &str) -> crate::exec::ProcessId {
+        crate::exec::ProcessId::of(line.parse().expect("a number")).expect("it runs")
+    }
+
+    async fn run_to_its_error(cmd: &mut Cmd) -> (ExecError, crate::exec::ProcessId) {
+        let mut sleep = None;
+        let ended = cmd.lines(|_, line| sleep = Some(background(line))).await;
+        (ended.expect_err("ended"), sleep.expect("its number"))
+    }
+
+    async fn is_gone(process: crate::exec::ProcessId) {
+        let gone = crate::exec::wait::until(Duration::from_secs(10), || async {
+            (!process.is_alive()).then_some(())
+        });
+        gone.await.expect("what ran in the background is gone");
+    }
+
+    #[tokio::test]
+    async fn the_rest_of_a_line_that_is_too_long_is_no_line() {
+        let script = "head -c 65530 /dev/zero | tr '\\0' x; printf 'secret-in-the-middle\\rnext\\n'; \
+                      head -c 200000 /dev/zero | tr '\\0' y; echo; echo last";
+        let mut lines = Vec::new();
+        let output = sh(script).lines(|_, line| lines.push(line.to_owned())).await.expect("runs");
+        assert!(output.success());
+        assert_eq!(lines.len(), 4, "{:?}", lines.iter().map(String::len).collect::<Vec<_>>());
+        assert!(lines[0].ends_with("xsecret…"), "the cut shows");
+        assert_eq!((lines[1].as_str(), lines[3].as_str()), ("next", "last"));
+        assert!(lines[2].ends_with("y…"));
+    }
+
+    #[test]
+    fn no_value_is_printed_with_a_command() {
+        let mut cmd = Cmd::bare("x");
+        cmd.secret_env("TOKEN", &Secret::new("hunter2!x")).arg("hunter2!x").stdin("hunter2!x");
+        let printed = format!("{cmd:?}");
+        assert!(printed.contains("TOKEN") && !printed.contains("hunter2"), "{printed}");
     }
 
     #[tokio::test]

@@ -102,24 +102,29 @@ pub(super) fn members(wanted: impl Fn(i32) -> bool) -> io::Result<Vec<ProcessId>
 }
 
 /// What the process table has of a process.
-struct Stat {
-    ended: bool,
+pub(super) struct Stat {
+    /// Nobody waited for it yet.
+    pub(super) ended: bool,
+    /// The process that it is a child of.
+    pub(super) parent: i32,
     group: i32,
     /// In clock ticks since the boot.
-    start: u64,
+    pub(super) start: u64,
 }
 
-fn stat(pid: i32) -> io::Result<Stat> {
+pub(super) fn stat(pid: i32) -> io::Result<Stat> {
     let line = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The second field is the program's name in brackets, and may hold anything.
     let mut fields = line.rsplit(')').next().unwrap_or_default().split_whitespace();
     let ended = matches!(fields.next(), Some("Z" | "X"));
-    // The 5th field of the file is the 2nd after the state, the 22nd the 17th after that.
-    let group = fields.nth(1).and_then(|field| field.parse().ok());
+    // The 22nd field of the file is the 17th after the process group.
+    let parent = fields.next().and_then(|field| field.parse().ok());
+    let group = fields.next().and_then(|field| field.parse().ok());
     let start = fields.nth(16).and_then(|field| field.parse().ok());
-    group
+    parent
+        .zip(group)
         .zip(start)
-        .map(|(group, start)| Stat { ended, group, start })
+        .map(|((parent, group), start)| Stat { ended, parent, group, start })
         .ok_or_else(|| io::Error::other("the process table cannot be read"))
 }
 

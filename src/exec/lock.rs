@@ -108,9 +108,10 @@ impl LockFile {
     }
 
     fn record(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.set_len(0)?;
+        // What is there is written over: on a full disk there may be no other room for it.
         self.file.seek(SeekFrom::Start(0))?;
-        self.file.write_all(bytes)
+        self.file.write_all(bytes)?;
+        self.file.set_len(bytes.len() as u64)
     }
 }
 

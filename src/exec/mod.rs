@@ -9,6 +9,7 @@
 pub mod addresses;
 pub mod children;
 pub mod command;
+pub mod family;
 pub mod identity;
 pub mod lock;
 pub mod relay;

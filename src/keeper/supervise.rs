@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Keeper, rotate_log, say};
 use crate::domain::{Change, Failure};
 use crate::exec::identity::resident_mib;
-use crate::exec::{LockFile, ProcessId, wait};
+use crate::exec::{LockFile, ProcessId, family, wait};
 use crate::gateway::cause;
 use crate::targets::keeper::READY;
 use crate::targets::process::{ProcessTarget, RunRecord, RunState, tail};
@@ -54,6 +54,8 @@ pub(super) async fn supervise(
     let mut pause = FIRST_PAUSE;
     let mut mended = false;
     let mut told = false;
+    // Tools that the gateway starts may leave its group, and outlive it: they come here then.
+    family::adopt_orphans()?;
     let mut site = keeper.site()?;
     let mut record = Record::new(&site);
     loop {
@@ -73,12 +75,12 @@ pub(super) async fn supervise(
                 }
                 tokio::select! {
                     ended = attend(keeper, &mut child, &site, &gateway, &mut record) => {
-                        // Tools that it left behind would hold its lock, and maybe its port.
-                        kill_group(&gateway);
+                        end_tools(&gateway).await;
                         ended
                     }
                     () = end.cancelled() => {
                         stop(&mut child, &gateway).await;
+                        end_tools(&gateway).await;
                         record.write(RunState::Stopped);
                         return Ok(());
                     }
@@ -91,7 +93,7 @@ pub(super) async fn supervise(
         } else if code == Some(NEEDS_DOCTOR) {
             mended = true;
             record.write(RunState::Mending { cause: cause.clone() });
-            mend(keeper, &site, end).await;
+            mend(keeper, &site, lock, end).await;
             None
         } else {
             ends.push_back(begun);
@@ -211,6 +213,7 @@ async fn attend(
         site.layout.keeper_log(&site.deployment.name),
     ];
     let mut past_limit: Option<(u64, Instant)> = None;
+    let mut ended = Vec::new();
     loop {
         match tokio::time::timeout(LOOK_EVERY, child.wait()).await {
             Ok(Ok(status)) => {
@@ -221,6 +224,9 @@ async fn attend(
             }
             Ok(Err(error)) => return (None, format!("its end could not be waited for: {error}")),
             Err(_) => {}
+        }
+        if let Err(error) = family::reap_adopted(&mut ended) {
+            warn(keeper, "what ended could not be waited for", &error);
         }
         for log in &logs {
             if let Err(error) = rotate_log::rotate(log) {
@@ -270,7 +276,7 @@ async fn stop(child: &mut Child, gateway: &ProcessId) {
         tracing::warn!("the gateway could not be asked to end: {error}");
     }
     let ended = tokio::time::timeout(DRAIN_DEADLINE, child.wait()).await;
-    // Tools that the gateway started are in its group; none of them outlives it.
+    // Most tools that the gateway started are in its group.
     kill_group(gateway);
     if ended.is_err() {
         let _ = child.wait().await;
@@ -280,6 +286,20 @@ async fn stop(child: &mut Child, gateway: &ProcessId) {
 fn kill_group(gateway: &ProcessId) {
     if let Some(group) = Pid::from_raw(gateway.pid) {
         let _ = kill_process_group(group, Signal::KILL);
+    }
+}
+
+/// Ends what a gateway that has ended left running: it would hold its port, its lock and its files,
+/// or go on with what nobody asks for any more.
+async fn end_tools(gateway: &ProcessId) {
+    kill_group(gateway);
+    match family::end_descendants().await {
+        Ok(left) if left.is_empty() => {}
+        Ok(left) => {
+            let left: Vec<i32> = left.iter().map(|process| process.pid).collect();
+            tracing::warn!(?left, "what the gateway started could not be ended");
+        }
+        Err(error) => tracing::warn!(%error, "what the gateway started could not be looked for"),
     }
 }
 
@@ -298,12 +318,12 @@ fn why(site: &Site, status: ExitStatus) -> String {
 }
 
 /// Runs the gateway's own doctor once. Whether it helped shows at the next start.
-async fn mend(keeper: &Keeper, site: &Site, end: &CancellationToken) {
+async fn mend(keeper: &Keeper, site: &Site, lock: &LockFile, end: &CancellationToken) {
     let args = ["doctor", "--fix", "--yes", "--non-interactive"];
     let doctor = async {
         note(site, "the gateway exited with 78: running openclaw doctor --fix once");
         let mut cmd = keeper.engine.targets().process().openclaw(site, &args, false).await?;
-        let output = cmd.deadline(DOCTOR_DEADLINE).cancel_on(end).output().await?;
+        let output = cmd.hold(lock)?.deadline(DOCTOR_DEADLINE).cancel_on(end).output().await?;
         note(site, &format!("openclaw doctor --fix: {}", site.scrub(&output.last_line(), 300)));
         Ok::<(), Failure>(())
     };

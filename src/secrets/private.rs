@@ -8,6 +8,7 @@ use std::fs::{DirBuilder, File, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
@@ -79,11 +80,34 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     Ok(bytes)
 }
 
+/// How the temporary files begin. They may stand in a directory of the user's.
+const TEMPORARY: &str = ".openclaw-pipeline-private-";
+/// An unfinished file of this age is nobody's: writing one takes moments.
+const ABANDONED: Duration = Duration::from_secs(600);
+
+/// Removes what writers that were killed have left: it holds secrets.
+fn sweep(directory: &Path) {
+    let user = rustix::process::geteuid().as_raw();
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+            continue;
+        }
+        let abandoned = entry.metadata().is_ok_and(|file| {
+            let age = file.modified().ok().and_then(|at| at.elapsed().ok());
+            file.is_file() && file.uid() == user && age.is_some_and(|age| age > ABANDONED)
+        });
+        if abandoned {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// The bytes in a temporary file beside the final one, 0600 from its first instant, and synced.
 fn staged(path: &Path, bytes: &[u8]) -> Result<NamedTempFile, Failure> {
     let fail = |error: std::io::Error| cannot_write(path, &error);
+    sweep(directory_of(path));
     let mut temporary = tempfile::Builder::new()
-        .prefix(".private-")
+        .prefix(TEMPORARY)
         .permissions(Permissions::from_mode(0o600))
         .tempfile_in(directory_of(path))
         .map_err(fail)?;
@@ -133,6 +157,30 @@ mod tests {
         assert_eq!(*read_private(&path).expect("read"), b"new");
         let left: Vec<_> = std::fs::read_dir(directory.path()).expect("listed").collect();
         assert_eq!(left.len(), 1, "nothing temporary stays");
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_goes_with_the_next_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let [left, fresh, theirs] = ["left", "fresh", ""].map(|name| {
+            let prefix = if name.is_empty() { ".something-else" } else { TEMPORARY };
+            let path = directory.path().join(format!("{prefix}{name}"));
+            std::fs::write(&path, "half a sec").expect("written");
+            path
+        });
+        let old = std::time::SystemTime::now() - 2 * ABANDONED;
+        for path in [&left, &theirs] {
+            File::options()
+                .write(true)
+                .open(path)
+                .expect("opens")
+                .set_modified(old)
+                .expect("a time");
+        }
+        write_private(&directory.path().join("secret"), b"new").expect("written");
+        assert!(!left.exists(), "it is still there");
+        assert!(fresh.exists(), "another one writes it now");
+        assert!(theirs.exists(), "it is not ours");
     }
 
     #[test]

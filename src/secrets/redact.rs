@@ -1,8 +1,9 @@
 //! Redaction: untrusted text without the secrets of its deployment.
 //!
 //! Owns the list of a secret's spellings: as it is, in base64 (both alphabets, also in the midst
-//! of something longer), percent-encoded, escaped in JSON, and line by line. Refuses to leave a
-//! part of one secret visible because another one overlaps it.
+//! of something longer), escaped in JSON, and line by line; each of them with any of its bytes
+//! percent-encoded. Refuses to leave a part of one secret visible because another one overlaps it,
+//! or because the text was cut inside it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,8 +16,11 @@ use crate::domain::text;
 
 /// Shorter secrets are left alone: replacing them would make every text unreadable.
 pub const MIN_LENGTH: usize = 4;
-/// Parts of a secret (a line, the inside of a longer base64 text) are replaced from here on.
+/// Parts of a secret (a line, its beginning before a cut, the inside of a longer base64 text) are
+/// replaced from here on.
 const MIN_PART: usize = 8;
+/// What marks that a text was cut.
+const CUT: &[u8] = "…".as_bytes();
 
 /// Replaces the secrets of a deployment.
 #[derive(Debug, Clone, Default)]
@@ -77,7 +81,7 @@ impl Redactor {
     }
 
     /// A line of a log as it may be shown or kept: redacted, without control characters, at most
-    /// `max` characters. Give it whole lines: a secret that is cut in two is not recognised.
+    /// `max` characters. Give it whole lines: the second half of a secret is not recognised.
     pub fn redact_line(&self, line: &str, max: usize) -> String {
         // Cleaning can join what an escape sequence kept apart, so it is looked at again; the
         // cut comes last, or it would leave the beginning of a secret.
@@ -86,14 +90,57 @@ impl Redactor {
         text::clean(&self.redact(&cleaned), max)
     }
 
+    /// How long the longest spelling is that stands here.
     fn match_at(&self, bytes: &[u8], at: usize) -> Option<usize> {
-        self.patterns
-            .get(&bytes[at])?
-            .iter()
-            .map(|pattern| pattern.expose().as_bytes())
-            .find(|pattern| bytes[at..].starts_with(pattern))
-            .map(<[u8]>::len)
+        let rest = &bytes[at..];
+        let first = [Some(rest[0]), percent_decoded(rest), (rest[0] == b'+').then_some(b' ')];
+        let patterns =
+            first.iter().flatten().filter_map(|first| self.patterns.get(first)).flatten();
+        patterns.filter_map(|pattern| match_length(pattern.expose().as_bytes(), rest)).max()
     }
+}
+
+/// How much of a text's beginning is this pattern, each byte as it is or percent-encoded in any
+/// case, a space also as a form has it. What stands before a cut may be its beginning.
+fn match_length(pattern: &[u8], text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    for (matched, byte) in pattern.iter().enumerate() {
+        let rest = &text[at..];
+        if matched >= MIN_PART
+            && let Some(broken) = before_cut(rest)
+        {
+            return Some(at + broken);
+        }
+        let encoded = percent_decoded(rest) == Some(*byte);
+        if rest.first() == Some(byte) {
+            // A percent sign may stand for itself, or open its own encoding.
+            if encoded && let Some(length) = match_length(&pattern[matched + 1..], &rest[3..]) {
+                return Some(at + 3 + length);
+            }
+            at += 1;
+        } else if encoded {
+            at += 3;
+        } else if *byte == b' ' && rest.first() == Some(&b'+') {
+            at += 1;
+        } else {
+            return None;
+        }
+    }
+    Some(at)
+}
+
+/// Whether a text was cut here, and how much of an encoded byte stands before the cut.
+fn before_cut(text: &[u8]) -> Option<usize> {
+    let digits = || text.iter().skip(1).take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let broken = if text.first() == Some(&b'%') { 1 + digits() } else { 0 };
+    text[broken..].starts_with(CUT).then_some(broken)
+}
+
+/// The byte whose encoding a text begins with.
+fn percent_decoded(text: &[u8]) -> Option<u8> {
+    let [b'%', high, low, ..] = text else { return None };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
 }
 
 /// Every spelling of a secret that is looked for.
@@ -107,13 +154,6 @@ fn spellings(secret: &str) -> Vec<String> {
             out.extend(base64_inside(engine, secret.as_bytes(), offset));
         }
     }
-    for upper in [true, false] {
-        // RFC 3986's unreserved characters, and what JavaScript's encodeURIComponent leaves too.
-        for unreserved in ["-._~", "-._~!'()*"] {
-            out.push(percent_encoded(secret, unreserved, upper));
-        }
-    }
-    out.push(percent_encoded(secret, "-._~", true).replace("%20", "+"));
     if let Ok(json) = serde_json::to_string(secret) {
         out.push(json[1..json.len() - 1].to_owned());
     }
@@ -142,21 +182,6 @@ fn base64_inside(
     (end.checked_sub(start)? >= MIN_PART).then(|| encoded[start..end].to_owned())
 }
 
-fn percent_encoded(text: &str, unreserved: &str, upper: bool) -> String {
-    use std::fmt::Write as _;
-    text.bytes().fold(String::new(), |mut out, byte| {
-        let c = char::from(byte);
-        if c.is_ascii_alphanumeric() || unreserved.contains(c) {
-            out.push(c);
-        } else if upper {
-            let _ = write!(out, "%{byte:02X}");
-        } else {
-            let _ = write!(out, "%{byte:02x}");
-        }
-        out
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +191,16 @@ mod tests {
     fn redactor(secrets: &[&str]) -> Redactor {
         let secrets: Vec<Secret> = secrets.iter().map(|text| Secret::new(*text)).collect();
         Redactor::new(&secrets)
+    }
+
+    fn percent_encoded(text: &str, unreserved: &str, lower: bool) -> String {
+        let encode = |byte: u8| match char::from(byte) {
+            c if c.is_ascii_alphanumeric() && !unreserved.is_empty() => c.to_string(),
+            c if unreserved.contains(c) => c.to_string(),
+            _ if lower => format!("%{byte:02x}"),
+            _ => format!("%{byte:02X}"),
+        };
+        text.bytes().map(encode).collect()
     }
 
     #[test]
@@ -186,10 +221,13 @@ mod tests {
             STANDARD_NO_PAD.encode(secret),
             URL_SAFE.encode(secret),
             URL_SAFE_NO_PAD.encode(secret),
-            percent_encoded(secret, "-._~", true),
             percent_encoded(secret, "-._~", false),
-            percent_encoded(secret, "-._~!'()*", true),
-            percent_encoded(secret, "-._~", true).replace("%20", "+"),
+            percent_encoded(secret, "-._~", true),
+            percent_encoded(secret, "-._~!'()*", false),
+            // encodeURI, and a form.
+            percent_encoded(secret, "-._~!'()*;,/?:@&=+$#", false),
+            percent_encoded(secret, "-._*", false).replace("%20", "+"),
+            percent_encoded(secret, "", false),
             serde_json::to_string(secret).expect("json").trim_matches('"').to_owned(),
         ] {
             let line = format!("<{text}>");
@@ -222,6 +260,37 @@ mod tests {
     }
 
     #[test]
+    fn the_beginning_of_a_secret_goes_where_the_text_was_cut() {
+        let secret = "hunter2!hunter3/";
+        let redactor = redactor(&[secret]);
+        for text in [
+            "hunter2!…",
+            "hunter2!hunter3…",
+            "hunter2%21hunter3%2…",
+            "hunter2%21hunter3%…",
+            &format!("{}…", &STANDARD.encode(secret)[..11]),
+            &format!("{}…", &STANDARD.encode(format!("u:{secret}"))[3..13]),
+        ] {
+            let line = format!("why: {text}; see the log");
+            assert_eq!(redactor.redact(&line), "why: [redacted]…; see the log", "{line}");
+        }
+        assert_eq!(redactor.redact("hunter2…"), "hunter2…", "too little to be one");
+        assert_eq!(redactor.redact("hunter2!"), "hunter2!", "not cut");
+        let cut = text::clean(&format!("{} {secret}", "x".repeat(290)), 300);
+        assert!(!redactor.redact_line(&cut, 400).contains("hunter2"));
+    }
+
+    #[test]
+    fn a_percent_sign_is_itself_or_its_encoding() {
+        for secret in ["%25%25%25", "%%25%%", "100%2525"] {
+            let redactor = redactor(&[secret]);
+            for text in [secret.to_owned(), percent_encoded(secret, "-", true)] {
+                assert_eq!(redactor.redact(&format!("<{text}>")), "<[redacted]>", "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn short_secrets_are_left_alone() {
         assert_eq!(redactor(&["", "a", "abc"]).redact("a b abc"), "a b abc");
     }
@@ -235,7 +304,60 @@ mod tests {
         assert_eq!(redactor.redact_line("  second-line-of-key", 80), "  [redacted]");
     }
 
+    /// What a terminal does not show, and cleaning takes out.
+    const UNSEEN: [&str; 9] = [
+        "\u{1b}[31m",
+        "\u{1b}]0;title\u{7}",
+        "\u{1b}]8;;x\u{1b}\\",
+        "\u{1b}(B",
+        "\u{9b}1;2H",
+        "\u{200b}",
+        "\u{ad}",
+        "\u{7}",
+        "\u{202e}",
+    ];
+
+    /// One of the ways in which a secret may stand in a text.
+    fn spelled(secret: &str, how: usize, cases: &[bool], unseen: &[usize]) -> String {
+        let percent = |(index, byte): (usize, u8)| {
+            let c = char::from(byte);
+            match (cases[index % cases.len()], cases[(index + 1) % cases.len()]) {
+                (true, _) if c.is_ascii_graphic() && c != '%' => c.to_string(),
+                (_, true) => format!("%{byte:02X}"),
+                (_, false) => format!("%{byte:02x}"),
+            }
+        };
+        match how {
+            0 => secret.to_owned(),
+            1..=3 => STANDARD.encode(format!("{}{secret}", &"u:"[..how - 1])),
+            4..=6 => URL_SAFE_NO_PAD.encode(format!("{}{secret}", &"u:"[..how - 4])),
+            7 => secret.bytes().enumerate().map(percent).collect(),
+            _ => {
+                let split = |(index, c): (usize, char)| {
+                    format!("{c}{}", UNSEEN[unseen[index % unseen.len()]])
+                };
+                secret.chars().enumerate().map(split).collect()
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_spelling_survives(
+            before in "[ -~]{0,20}", after in "[ -~]{0,20}", secret in "[!-~äß]{12,40}",
+            how in 0_usize..9, cases in proptest::collection::vec(any::<bool>(), 5),
+            unseen in proptest::collection::vec(0..UNSEEN.len(), 1..4),
+        ) {
+            let redactor = redactor(&[&secret]);
+            let spelled = spelled(&secret, how, &cases, &unseen);
+            let line = redactor.redact_line(&format!("{before} {spelled} {after}"), 1000);
+            prop_assert!(line.contains(REDACTED), "{line}");
+            prop_assert!(!line.contains(&secret), "{line}");
+            // Of a text in base64, the characters that mix with what stands around stay.
+            let left = line.replace(REDACTED, "").len();
+            prop_assert!(left <= before.len() + after.len() + 2 + 8, "{line}");
+        }
+
         #[test]
         fn no_secret_survives(before in "\\PC{0,20}", secret in "[ -~äß]{4,40}", after in "\\PC{0,20}") {
             let redactor = redactor(&[&secret]);

@@ -12,6 +12,7 @@ mod approvals;
 mod backups;
 mod deployments;
 mod events;
+mod home;
 mod open;
 mod operations;
 mod reserve;
@@ -112,7 +113,9 @@ impl Store {
         };
         match once(&mut connection) {
             // What was done must be recorded, also on a full disk: that is what the reserve is for.
-            Err(StoreError::Sqlite(error)) if is_full(&error) && self.release_reserve() => {
+            Err(StoreError::Sqlite(error))
+                if reserve::may_be_full(&error) && self.release_reserve() =>
+            {
                 once(&mut connection)
             }
             ended => ended,

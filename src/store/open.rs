@@ -1,15 +1,14 @@
-//! Opening the database: permissions, checks, migrations.
+//! Opening the database: checks, migrations, and what a full disk allows.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::{Result, Store, StoreError, new_id, now};
+use super::{Result, Store, StoreError, home, new_id, now, reserve};
 use crate::domain::{Failure, FailureKind};
 
 /// The database's name in the data directory.
@@ -27,26 +26,40 @@ const WAL_ATTEMPTS: u32 = 20;
 impl Store {
     /// Opens the store of a data directory, and makes both when they are not there.
     pub fn open(home: &Path) -> Result<Self> {
-        make_home(home)?;
-        refuse_network_file_system(home)?;
         let path = home.join(FILE_NAME);
+        home::prepare(home, &path)?;
+        reserve::release_when_full(home);
+        let store = match Self::connect(home, &path) {
+            // SQLite cannot make its own files on a full disk: that is what the reserve is for.
+            Err(StoreError::Sqlite(error))
+                if reserve::may_be_full(&error) && reserve::release(home) =>
+            {
+                Self::connect(home, &path)
+            }
+            connected => connected,
+        }?;
+        reserve::fill(home);
+        Ok(store)
+    }
+
+    fn connect(home: &Path, path: &Path) -> Result<Self> {
         // SQLite would make the file with the process's umask; nobody else reads this one.
         OpenOptions::new()
             .create(true)
             .append(true)
             .mode(0o600)
-            .open(&path)
-            .map_err(|error| unusable(home, &error))?;
-        let connection = Connection::open(&path)?;
+            .open(path)
+            .map_err(|error| home::unusable(home, &error))?;
+        let connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
-        check(&connection, &path)?;
+        check(&connection, path)?;
         // WAL lets `status` read while a launch writes; FULL makes a commit survive a power cut.
         write_ahead(&connection)?;
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "foreign_keys", true)?;
-        let store = Self { connection: Arc::new(Mutex::new(connection)), path };
+        let connection = Arc::new(Mutex::new(connection));
+        let store = Self { connection, path: path.to_owned() };
         store.migrate()?;
-        super::reserve::fill(home);
         Ok(store)
     }
 
@@ -158,52 +171,4 @@ fn check(db: &Connection, path: &Path) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-fn make_home(home: &Path) -> Result<()> {
-    match DirBuilder::new().recursive(true).mode(0o700).create(home) {
-        Ok(()) => Ok(()),
-        Err(error) => Err(unusable(home, &error)),
-    }
-}
-
-fn unusable(home: &Path, error: &io::Error) -> StoreError {
-    let reason = match error.kind() {
-        io::ErrorKind::StorageFull => "the disk is full".to_owned(),
-        _ => error.to_string(),
-    };
-    StoreError::Refused(
-        Failure::prerequisite(format!(
-            "the data directory {} cannot be used: {reason}",
-            home.display()
-        ))
-        .remedy("name a writable directory in OPENCLAW_PIPELINE_HOME"),
-    )
-}
-
-/// Locks do not hold on network file systems, and everything here rests on them.
-fn refuse_network_file_system(home: &Path) -> Result<()> {
-    const NETWORK: [(i64, &str); 7] = [
-        (0x6969, "NFS"),
-        (0x517b, "SMB"),
-        (0xfe53_4d42, "SMB2"),
-        (0xff53_4d42, "CIFS"),
-        (0x0102_1997, "9P"),
-        (0x00c3_6400, "Ceph"),
-        (0x7461_636f, "OCFS2"),
-    ];
-    let home = fs::canonicalize(home).map_err(|error| unusable(home, &error))?;
-    let stat = rustix::fs::statfs(&home).map_err(|error| unusable(&home, &error.into()))?;
-    let kind = stat.f_type & 0xffff_ffff;
-    match NETWORK.iter().find(|(magic, _)| *magic == kind) {
-        Some((_, name)) => Err(StoreError::Refused(
-            Failure::prerequisite(format!(
-                "the data directory {} lies on {name}, a network file system, on which locks do \
-                 not hold",
-                home.display()
-            ))
-            .remedy("name a directory on a local disk in OPENCLAW_PIPELINE_HOME"),
-        )),
-        None => Ok(()),
-    }
 }

@@ -74,10 +74,7 @@ impl Store {
     /// Begins an operation. Refuses with a conflict while another one is active, and where the
     /// deployment's status does not allow it.
     pub fn begin(&self, begin: &Begin<'_>) -> Result<Operation> {
-        // What gives space back may begin on a full disk.
-        if !matches!(begin.kind, OperationKind::Stop | OperationKind::Destroy) {
-            self.check_floor()?;
-        }
+        self.check_floor(begin.kind)?;
         let id = new_id();
         self.write(|tx| {
             if let Some(active) = active(tx, begin.deployment)? {

@@ -55,9 +55,15 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use super::super::NewEvent;
+    use serde_json::json;
+
+    use super::super::{ApprovalRecord, Begin, Finish, NewDeployment, NewEvent};
     use super::*;
-    use crate::domain::{DeploymentName, EventType};
+    use crate::domain::{Change, DeploymentName, EventType, OperationKind, OperationStatus};
+
+    fn later() -> String {
+        format_time(OffsetDateTime::now_utc() + Duration::days(1))
+    }
 
     #[test]
     fn old_history_goes_in_batches_and_new_history_stays() {
@@ -69,9 +75,91 @@ mod tests {
             store.append_event(&name, &event).expect("appends");
         }
         assert_eq!(store.prune().expect("prunes"), 0, "nothing is old yet");
-        let later = format_time(OffsetDateTime::now_utc() + Duration::days(1));
+        let later = later();
         assert_eq!(store.prune_before(&later).expect("prunes"), 500);
         assert_eq!(store.prune_before(&later).expect("prunes"), 100);
         assert_eq!(store.prune_before(&later).expect("prunes"), 0);
+    }
+    /// An operation that has ended, unless it is to stay at work, with a step in its journal.
+    fn operation(store: &Store, name: &DeploymentName, kind: OperationKind, ends: bool) -> String {
+        let spec = json!({
+            "target": "process", "bind": "127.0.0.1", "heartbeat": "0m", "memory_mib": 1024,
+            "approval": crate::domain::approval::ApprovalPolicy::default(),
+        });
+        let create = || NewDeployment {
+            id: super::super::new_id(),
+            sealed: Vec::new(),
+            spec: serde_json::from_value(spec).expect("a specification"),
+        };
+        let begin = Begin {
+            kind,
+            deployment: name,
+            params: json!({}),
+            create: (kind == OperationKind::Launch).then(create),
+            sealed: Vec::new(),
+            event: None,
+        };
+        let operation = store.begin(&begin).expect("begins");
+        let lease = store.acquire(&operation.id, "test").expect("takes it up");
+        store.step_intent(&lease, 0, "prepare", "prepare", None).expect("writes");
+        if ends {
+            let (status, change) = (OperationStatus::Succeeded, Some(Change::Succeed(kind)));
+            let finish = Finish { status, change, error: None, event: None };
+            store.finish(&lease, &finish).expect("ends");
+        }
+        operation.id
+    }
+
+    #[test]
+    fn of_each_deployment_the_last_operation_stays_and_what_is_at_work() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(dir.path()).expect("opens");
+        let [kept, working] =
+            ["kept", "working"].map(|it| it.parse::<DeploymentName>().expect("a name"));
+        let old = operation(&store, &kept, OperationKind::Launch, true);
+        let last = operation(&store, &kept, OperationKind::Restart, true);
+        let before = operation(&store, &working, OperationKind::Launch, true);
+        let active = operation(&store, &working, OperationKind::Restart, false);
+        assert_eq!(store.prune().expect("prunes"), 0, "nothing is old yet");
+        assert_eq!(store.prune_before(&later()).expect("prunes"), 2);
+        let steps = |id: &str| store.operation(id).expect("reads").map(|it| it.steps.len());
+        assert_eq!([&old, &before].map(|id| steps(id)), [None, None]);
+        assert_eq!([&last, &active].map(|id| steps(id)), [Some(1), Some(1)]);
+        let orphans: i64 = store
+            .read(|db| {
+                let query = "SELECT count(*) FROM steps WHERE operation NOT IN \
+                             (SELECT id FROM operations)";
+                Ok(db.query_row(query, [], |row| row.get(0))?)
+            })
+            .expect("reads");
+        assert_eq!(orphans, 0, "its steps went with each");
+        assert_eq!(store.active_operation(&working).expect("reads").map(|it| it.id), Some(active));
+    }
+
+    #[test]
+    fn old_decisions_go_in_batches() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(dir.path()).expect("opens");
+        let name = DeploymentName::main();
+        for number in 0..510 {
+            let record = ApprovalRecord {
+                request_id: number.to_string(),
+                device_id: "device".into(),
+                address: "192.0.2.1".into(),
+                role: "operator".into(),
+                scopes: Vec::new(),
+                decision: "approved".into(),
+                reason: String::new(),
+                decided_at: String::new(),
+            };
+            store.record_approval(&name, &record, &[]).expect("writes");
+        }
+        assert_eq!(store.prune().expect("prunes"), 0, "nothing is old yet");
+        assert_eq!(store.prune_before(&later()).expect("prunes"), 500);
+        let left = store.approvals(&name, 100).expect("reads");
+        let left: Vec<&str> = left.iter().map(|it| it.request_id.as_str()).collect();
+        assert_eq!(left.len(), 10, "the newest ones");
+        assert_eq!((left[0], left[9]), ("509", "500"));
+        assert_eq!(store.prune_before(&later()).expect("prunes"), 10);
     }
 }

@@ -4,14 +4,18 @@
 //! [`crate::keeper`]. Its lock says whether one lives; nothing else is believed.
 
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
+use super::docker::SETTINGS;
 use super::site::{Layout, Site};
 use crate::domain::{DeploymentName, Failure};
-use crate::exec::{Cmd, LockFile, ProcessId, wait};
+use crate::exec::command::PROXIES;
+use crate::exec::{Cmd, LockFile, ProcessId, family, wait};
+use crate::secrets::private::create_private_directory;
 
 /// How long a keeper may take to say that it is ready.
 const READY_DEADLINE: Duration = Duration::from_secs(30);
@@ -54,13 +58,13 @@ pub async fn spawn(site: &Site) -> Result<(), Failure> {
     let name = &site.deployment.name;
     let program = std::env::current_exe()
         .map_err(|error| Failure::failed(format!("the program's own file: {error}")))?;
-    fs::create_dir_all(site.dir())?;
-    let log =
-        fs::OpenOptions::new().create(true).append(true).open(site.layout.keeper_log(name))?;
+    create_private_directory(&site.dir())?;
+    let mut log = fs::OpenOptions::new();
+    let log = log.create(true).append(true).mode(0o600).open(site.layout.keeper_log(name))?;
     let mut cmd = Cmd::new(program);
     cmd.args(["keep", name.as_str()]).cwd("/");
     cmd.allow(&["OPENCLAW_PIPELINE_LOG"]);
-    cmd.allow_prefix("DOCKER_");
+    cmd.allow(&SETTINGS).withhold(&PROXIES);
     // Outright, and not as this command was given them: the keeper reads no `.env` and no
     // configuration file, and what is relative here is something else in its directory.
     cmd.env("OPENCLAW_PIPELINE_HOME", site.layout.home());
@@ -99,11 +103,14 @@ pub async fn stop(layout: &Layout, name: &DeploymentName) -> Result<(), Failure>
         }
     }
     // What still holds the lock are children of a keeper that was killed.
+    let mut tools = Vec::new();
     for (signal, deadline) in [(Signal::TERM, STOP_DEADLINE), (Signal::KILL, KILL_DEADLINE)] {
         if !LockFile::is_held(&path)? {
             return Ok(());
         }
         for pid in LockFile::held_by(&path)? {
+            // Its tools do not hold the lock, and nobody adopts them any more.
+            tools.extend(family::descendants(pid)?);
             if let Ok(process) = ProcessId::of(pid) {
                 process.signal(signal)?;
             }
@@ -112,6 +119,7 @@ pub async fn stop(layout: &Layout, name: &DeploymentName) -> Result<(), Failure>
             LockFile::is_held(&path).is_ok_and(|held| !held).then_some(())
         });
         if free.await.is_some() {
+            family::kill(&tools);
             return Ok(());
         }
     }

@@ -162,8 +162,7 @@ impl GatewaySecrets {
 
     /// The text without a control character or one of these secrets.
     pub fn scrub(&self, text: &str, max: usize) -> String {
-        let redactor = crate::secrets::Redactor::new(self.all());
-        crate::domain::text::clean(&redactor.redact(text), max)
+        crate::secrets::Redactor::new(self.all()).redact_line(text, max)
     }
 
     /// Every secret, for taking them out of texts.

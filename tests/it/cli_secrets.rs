@@ -166,6 +166,7 @@ fn what_holds_secrets_is_its_owners_alone() {
         product.state("main").join("openclaw.json"),
         product.deployment("main").join("gateway.log"),
         product.deployment("main").join("run.json"),
+        product.deployment("main").join("keeper.log"),
     ];
     files(&product.home().join("backups"), &mut private);
     files(&product.home().join("locks"), &mut private);
@@ -176,7 +177,13 @@ fn what_holds_secrets_is_its_owners_alone() {
         let path = product.home().join(part);
         assert!(!path.exists() || mode(&path) == 0o600, "{part}");
     }
-    for path in [product.home(), product.state("main"), product.home().join("backups/main")] {
+    for path in [
+        product.home(),
+        product.home().join("deployments"),
+        product.deployment("main"),
+        product.state("main"),
+        product.home().join("backups/main"),
+    ] {
         assert_eq!(mode(&path), 0o700, "{}", path.display());
     }
 }
@@ -190,4 +197,55 @@ fn what_is_refused_is_not_shown() {
     quiet(&refused.code(2));
     let refused = product.run(["launch", "--target", "process"]);
     quiet(&refused.env("OPENCLAW_GATEWAY_TOKEN", format!("{NEXT_TOKEN}\n")).code(2));
+}
+
+/// What may stand in the environment of whoever runs the program, and is none of its children's
+/// business.
+const POISON: [(&str, &str); 14] = [
+    ("AWS_SECRET_ACCESS_KEY", "P0ison-1"),
+    ("AWS_SESSION_TOKEN", "P0ison-2"),
+    ("SSH_AUTH_SOCK", "/tmp/P0ison-3"),
+    ("DOCKER_PASSWORD", "P0ison-4"),
+    ("DOCKER_AUTH_CONFIG", "P0ison-5"),
+    ("GITHUB_TOKEN", "P0ison-6"),
+    ("LD_LIBRARY_PATH", "/tmp/P0ison-7"),
+    ("NODE_OPTIONS", "--require=/tmp/P0ison-8"),
+    ("BASH_ENV", "/tmp/P0ison-9"),
+    ("npm_config__auth", "P0ison-npm-auth"),
+    ("NPM_CONFIG_USERCONFIG", "/tmp/P0ison-npm-rc"),
+    ("HTTPS_PROXY", "http://user:P0ison-proxy-1@proxy.example:3128"),
+    ("http_proxy", "http://user:P0ison-proxy-2@proxy.example:3128"),
+    ("DBUS_SESSION_BUS_ADDRESS", "unix:path=/tmp/P0ison-10"),
+];
+
+/// The variables of an environment that hold poison.
+fn poisoned(environment: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(environment);
+    assert!(text.contains("PATH="), "an environment: {text}");
+    let found = text.split('\0').filter(|variable| variable.contains("P0ison"));
+    found.map(|variable| variable.split('=').next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn nothing_of_the_users_environment_reaches_what_is_started() {
+    let mut product = Product::new();
+    for (name, value) in POISON {
+        product.set(name, value);
+    }
+    let seen = product.path("npm-environment");
+    product.tool(
+        "npm",
+        &format!("#!/bin/sh\ncat /proc/$$/environ >'{}'\necho 11.0.0\n", seen.display()),
+    );
+    product.launch();
+    let environment = |pid: i32| fs::read(format!("/proc/{pid}/environ")).expect("readable");
+    let gateway = product.gateway("main").expect("a gateway");
+    assert_eq!(poisoned(&environment(product.keepers()[0])), [""; 0], "the keeper");
+    assert_eq!(poisoned(&environment(gateway)), [""; 0], "the gateway");
+    // npm gets what it needs to reach the user's registry.
+    product.run(["doctor"]).done();
+    let mut npm = poisoned(&fs::read(seen).expect("npm was called"));
+    npm.sort();
+    let needed = ["HTTPS_PROXY", "NPM_CONFIG_USERCONFIG", "http_proxy", "npm_config__auth"];
+    assert_eq!(npm, needed, "npm");
 }

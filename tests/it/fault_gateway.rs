@@ -262,3 +262,62 @@ fn a_state_of_a_newer_version_is_explained() {
     product.fault("main", "{}");
     product.run(["start"]).ok();
 }
+
+/// The sleeps of the tools that the gateway started and that left its group.
+fn tools(product: &Product) -> Vec<i32> {
+    let all = product.processes().into_iter();
+    all.filter(|it| it.args[0] == "sleep").map(|it| it.pid).collect()
+}
+
+#[test]
+fn no_tool_outlives_its_gateway() {
+    let product = Product::bare();
+    product.install_faulty(NEWEST, Some("{detached_tools: true}"));
+    product.launch();
+    let first = until("its tools run", || Some(tools(&product)).filter(|it| it.len() == 2));
+    let gateway = product.gateway("main").expect("a gateway");
+    send(gateway, Signal::KILL);
+    another_than(&product, gateway);
+    let second =
+        until("those of the next one", || Some(tools(&product)).filter(|it| it.len() == 2));
+    assert!(second.iter().all(|pid| !first.contains(pid)), "{first:?} {second:?}");
+    product.run(["stop"]).ok();
+    product.assert_nothing_runs();
+    product.run(["start"]).ok();
+    until("its tools run", || (tools(&product).len() == 2).then_some(()));
+    product.run(["destroy", "--yes"]).ok();
+    product.assert_nothing_runs();
+}
+
+#[test]
+fn the_tools_of_a_gateway_without_a_keeper_end_with_it() {
+    let product = Product::bare();
+    product.install_faulty(NEWEST, Some("{detached_tools: true}"));
+    product.launch();
+    until("its tools run", || (tools(&product).len() == 2).then_some(()));
+    // One of them is nobody's once the keeper that had adopted it is gone.
+    send(product.keepers()[0], Signal::KILL);
+    until("the keeper is gone", || product.keepers().is_empty().then_some(()));
+    product.run(["stop"]).ok();
+    until("all but that one ended", || (product.processes().len() <= 1).then_some(()));
+}
+
+#[test]
+fn a_doctor_of_a_killed_keeper_is_ended_before_anything_is_started() {
+    let product = Product::new();
+    product.launch();
+    product.fault("main", "{exit_code: 78, doctor_delay_ms: 6000000}");
+    send(product.gateway("main").expect("a gateway"), Signal::KILL);
+    let doctors = || {
+        let all = product.processes().into_iter();
+        let of_it = all.filter(|it| it.args.iter().any(|arg| arg == "doctor"));
+        of_it.map(|it| it.pid).collect::<Vec<_>>()
+    };
+    let doctor = until("the doctor is at work", || doctors().first().copied());
+    send(product.keepers()[0], Signal::KILL);
+    until("the keeper is gone", || product.keepers().is_empty().then_some(()));
+    assert_eq!(doctors(), [doctor], "it works on");
+    product.fault("main", "{}");
+    product.run(["start"]).ok();
+    product.assert_one_gateway("main");
+}

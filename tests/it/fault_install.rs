@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::disk::{Tmpfs, fill};
 use crate::support::product::{Live, NEWEST, NODE, Product, lay_node};
-use crate::support::skip;
 
 /// An npm that answers its version, and otherwise fails with these words.
 fn failing_npm(product: &Product, words: &str) {
@@ -232,31 +232,6 @@ fn a_node_that_does_not_run_here_is_told() {
     failed.says("does not run on this machine: GLIBC_2.99 not found").says("--target docker");
 }
 
-/// A file system of a few megabytes.
-struct Tmpfs(std::path::PathBuf);
-
-impl Tmpfs {
-    fn on(path: &Path, options: &str) -> Option<Self> {
-        fs::create_dir_all(path).expect("a directory");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-            .arg(path)
-            .stderr(std::process::Stdio::null())
-            .status();
-        if mounted.is_ok_and(|status| status.success()) {
-            return Some(Self(path.to_owned()));
-        }
-        skip("a file system can be mounted by root alone");
-        None
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_full_disk_is_refused_before_anything_is_installed() {
     let product = Product::bare();
@@ -273,14 +248,10 @@ fn a_disk_that_fills_up_is_told_as_such() {
     let product = Product::bare();
     let Some(_disk) = Tmpfs::on(&product.home(), "size=2m,mode=700") else { return };
     product.run(["list"]).ok();
-    let filler = product.home().join("filler");
-    let mut file = fs::File::create(&filler).expect("a file");
-    let full = std::io::copy(&mut std::io::repeat(0), &mut file).expect_err("the disk is full");
-    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    let filler = fill(&product.home());
     let failed = product.run(["launch", "--target", "process"]).done();
     assert!(failed.code == 1 || failed.code == 5, "{failed:?}");
     assert!(failed.stderr.contains("full") || failed.stderr.contains("space"), "{failed:?}");
-    drop(file);
     fs::remove_file(filler).expect("removed");
     product.run(["list"]).ok();
 }

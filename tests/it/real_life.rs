@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -16,6 +16,8 @@ use crate::support::control_ui::{self, View};
 use crate::support::engine::Engine;
 use crate::support::lab::{Lab, Part};
 use crate::support::netns::NetNs;
+use crate::support::private_client::{self, Asked};
+use crate::support::product::free_port;
 use crate::support::real::{BROKEN, CURRENT, PREVIOUS, Real, TOKEN};
 
 /// How long a page may take to show something, on busy cores.
@@ -36,6 +38,8 @@ async fn a_process_gateway_lives_its_whole_life() {
         broken: vec!["--version".into(), BROKEN.into()],
         good: vec!["--version".into(), CURRENT.into()],
         killed_in: "prove",
+        engine: None,
+        port: free_port(),
     };
     life.run().await;
     assert!(!real.data().join("deployments/life").exists(), "its directory is gone");
@@ -64,6 +68,8 @@ async fn a_docker_gateway_lives_its_whole_life() {
         broken: vec!["--image".into(), image("broken")],
         good: vec!["--image".into(), image(CURRENT)],
         killed_in: "start",
+        engine: Some(engine),
+        port: free_port(),
     };
     life.run().await;
     let own = format!("label=io.openclaw.pipeline.deployment={name}");
@@ -83,6 +89,9 @@ struct Life<'a> {
     broken: Vec<String>,
     good: Vec<String>,
     killed_in: &'static str,
+    /// Where its container runs, if it has one.
+    engine: Option<&'static Engine>,
+    port: u16,
 }
 
 impl Life<'_> {
@@ -90,8 +99,10 @@ impl Life<'_> {
         self.launched_through_a_kill();
         self.browsers_get_in().await;
         self.a_private_client_is_asked().await;
+        let devices = self.devices();
+        assert_eq!(devices.len(), 3, "the owner's link and two by the policy: {devices:?}");
+        self.it_would_be_let_in_otherwise().await;
         let before = self.devices();
-        assert_eq!(before.len(), 3, "the owner's link and two by the policy: {before:?}");
 
         self.a_broken_update_goes_back();
         assert_eq!(self.devices(), before, "the devices are there after going back");
@@ -104,8 +115,9 @@ impl Life<'_> {
     /// The launch is killed in the middle of a step; the same command goes on with it.
     fn launched_through_a_kill(&self) {
         let bind = self.netns.host().to_string();
-        let mut launch =
-            vec!["launch", &self.name, "--bind", &bind, "--no-link", "--approval-devices", "2"];
+        let port = self.port.to_string();
+        let mut launch = vec!["launch", &self.name, "--bind", &bind, "--port", &port];
+        launch.extend(["--no-link", "--approval-devices", "2"]);
         launch.extend(self.first.iter().map(String::as_str));
         self.real.kill_in_step(&launch, self.killed_in);
         let status = self.real.json(&["status", &self.name]);
@@ -159,13 +171,74 @@ impl Life<'_> {
         }
     }
 
-    /// A client on the machine itself that claims to be local is no administrator by that.
+    /// A client with a private address that claims to be local is no administrator by that: it is
+    /// asked for approval, and waits.
     async fn a_private_client_is_asked(&self) {
-        let address = self.real.json(&["status", &self.name])["url"].clone();
-        let authority = address.as_str().expect("an address").trim_start_matches("http://");
-        let authority = authority.trim_end_matches('/').to_owned();
-        let refused = crate::support::private_client::asks(&authority, TOKEN).await;
-        assert_eq!(refused, "NOT_PAIRED", "a private client was let in");
+        if self.engine.is_some() {
+            // As for a gateway that is published on loopback: otherwise the page is refused for
+            // its origin already.
+            let list = r#""allowedOrigins": ["#;
+            self.replace_in_configuration(list, &format!(r#"{list}"http://127.0.0.1:18789","#));
+        }
+        let asked = self.asks_until(|answer| answer != "INVALID_REQUEST").await;
+        assert_eq!(asked.answer, "NOT_PAIRED", "a private client was let in");
+        let devices = self.real.json(&["devices", &self.name]);
+        let pending = devices["pending"].as_array().expect("requests");
+        assert!(pending.iter().any(|it| it["device_id"] == *asked.device), "{devices:#}");
+        assert!(!self.devices().contains(&asked.device), "{devices:#}");
+    }
+
+    /// What the managed configuration keeps out comes in without it: the same client, with nobody
+    /// asked. Otherwise the check before would prove nothing.
+    async fn it_would_be_let_in_otherwise(&self) {
+        for (from, to, answer) in [("false", "true", "in"), ("true", "false", "NOT_PAIRED")] {
+            self.replace_in_configuration(
+                &format!("\"autoApproveLocal\": {from}"),
+                &format!("\"autoApproveLocal\": {to}"),
+            );
+            self.asks_until(|said| said == answer).await;
+        }
+    }
+
+    /// What is changed in the configuration counts a moment later: the gateway reads it again.
+    async fn asks_until(&self, is_it: impl Fn(&str) -> bool) -> Asked {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let asked = self.asks_in_private().await;
+            if is_it(&asked.answer) {
+                return asked;
+            }
+            assert!(Instant::now() < end, "{asked:?}");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// A client on the gateway's loopback, or on the bridge that its container is on.
+    async fn asks_in_private(&self) -> Asked {
+        let Some(engine) = self.engine else {
+            return private_client::asks(&format!("127.0.0.1:{}", self.port), TOKEN).await;
+        };
+        let address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        let address = engine.docker(&["inspect", "--format", address, &self.container()]);
+        private_client::asks(&format!("{}:18789", address.trim()), TOKEN).await
+    }
+
+    fn container(&self) -> String {
+        format!("openclaw-{}", self.name)
+    }
+
+    fn replace_in_configuration(&self, from: &str, to: &str) {
+        if let Some(engine) = self.engine {
+            let path = "/home/node/.openclaw/openclaw.json";
+            let script = format!("s|{}|{to}|", from.replace('[', "\\["));
+            engine.docker(&["exec", &self.container(), "sed", "-i", &script, path]);
+            return;
+        }
+        let own = self.real.data().join("deployments").join(&self.name);
+        let path = own.join("state/openclaw.json");
+        let text = fs::read_to_string(&path).expect("the gateway's configuration");
+        assert!(text.contains(from), "{text}");
+        fs::write(&path, text.replace(from, to)).expect("written");
     }
 
     fn a_broken_update_goes_back(&self) {

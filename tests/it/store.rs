@@ -15,6 +15,7 @@ use openclaw_pipeline::store::{
 use serde_json::{Value, json};
 
 use crate::support::bench::{Bench, OLD};
+use crate::support::disk::{Tmpfs, fill};
 
 fn name(text: &str) -> DeploymentName {
     text.parse().expect("a name")
@@ -35,6 +36,11 @@ fn launch(store: &Store, bench: &Bench, name: &DeploymentName) -> Result<Operati
 fn restart(store: &Store, name: &DeploymentName) -> Result<Operation, StoreError> {
     let (kind, params) = (OperationKind::Restart, json!({}));
     let sealed = Vec::new();
+    store.begin(&Begin { kind, deployment: name, params, create: None, sealed, event: None })
+}
+
+fn destroy(store: &Store, name: &DeploymentName) -> Result<Operation, StoreError> {
+    let (kind, params, sealed) = (OperationKind::Destroy, json!({}), Vec::new());
     store.begin(&Begin { kind, deployment: name, params, create: None, sealed, event: None })
 }
 
@@ -282,6 +288,94 @@ fn a_damaged_database_is_refused_and_kept_as_it_is() {
     std::fs::write(&path, &sound).expect("writes");
     let store = Store::open(bench.home()).expect("the sound one opens again");
     assert_eq!(store.deployments(true).expect("reads").len(), 200);
+}
+
+#[test]
+fn a_database_that_is_gone_is_not_replaced_while_anything_is_left_of_it() {
+    for part in ["deployments", "backups"] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let home = dir.path().join("home");
+        // A directory that was made for later is nothing.
+        std::fs::create_dir_all(home.join(part)).expect("made");
+        let path = Store::open(&home).expect("is new").path().to_owned();
+        std::fs::create_dir(home.join(part).join("main")).expect("made");
+        Store::open(&home).expect("opens");
+        for lost in ["gone", "empty"] {
+            for file in ["pipeline.db", "pipeline.db-wal", "pipeline.db-shm"] {
+                let _ = std::fs::remove_file(home.join(file));
+            }
+            if lost == "empty" {
+                std::fs::write(&path, "").expect("written");
+            }
+            let failure = refused(Store::open(&home));
+            assert!(failure.message.contains("missing or empty"), "{failure}");
+            assert!(failure.message.contains(&path.display().to_string()), "{failure}");
+            assert!(failure.remedy.is_some_and(|it| it.contains("put back a copy")));
+            let left = std::fs::metadata(&path).ok().map(|file| file.len());
+            assert_eq!(left, (lost == "empty").then_some(0), "it was touched");
+        }
+    }
+}
+
+/// A data directory on a disk of 150 MiB.
+fn small_disk() -> Option<(Bench, Tmpfs)> {
+    let bench = Bench::new();
+    let disk = Tmpfs::on(bench.home(), "size=150m,mode=700")?;
+    Some((bench, disk))
+}
+
+#[test]
+fn what_was_done_is_recorded_on_a_full_disk_and_nothing_new_begins() {
+    let Some((bench, _disk)) = small_disk() else { return };
+    let reserve = bench.home().join("reserve");
+    let store = Store::open(bench.home()).expect("opens");
+    let operation = launch(&store, &bench, &bench.name).expect("begins");
+    let lease = store.acquire(&operation.id, "test").expect("takes it up");
+    store.step_intent(&lease, 0, "fetch", "fetch", None).expect("writes");
+    assert!(reserve.exists());
+
+    let filler = fill(bench.home());
+    // More than the database's log has room for already.
+    let output = json!("x".repeat(600 << 10));
+    let update =
+        StepUpdate { position: 0, status: StepStatus::Succeeded, message: None, output: &output };
+    store.step_outcome(&lease, &update).expect("the reserve is for this");
+    assert!(!reserve.exists(), "it was given back");
+    let found = store.operation(&operation.id).expect("reads").expect("is there");
+    assert_eq!(found.steps[0].status, StepStatus::Succeeded);
+    completed(&store, &lease).expect("ends");
+
+    let failure = refused(restart(&store, &bench.name));
+    assert_eq!(failure.kind, FailureKind::Prerequisite);
+    assert!(failure.message.contains("the disk of") && failure.message.contains("is full"));
+    assert!(failure.message.contains("nothing is begun below 64 MiB"), "{failure}");
+    assert!(failure.remedy.is_some_and(|it| it.contains("free some space")));
+
+    // What was freed is not taken away again by whoever looks next.
+    let some = std::fs::metadata(&filler).expect("is there").len() - (20 << 20);
+    std::fs::File::options().write(true).open(&filler).expect("opens").set_len(some).expect("cut");
+    Store::open(bench.home()).expect("opens");
+    assert!(!reserve.exists(), "the room that was just made was taken");
+    std::fs::remove_file(&filler).expect("removed");
+    Store::open(bench.home()).expect("opens");
+    assert!(reserve.exists(), "and there is ample room again");
+    restart(&store, &bench.name).expect("begins");
+}
+
+#[test]
+fn a_deployment_can_be_destroyed_on_a_full_disk() {
+    let Some((bench, _disk)) = small_disk() else { return };
+    let store = Store::open(bench.home()).expect("opens");
+    let operation = launch(&store, &bench, &bench.name).expect("begins");
+    let lease = store.acquire(&operation.id, "test").expect("takes it up");
+    completed(&store, &lease).expect("ends");
+    // The last one to close it takes the log and its index with it: they are to be made anew.
+    drop(store);
+    assert!(!bench.home().join("pipeline.db-shm").exists());
+    fill(bench.home());
+    let store = Store::open(bench.home()).expect("opens with what the reserve gave back");
+    assert!(!bench.home().join("reserve").exists());
+    destroy(&store, &bench.name).expect("begins");
 }
 
 #[test]

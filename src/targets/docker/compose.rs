@@ -15,11 +15,12 @@ use serde_json::{Value, json};
 
 use super::super::site::Site;
 use super::super::{Work, process};
-use super::engine::{docker, failure};
+use super::engine::{SETTINGS, docker, failure};
 use super::{container, owner};
 use crate::assets;
 use crate::domain::Failure;
 use crate::exec::Cmd;
+use crate::secrets::private::create_private_directory;
 
 /// The service in the compose file.
 const SERVICE: &str = "openclaw-gateway";
@@ -94,7 +95,7 @@ impl Compose {
             }
             Self::Standalone => {
                 let mut cmd = Cmd::new("docker-compose");
-                cmd.allow_prefix("DOCKER_");
+                cmd.allow(&SETTINGS);
                 cmd
             }
         }
@@ -104,7 +105,7 @@ impl Compose {
     /// travel in its environment.
     fn project(self, site: &Site, cpus: &str) -> Result<Cmd, Failure> {
         let dir = site.dir();
-        fs::create_dir_all(&dir)?;
+        create_private_directory(&dir)?;
         fs::write(dir.join("docker-compose.yml"), assets::DOCKER_COMPOSE)?;
         fs::write(dir.join("variables.yml"), variables(site).to_string())?;
         let spec = &site.deployment.spec;

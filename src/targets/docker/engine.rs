@@ -8,16 +8,22 @@ use crate::exec::{Cmd, ExecError, Output};
 /// The most CPUs of a gateway.
 const MOST_CPUS: u32 = 2;
 
+/// How the user's own Docker finds its engine. Nothing else that begins with `DOCKER_` is let
+/// through: passwords do as well.
+pub const SETTINGS: [&str; 7] = [
+    "DOCKER_HOST",
+    "DOCKER_CONTEXT",
+    "DOCKER_CONFIG",
+    "DOCKER_TLS",
+    "DOCKER_TLS_VERIFY",
+    "DOCKER_CERT_PATH",
+    "DOCKER_API_VERSION",
+];
+
 /// The Docker command line, which finds its engine by the user's own settings.
 pub fn docker() -> Cmd {
     let mut cmd = Cmd::new("docker");
-    cmd.allow(&[
-        "DOCKER_HOST",
-        "DOCKER_CONTEXT",
-        "DOCKER_CONFIG",
-        "DOCKER_TLS_VERIFY",
-        "DOCKER_CERT_PATH",
-    ]);
+    cmd.allow(&SETTINGS);
     cmd
 }
 

@@ -27,7 +27,7 @@ use crate::exec::Cmd;
 use crate::gateway::Dial;
 
 pub use build::Program;
-pub use engine::docker;
+pub use engine::{SETTINGS, docker};
 
 /// The gateway's port inside its container.
 pub const CONTAINER_PORT: u16 = 18789;

@@ -5,6 +5,7 @@
 
 mod archive;
 mod install;
+mod listener;
 mod prune;
 mod record;
 
@@ -20,8 +21,10 @@ use super::site::{Layout, Site};
 use super::{Artefact, LogOptions, Observed, Placed, Target, Work, keeper};
 use crate::domain::{DeploymentName, Failure, FailureKind, TargetKind};
 use crate::exec::Cmd;
-use crate::gateway::{Dial, TcpDial};
+use crate::gateway::Dial;
 use crate::secrets::write_private;
+
+use listener::OwnTcp;
 
 pub use install::{Installed, npm_version, own_node};
 pub use record::{RunRecord, RunState};
@@ -248,8 +251,16 @@ impl Target for ProcessTarget {
         })
     }
 
+    fn route(&self, site: &Site) -> Result<Box<dyn Dial>, Failure> {
+        let bind = site.deployment.spec.bind;
+        if bind.is_unspecified() {
+            return self.loopback(site);
+        }
+        Ok(Box::new(OwnTcp((bind, site.port()?).into())))
+    }
+
     fn loopback(&self, site: &Site) -> Result<Box<dyn Dial>, Failure> {
-        Ok(Box::new(TcpDial::new((std::net::Ipv4Addr::LOCALHOST, site.port()?).into())))
+        Ok(Box::new(OwnTcp((std::net::Ipv4Addr::LOCALHOST, site.port()?).into())))
     }
 
     async fn openclaw(&self, site: &Site, args: &[&str], terminal: bool) -> Result<Cmd, Failure> {
@@ -368,5 +379,10 @@ pub fn tail(path: &std::path::Path, bytes: u64) -> Result<String, Failure> {
     file.seek(SeekFrom::Start(length.saturating_sub(bytes)))?;
     let mut end = Vec::new();
     file.take(bytes).read_to_end(&mut end)?;
+    if length > bytes {
+        // A line that begins before may open with the second half of a secret.
+        let line = end.iter().position(|byte| *byte == b'\n').map_or(end.len(), |at| at + 1);
+        end.drain(..line);
+    }
     Ok(String::from_utf8_lossy(&end).into_owned())
 }

@@ -11,6 +11,7 @@
 pub mod bench;
 pub mod browser;
 pub mod control_ui;
+pub mod disk;
 pub mod engine;
 pub mod fake_target;
 pub mod lab;

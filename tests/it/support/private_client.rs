@@ -1,5 +1,5 @@
-//! A client on this machine that claims to be the gateway's own: it has a device of its own, the
-//! right token, and forged loopback headers.
+//! A client with a private address that claims to be the gateway's own page: it has a device of
+//! its own, the right token, and forged headers of the gateway's loopback.
 
 use std::fmt::Write as _;
 
@@ -14,39 +14,61 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
-const SCOPES: [&str; 3] = ["operator.admin", "operator.pairing", "operator.read"];
+/// What the gateway's page asks for.
+const SCOPES: [&str; 4] = ["operator.admin", "operator.pairing", "operator.read", "operator.write"];
+/// What it says of itself: its id, its mode, its platform.
+const PAGE: [&str; 3] = ["openclaw-control-ui", "webchat", "linux"];
 
-/// Asks the gateway at `authority` to be let in; answers `in`, or the refusal's code.
-pub async fn asks(authority: &str, token: &str) -> String {
-    asks_for(authority, token, &SCOPES).await
+/// What came of a try.
+#[derive(Debug)]
+pub struct Asked {
+    /// `in`, or the refusal's code.
+    pub answer: String,
+    /// The device that asked.
+    pub device: String,
 }
 
-/// The same, asking for these scopes.
-pub async fn asks_for(authority: &str, token: &str, scopes: &[&str]) -> String {
-    let mut request = format!("ws://{authority}/").into_client_request().expect("a request");
-    let port = authority.rsplit(':').next().unwrap_or_default();
-    let host = format!("127.0.0.1:{port}");
-    request.headers_mut().insert("Host", HeaderValue::from_str(&host).expect("a host"));
-    let tcp = TcpStream::connect(authority).await.expect("the gateway listens");
+/// Asks the gateway that listens at `address` to be let in.
+pub async fn asks(address: &str, token: &str) -> Asked {
+    asks_as(address, token, &SCOPES).await
+}
+
+/// The same, asking for these scopes; the answer alone.
+pub async fn asks_for(address: &str, token: &str, scopes: &[&str]) -> String {
+    asks_as(address, token, scopes).await.answer
+}
+
+async fn asks_as(address: &str, token: &str, scopes: &[&str]) -> Asked {
+    let mut request = format!("ws://{address}/").into_client_request().expect("a request");
+    let host = format!("127.0.0.1:{}", address.rsplit(':').next().unwrap_or_default());
+    for (name, value) in [("Host", host.clone()), ("Origin", format!("http://{host}"))] {
+        request.headers_mut().insert(name, HeaderValue::from_str(&value).expect("a header"));
+    }
+    let tcp = TcpStream::connect(address).await.expect("the gateway listens");
     let (mut socket, _) = tokio_tungstenite::client_async(request, tcp).await.expect("a WebSocket");
     let challenge = next(&mut socket).await["payload"].clone();
+    let [id, mode, platform] = PAGE;
+    let device = device(&challenge, token, scopes);
     let connect = json!({
         "minProtocol": 4, "maxProtocol": 4, "role": "operator", "scopes": scopes, "caps": [],
-        "client": { "id": "cli", "mode": "cli", "version": "1.0.0", "platform": "linux" },
+        "client": {
+            "id": id, "mode": mode, "version": "1.0.0", "platform": platform, "buildId": "dev",
+        },
         "auth": { "token": token },
-        "device": device(&challenge, token, scopes),
+        "device": device,
     });
     let frame = json!({ "type": "req", "id": "1", "method": "connect", "params": connect });
     socket.send(Message::text(frame.to_string())).await.expect("is sent");
-    loop {
+    let answer = loop {
         let answer = next(&mut socket).await;
         if answer["id"] == "1" {
-            return match answer["ok"].as_bool() {
+            break match answer["ok"].as_bool() {
                 Some(true) => "in".to_owned(),
                 _ => answer["error"]["code"].as_str().unwrap_or_default().to_owned(),
             };
         }
-    }
+    };
+    Asked { answer, device: device["id"].as_str().unwrap_or_default().to_owned() }
 }
 
 async fn next(socket: &mut tokio_tungstenite::WebSocketStream<TcpStream>) -> Value {
@@ -65,17 +87,18 @@ fn device(challenge: &Value, token: &str, scopes: &[&str]) -> Value {
     getrandom::fill(&mut seed).expect("random numbers");
     let key = SigningKey::from_bytes(&seed);
     let digest = sha2::Sha256::digest(key.verifying_key().as_bytes());
-    let id = digest.iter().fold(String::new(), |mut text, byte| {
+    let device = digest.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     });
     let stamp = challenge["ts"].to_string();
     let nonce = challenge["nonce"].as_str().unwrap_or_default();
-    let scopes = scopes.join(",");
+    let (scopes, [id, mode, platform]) = (scopes.join(","), PAGE);
     let payload =
-        ["v3", &id, "cli", "cli", "operator", &scopes, &stamp, token, nonce, "linux", ""].join("|");
+        ["v3", &device, id, mode, "operator", &scopes, &stamp, token, nonce, platform, ""]
+            .join("|");
     json!({
-        "id": id,
+        "id": device,
         "publicKey": URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes()),
         "signature": URL_SAFE_NO_PAD.encode(key.sign(payload.as_bytes()).to_bytes()),
         "signedAt": challenge["ts"], "nonce": nonce,

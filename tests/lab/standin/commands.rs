@@ -180,6 +180,7 @@ fn doctor(install: &Install) -> ExitCode {
         );
         return ExitCode::FAILURE;
     }
+    std::thread::sleep(std::time::Duration::from_millis(loaded.faults.doctor_delay_ms));
     if let Some(code) = loaded.faults.doctor_exit_code {
         eprintln!("Doctor could not repair the state: stand-in fault");
         return ExitCode::from(code);

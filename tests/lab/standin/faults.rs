@@ -28,6 +28,9 @@ pub struct Faults {
     pub until_doctor: bool,
     /// `doctor --fix` fails with this code and repairs nothing.
     pub doctor_exit_code: Option<u8>,
+    /// `doctor --fix` takes this long.
+    #[serde(default)]
+    pub doctor_delay_ms: u64,
     /// The port opens only after this long.
     #[serde(default)]
     pub listen_delay_ms: u64,
@@ -49,6 +52,9 @@ pub struct Faults {
     /// SIGTERM does nothing: only SIGKILL ends this gateway.
     #[serde(default)]
     pub ignore_sigterm: bool,
+    /// It starts a tool in a session of its own, and another one that is nobody's child at once.
+    #[serde(default)]
+    pub detached_tools: bool,
     /// No model is available, whatever keys the environment has.
     #[serde(default)]
     pub models_unavailable: bool,

@@ -178,6 +178,9 @@ pub fn run(install: Install, port_flag: Option<u16>) -> ExitCode {
         return ExitCode::from(EXIT_CONFIG);
     }
     log("[gateway] starting...");
+    if loaded.faults.detached_tools {
+        start_detached_tools();
+    }
     let exit = loaded.exit_of_this_start();
     if let Some(code) = exit.filter(|_| loaded.faults.exit_after_ms == 0) {
         log("Gateway failed to start: stand-in fault");
@@ -213,6 +216,18 @@ pub fn run(install: Install, port_flag: Option<u16>) -> ExitCode {
         Err(error) => {
             eprintln!("standin-gateway: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// As a tool does that makes itself a daemon; it ignores what a terminal would say to it.
+fn start_detached_tools() {
+    for script in ["setsid sleep 6001 & exit", "exec setsid sh -c 'sleep 6002; exit'"] {
+        let mut shell = std::process::Command::new("sh");
+        let silent = std::process::Stdio::null;
+        shell.args(["-c", script]).stdin(silent()).stdout(silent()).stderr(silent());
+        if let Err(error) = shell.spawn() {
+            log(&format!("standin-gateway: a tool: {error}"));
         }
     }
 }
