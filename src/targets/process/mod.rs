@@ -341,21 +341,27 @@ impl Target for ProcessTarget {
 
 /// Refuses a port that something else listens on: the gateway would only say so in its log.
 fn port_is_free(site: &Site) -> Result<(), Failure> {
-    let (address, port) = (site.deployment.spec.bind, site.port()?);
-    match std::net::TcpListener::bind((address, port)) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Failure::new(
-            match error.kind() {
-                std::io::ErrorKind::AddrInUse => FailureKind::Conflict,
-                _ => FailureKind::Failed,
-            },
-            format!("{}: port {port} on {address} cannot be used: {error}", site.deployment.name),
-        )
-        .remedy(format!(
-            "end what listens there (ss -ltnp 'sport = :{port}' shows it), or choose another \
-             GATEWAY_PORT"
-        ))),
-    }
+    let port = site.port()?;
+    let Some((address, error)) = taken(site.deployment.spec.bind, port) else { return Ok(()) };
+    let kind = match error.kind() {
+        std::io::ErrorKind::AddrInUse => FailureKind::Conflict,
+        _ => FailureKind::Failed,
+    };
+    Err(Failure::new(
+        kind,
+        format!("{}: port {port} on {address} cannot be used: {error}", site.deployment.name),
+    )
+    .remedy(format!(
+        "end what listens there (ss -ltnp 'sport = :{port}' shows it), or choose another \
+         GATEWAY_PORT"
+    )))
+}
+
+/// Where a port cannot be used, and why. A gateway listens on loopback whatever else it is bound to.
+fn taken(bind: std::net::IpAddr, port: u16) -> Option<(std::net::IpAddr, std::io::Error)> {
+    [bind, std::net::Ipv4Addr::LOCALHOST.into()].into_iter().find_map(|address| {
+        std::net::TcpListener::bind((address, port)).err().map(|error| (address, error))
+    })
 }
 
 fn make_private_dir(path: &std::path::Path) -> Result<(), Failure> {
@@ -385,4 +391,22 @@ pub fn tail(path: &std::path::Path, bytes: u64) -> Result<String, Failure> {
         end.drain(..line);
     }
     Ok(String::from_utf8_lossy(&end).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_taken_on_loopback_is_taken_for_every_address() {
+        let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = other.local_addr().expect("its address").port();
+        let elsewhere = Ipv4Addr::new(127, 0, 0, 2).into();
+        let found = taken(elsewhere, port).map(|(address, _)| address);
+        assert_eq!(found, Some(Ipv4Addr::LOCALHOST.into()));
+        drop(other);
+        assert!(taken(elsewhere, port).is_none());
+    }
 }
