@@ -16,9 +16,13 @@ use rustix::process::Signal;
 use super::identity::{self, ProcessId, boot_id};
 use super::wait;
 
-/// How long a group that is asked to end may take, and a killed one.
-const DEADLINES: [(Signal, Duration); 2] =
-    [(Signal::INT, Duration::from_secs(60)), (Signal::KILL, Duration::from_secs(5))];
+/// How long they may take to end. Whatever saves its state when it is interrupted still holds the
+/// lock, and had its time; what a shell started in the background does not hear of an interrupt.
+const DEADLINES: [(Signal, Duration); 3] = [
+    (Signal::INT, Duration::from_secs(2)),
+    (Signal::TERM, Duration::from_secs(10)),
+    (Signal::KILL, Duration::from_secs(5)),
+];
 
 /// The record of a lock.
 pub(super) fn path(lock: &Path) -> PathBuf {

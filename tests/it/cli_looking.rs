@@ -142,13 +142,15 @@ fn a_list_asks_the_engine_once_and_does_not_wait_for_it() {
     let store = rusqlite::Connection::open(product.home().join("pipeline.db")).expect("opens");
     let on_docker = "UPDATE deployments SET spec = json_set(spec, '$.target', 'docker')";
     assert_eq!(store.execute(on_docker, []).expect("updates"), 1);
+    let id: String =
+        store.query_row("SELECT id FROM deployments", [], |row| row.get(0)).expect("an id");
     drop(store);
     let listed = || product.json(["list"])["items"][0]["status"].clone();
     let calls = product.path("docker-calls");
     let engine = |words: &str| {
         product.tool("docker", &format!("#!/bin/sh\necho x >>'{}'\n{words}\n", calls.display()));
     };
-    engine("echo openclaw-other; echo openclaw-main");
+    engine(&format!("echo openclaw-other; echo openclaw-main-{}", &id[id.len() - 8..]));
     assert_eq!(listed(), "running");
     assert_eq!(fs::read_to_string(&calls).expect("calls"), "x\n", "one call for all");
     engine("echo openclaw-other");

@@ -99,7 +99,7 @@ fn a_launch_that_never_gets_ready_heeds_ctrl_c() {
 }
 
 /// Every command in a form that harms nothing, and what it exits with.
-const FORMS: [(&str, &[&str], i32); 24] = [
+const FORMS: [(&str, &[&str], i32); 25] = [
     ("list", &[], 0),
     ("status", &[], 0),
     ("launch", &["--target", "process"], 0),
@@ -121,6 +121,7 @@ const FORMS: [(&str, &[&str], i32); 24] = [
     ("config", &["explain"], 0),
     ("check", &["gateway"], 0),
     ("env", &[], 0),
+    ("image", &["build", "--version", "latest"], 2),
     ("restart", &[], 0),
     ("stop", &[], 0),
     ("start", &[], 0),

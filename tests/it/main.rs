@@ -35,5 +35,6 @@ mod real_life;
 mod standin_contract;
 mod standin_faults;
 mod store;
+mod store_home;
 mod support;
 mod tidy;

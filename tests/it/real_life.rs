@@ -224,7 +224,9 @@ impl Life<'_> {
     }
 
     fn container(&self) -> String {
-        format!("openclaw-{}", self.name)
+        let engine = self.engine.expect("it runs in a container");
+        let own = format!("label=io.openclaw.pipeline.deployment={}", self.name);
+        engine.docker(&["container", "ls", "--format", "{{.Names}}", "--filter", &own])
     }
 
     fn replace_in_configuration(&self, from: &str, to: &str) {
