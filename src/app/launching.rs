@@ -100,6 +100,7 @@ impl App {
         if deployment.status != DeploymentStatus::Running || !self.runs(&deployment).await? {
             return Ok(None);
         }
+        self.watch_again(&self.engine().site(&deployment)?).await?;
         if ran_already {
             let secrets = self.engine().vault().open(self.store(), &deployment.id)?;
             for notice in without_effect(request, &deployment, &secrets)? {

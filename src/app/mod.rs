@@ -24,11 +24,11 @@ use crate::config::Settings;
 use crate::domain::{Change, Deployment, DeploymentName, DeploymentStatus, Failure};
 use crate::exec::LockFile;
 use crate::keeper::Keeper;
-use crate::operations::Engine;
 use crate::operations::vault::Vault;
+use crate::operations::{Engine, approval};
 use crate::secrets::SealingKey;
 use crate::store::Store;
-use crate::targets::{Layout, Observed, Site, Target, Targets};
+use crate::targets::{Layout, Observed, Site, Target, Targets, keeper};
 
 pub use access::{Access, AccessKind};
 pub use launching::{LaunchRequest, Launched};
@@ -101,7 +101,10 @@ impl App {
         }
         let site = self.engine.site(deployment)?;
         let change = match self.target(&site).observe(&site).await {
-            Ok(Observed::Running) => Change::Recover,
+            Ok(Observed::Running) => {
+                self.watch_again(&site).await?;
+                Change::Recover
+            }
             Ok(_) => Change::Degrade,
             // An engine that does not answer says nothing about the gateway.
             Err(_) => return Ok(deployment.clone()),
@@ -110,12 +113,28 @@ impl App {
         self.deployment(&deployment.name)
     }
 
+    /// Starts a keeper anew that died while the approval window is open. Whoever is at work on
+    /// the deployment sees to that itself.
+    async fn watch_again(&self, site: &Site) -> Result<(), Failure> {
+        let name = &site.deployment.name;
+        let window = approval::window_now(self.store(), &site.deployment)?;
+        let open = window.is_some_and(|(state, _)| approval::is_worth_watching(state));
+        if !open || keeper::lives(self.layout(), name)? || self.is_at_work(name)? {
+            return Ok(());
+        }
+        keeper::spawn(site).await
+    }
+
+    fn is_at_work(&self, name: &DeploymentName) -> Result<bool, Failure> {
+        Ok(LockFile::is_held(&self.layout().lock(name))?)
+    }
+
     /// Whether an operation on a deployment is active and nobody is at work on it.
     pub fn is_interrupted(&self, deployment: &Deployment) -> Result<bool, Failure> {
         if self.store().active_operation(&deployment.name)?.is_none() {
             return Ok(false);
         }
-        Ok(!LockFile::is_held(&self.layout().lock(&deployment.name))?)
+        Ok(!self.is_at_work(&deployment.name)?)
     }
 
     /// The target of a deployment.

@@ -46,7 +46,7 @@ impl Keeper {
         let _ = rustix::process::setsid();
         let path = self.engine.layout().keeper_lock(&self.name);
         if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)?;
+            crate::secrets::private::create_private_directory(parent)?;
         }
         let taken = wait::until(LOCK_DEADLINE, || {
             let lock = LockFile::try_acquire(&path, "keep");

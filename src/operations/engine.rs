@@ -89,7 +89,7 @@ impl Engine {
     pub async fn lock(&self, name: &DeploymentName, purpose: &str) -> Result<LockFile, Failure> {
         let path = self.layout.lock(name);
         if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)?;
+            crate::secrets::private::create_private_directory(parent)?;
         }
         // Who only looks at it (`status`) holds it for an instant, and is no conflict.
         let taken = wait::until(LOOKERS_DEADLINE, || {

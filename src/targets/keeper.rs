@@ -56,8 +56,12 @@ pub async fn ensure(site: &Site) -> Result<(), Failure> {
 /// It inherits no lock: it outlives the operation that starts it.
 pub async fn spawn(site: &Site) -> Result<(), Failure> {
     let name = &site.deployment.name;
-    let program = std::env::current_exe()
+    let mut program = std::env::current_exe()
         .map_err(|error| Failure::failed(format!("the program's own file: {error}")))?;
+    if !program.exists() {
+        // It was replaced on disk meanwhile; the kernel still has the one that runs.
+        program = "/proc/self/exe".into();
+    }
     create_private_directory(&site.dir())?;
     let mut log = fs::OpenOptions::new();
     let log = log.create(true).append(true).mode(0o600).open(site.layout.keeper_log(name))?;

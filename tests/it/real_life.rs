@@ -97,6 +97,7 @@ struct Life<'a> {
 impl Life<'_> {
     async fn run(&self) {
         self.launched_through_a_kill();
+        self.a_keeper_that_died_is_replaced();
         self.browsers_get_in().await;
         self.a_private_client_is_asked().await;
         let devices = self.devices();
@@ -130,6 +131,25 @@ impl Life<'_> {
         assert_eq!(events.iter().filter(|kind| *kind == "completed").count(), 1, "{events:?}");
         let again = self.real.json(&launch);
         assert_eq!(again["ran_already"], true);
+    }
+
+    /// Who watches for browsers is killed; the next command that looks starts another one. On the
+    /// `process` target it supervises the gateway too, and its end is another test's.
+    fn a_keeper_that_died_is_replaced(&self) {
+        if self.engine.is_none() {
+            return;
+        }
+        let lock = self.real.data().join("locks").join(format!("{}.keeper", self.name));
+        let keeper = || {
+            let text = fs::read_to_string(&lock).expect("the keeper's lock");
+            let holder: Value = serde_json::from_str(&text).expect("who holds it");
+            holder["process"]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok())
+        };
+        let first = keeper().and_then(rustix::process::Pid::from_raw).expect("a keeper");
+        rustix::process::kill_process(first, rustix::process::Signal::KILL).expect("it lived");
+        self.real.ok(&["status", &self.name]);
+        let second = keeper().expect("another keeper");
+        assert_ne!(second, first.as_raw_nonzero().get());
     }
 
     /// Every command has exited: whoever lets these browsers in outlived them.
