@@ -21,7 +21,7 @@ use super::support::private_client;
 use super::support::real::{Real, TOKEN};
 
 /// How many requests each client approves.
-const EACH: usize = 100;
+const EACH: usize = 300;
 /// A scope that the policy does not grant by itself.
 const BEYOND: &str = "operator.beyond";
 

@@ -106,7 +106,7 @@ fn fill(app: &App) {
         {
             app.store().step_intent(&lease, position, step, step, None).expect("a step");
         }
-        let change = Some(Change::Succeed(OperationKind::Stop));
+        let change = Some(Change::Succeed(OperationKind::Launch));
         let status = OperationStatus::Succeeded;
         app.store()
             .finish(&lease, &Finish { status, change, error: None, event: None })

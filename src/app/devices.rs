@@ -11,6 +11,7 @@ use super::App;
 use crate::domain::{DeploymentName, EventType, Failure};
 use crate::gateway::{GatewayClient, PairedDevice, Pairing, PairingError, PairingList};
 use crate::operations::approval;
+use crate::secrets::Redactor;
 use crate::store::{ApprovalRecord, NewEvent};
 use crate::targets::{Observed, Site};
 
@@ -48,7 +49,7 @@ impl App {
         let removed = pairing.remove(&found.device_id).await;
         removed.map_err(|error| refused(&site, "device", &error))?;
         // No event tells of a device that is put out; the record does.
-        Ok(self.store().record_approval(name, &removal(found), &[])?)
+        Ok(self.store().record_approval(name, &removal(&site, found), &[])?)
     }
 
     /// Turns a waiting browser away.
@@ -61,20 +62,12 @@ impl App {
         let asked = asked.ok_or_else(|| unknown(name, "request"))?;
         let rejected = pairing.reject(request).await;
         rejected.map_err(|error| refused(&site, "request", &error))?;
-        let record = ApprovalRecord {
-            request_id: asked.request_id.clone(),
-            device_id: asked.device_id.clone(),
-            address: asked.remote_ip.clone().unwrap_or_default(),
-            role: asked.distinct_roles().join("+"),
-            scopes: asked.scopes.clone(),
-            decision: "rejected".into(),
-            reason: BY_HAND.into(),
-            decided_at: String::new(),
-        };
-        let who = approval::describe(asked);
+        let record =
+            approval::record(&Redactor::new(site.secrets.all()), asked, "rejected", BY_HAND);
+        let who = site.scrub(&approval::describe(asked), 300);
         let told =
             NewEvent::new(EventType::ApproveFailed, format!("{who} was turned away, {BY_HAND}"))
-                .with(json!({ "request_id": asked.request_id }));
+                .with(json!({ "request_id": record.request_id }));
         Ok(self.store().record_approval(name, &record, &[told])?)
     }
 
@@ -103,13 +96,14 @@ async fn listed(site: &Site, pairing: &Pairing<'_>) -> Result<PairingList, Failu
     pairing.list().await.map_err(|error| refused(site, "list", &error))
 }
 
-fn removal(device: &PairedDevice) -> ApprovalRecord {
+fn removal(site: &Site, device: &PairedDevice) -> ApprovalRecord {
+    let plain = |text: &str| site.scrub(text, 200);
     ApprovalRecord {
         request_id: String::new(),
-        device_id: device.device_id.clone(),
-        address: device.remote_ip.clone().unwrap_or_default(),
-        role: device.roles.join("+"),
-        scopes: device.scopes.clone(),
+        device_id: plain(&device.device_id),
+        address: plain(device.remote_ip.as_deref().unwrap_or_default()),
+        role: plain(&device.roles.join("+")),
+        scopes: device.scopes.iter().map(|scope| plain(scope)).collect(),
         decision: "removed".into(),
         reason: BY_HAND.into(),
         decided_at: String::new(),

@@ -145,21 +145,34 @@ pub async fn prove(
     let host = &route.host_header;
     probe::wait_started(dial, host, deadline, &mut progress).await.map_err(ProveError::Startup)?;
 
-    progress("checking that the token and the page's origin are accepted");
+    progress("checking that the token, the page's origin and the model are accepted");
     let mut options = ConnectOptions::new(route.token.clone(), host, deadline);
     options.origin = Some(route.origin.clone());
-    let client =
-        connect_retrying(dial, &options, &mut progress).await.map_err(ProveError::Connect)?;
-    let hello = client.hello().clone();
-    client.close().await;
-
-    let model = match &route.expected_model {
-        None => None,
-        Some(model) => {
-            progress("checking that the model is available");
-            let dial = scoped_dial.unwrap_or(dial);
-            Some(prove_model(dial, route, model, deadline, &mut progress).await?)
+    let routed = async {
+        let client = connect_retrying(dial, &options, |_| {}).await.map_err(ProveError::Connect)?;
+        let hello = client.hello().clone();
+        client.close().await;
+        Ok(hello)
+    };
+    let scoped = async {
+        let Some(model) = &route.expected_model else { return Ok(None) };
+        let dial = scoped_dial.unwrap_or(dial);
+        prove_model(dial, route, model, deadline, &mut progress).await.map(Some)
+    };
+    // Side by side: reaching the gateway's own loopback may take a process of its own. What is
+    // wrong with the route is told before what is wrong with the model.
+    tokio::pin!(routed, scoped);
+    let mut proven = None;
+    let hello = loop {
+        tokio::select! {
+            biased;
+            hello = &mut routed => break hello?,
+            model = &mut scoped, if proven.is_none() => proven = Some(model),
         }
+    };
+    let model = match proven {
+        Some(model) => model?,
+        None => scoped.await?,
     };
     let server_version = hello.server_version;
     Ok(Proof { server_version, protocol: hello.protocol, model, elapsed: begun.elapsed() })

@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 const FIRST: Duration = Duration::from_millis(50);
-const CAP: Duration = Duration::from_millis(500);
+const CAP: Duration = Duration::from_millis(100);
 
-/// Doubles from 50 ms to 500 ms.
+/// Doubles from 50 ms to 100 ms: somebody waits for what comes next, and a probe costs little.
 #[derive(Debug)]
 pub(super) struct Backoff {
     next: Duration,

@@ -96,7 +96,7 @@ fn failed(who: &str, request_id: &str, why: &str) -> NewEvent {
 
 /// What a request says, without a secret of the deployment: a gateway may put one anywhere, an id
 /// or a scope included.
-fn record(
+pub fn record(
     hide: &Redactor,
     request: &PendingRequest,
     decision: &str,

@@ -189,6 +189,20 @@ impl Store {
         })
     }
 
+    /// Whether somebody has turned a device away, or put it out, since it was last let in.
+    pub fn is_turned_away(&self, name: &DeploymentName, device_id: &str) -> Result<bool> {
+        self.read(|db| {
+            let last: Option<String> = db
+                .prepare_cached(
+                    "SELECT decision FROM approvals WHERE deployment = ?1 AND device_id = ?2 \
+                     AND decision IN ('approved', 'rejected', 'removed') ORDER BY id DESC LIMIT 1",
+                )?
+                .query_row((name.as_str(), device_id), |row| row.get(0))
+                .optional()?;
+            Ok(last.is_some_and(|decision| decision != "approved"))
+        })
+    }
+
     /// The last decisions of a deployment, newest first.
     pub fn approvals(&self, name: &DeploymentName, limit: usize) -> Result<Vec<ApprovalRecord>> {
         self.read(|db| {

@@ -3,127 +3,17 @@
 use std::time::Duration;
 
 use openclaw_pipeline::domain::approval::ApprovalMode;
-use openclaw_pipeline::domain::{EventType, FailureKind, OperationKind};
+use openclaw_pipeline::domain::{EventType, FailureKind};
 use openclaw_pipeline::exec::{boot_id, boottime, wait};
 use openclaw_pipeline::gateway::Pairing;
-use openclaw_pipeline::operations::Engine;
 use openclaw_pipeline::operations::approval::{
-    Approved, by_hand, choose, connect_patiently, is_worth_watching, watch, window_now,
+    by_hand, choose, connect_patiently, is_worth_watching, window_now,
 };
-use openclaw_pipeline::store::{APPROVING, ApprovalId, ApprovalRecord, Window};
-use openclaw_pipeline::targets::Site;
+use openclaw_pipeline::store::{ApprovalRecord, Window};
 use serde_json::{Value, json};
 
-use crate::support::bench::{Bench, browser};
-use crate::support::memory_gateway::MemoryGateway;
-
-/// How long a probe looks before it gives up: far more than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-const SCOPES: [&str; 3] = ["operator.admin", "operator.pairing", "operator.read"];
-
-/// A launched gateway whose window is open.
-struct Scene {
-    bench: Bench,
-    engine: Engine,
-    site: Site,
-}
-
-impl Scene {
-    async fn new() -> Self {
-        let bench = Bench::new();
-        bench.succeed(OperationKind::Launch).await;
-        let engine = bench.engine();
-        let site = engine.site(&bench.deployment(&engine)).expect("its secrets open");
-        Self { bench, engine, site }
-    }
-
-    fn gateway(&self) -> &MemoryGateway {
-        self.bench.target.gateway()
-    }
-
-    /// Decisions whose outcome is known, oldest first.
-    fn decisions(&self) -> Vec<ApprovalRecord> {
-        let mut records = self.engine.store().approvals(&self.bench.name, 5000).expect("reads");
-        records.retain(|record| record.decision != APPROVING);
-        records.reverse();
-        records
-    }
-
-    /// What a watch has stored that is killed before it asked the gateway, or before it heard.
-    fn begun(&self, request: &str, device: &str) -> ApprovalId {
-        let record = ApprovalRecord {
-            request_id: request.into(),
-            device_id: device.into(),
-            address: "192.0.2.7".into(),
-            role: "operator".into(),
-            scopes: SCOPES.map(str::to_owned).to_vec(),
-            decision: APPROVING.into(),
-            reason: "new device".into(),
-            decided_at: String::new(),
-        };
-        let (store, id) = (self.engine.store(), &self.site.deployment.id);
-        let begun = store.begin_approval(id, &self.bench.name, &record, &[]);
-        begun.expect("records").expect("a place")
-    }
-
-    /// The events about pairing, with the requests that they are about.
-    fn told(&self) -> Vec<(EventType, String)> {
-        let events = self.engine.store().events(Some(&self.bench.name), 0, 1000).expect("reads");
-        let about = |data: &Value| data["request_id"].as_str().map(str::to_owned);
-        events.iter().filter_map(|event| Some((event.kind, about(&event.data)?))).collect()
-    }
-
-    fn places(&self) -> u32 {
-        let window = self.engine.store().window(&self.site.deployment.id).expect("reads");
-        window.expect("a window").remaining
-    }
-
-    /// Watches until so many decisions are recorded, or the watch ends by itself.
-    async fn watch_until(&self, decisions: usize) {
-        let dial = self.gateway().dial(true);
-        let enough =
-            wait::until(PATIENCE, || async { (self.decisions().len() >= decisions).then_some(()) });
-        tokio::select! {
-            ended = watch(self.engine.store(), &self.site, &*dial) => ended.expect("no failure"),
-            enough = enough => enough.expect("it decides"),
-        }
-    }
-
-    /// Watches, has a device ask once the watch is there, and waits for the decision.
-    async fn watch_asking(&self, request: Value) {
-        let asks = async {
-            let there = wait::until(PATIENCE, || async {
-                (self.gateway().connections() > 0).then_some(())
-            });
-            there.await.expect("somebody watches");
-            self.gateway().ask(request);
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            () = self.watch_until(1) => {}
-            () = asks => {}
-        }
-    }
-
-    /// Replaces the window.
-    fn set_window(&self, window: &Window) {
-        let store = self.engine.store();
-        let side = rusqlite::Connection::open(store.path()).expect("opens");
-        side.execute("DELETE FROM approval_windows", []).expect("deletes");
-        assert!(store.open_window(&self.site.deployment.id, window).expect("opens"));
-    }
-
-    async fn hand(&self, request_id: Option<&str>) -> Result<Approved, FailureKind> {
-        let dial = self.gateway().dial(true);
-        let client = connect_patiently(&*dial, &self.site).await.expect("connects");
-        let pairing = Pairing(&client);
-        let choice =
-            choose(&self.site, &pairing, request_id).await.map_err(|failure| failure.kind)?;
-        let done = by_hand(self.engine.store(), &self.site, &pairing, choice).await;
-        Ok(done.expect("it is recorded"))
-    }
-}
+use crate::support::bench::browser;
+use crate::support::scene::{PATIENCE, SCOPES, Scene};
 
 fn with(request: &str, device: &str, changes: &Value) -> Value {
     let mut asked = browser(request, device);
@@ -212,6 +102,25 @@ async fn what_asks_for_more_waits_for_a_person() {
         assert_eq!(scene.told(), [(EventType::PairingRequired, "request-1".to_owned())]);
         assert_eq!(scene.gateway().state().approved, Vec::<String>::new(), "{changes}");
         assert_eq!(scene.places(), before, "{changes}");
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_was_turned_away_or_put_out_waits_for_a_person() {
+    for decision in ["rejected", "removed"] {
+        let scene = Scene::new().await;
+        scene.gateway().ask(browser("request-1", "device-1"));
+        scene.watch_until(1).await;
+        let mut by_hand = scene.decisions().pop().expect("a decision");
+        assert_eq!(by_hand.decision, "approved");
+        by_hand.decision = decision.into();
+        scene.engine.store().record_approval(&scene.bench.name, &by_hand, &[]).expect("records");
+        scene.gateway().state().paired.clear();
+        scene.gateway().ask(browser("request-2", "device-1"));
+        scene.watch_until(3).await;
+        let last = scene.decisions().pop().expect("a decision");
+        assert_eq!((last.request_id.as_str(), last.decision.as_str()), ("request-2", "left"));
+        assert_eq!(scene.gateway().state().approved, ["request-1"], "{decision}");
     }
 }
 

@@ -11,7 +11,7 @@ use openclaw_pipeline::targets::{Observed, Target};
 use serde_json::{Value, json};
 
 use crate::support::engine::Engine;
-use crate::support::placed::{PATIENCE, Placed, again, engine, scripted};
+use crate::support::placed::{MORE, PATIENCE, Placed, again, engine, scripted};
 use crate::support::registry::Registry;
 
 #[tokio::test]
@@ -41,7 +41,8 @@ async fn exit_78_is_mended_once_and_held_until_it_is_mended_by_hand() {
     // The gateway's own command line works there, as it does in the gateway's container.
     let seen = placed.show().await;
     assert_eq!(seen["env"]["ANTHROPIC_API_KEY"], "a-key");
-    assert_eq!(seen["env"]["MORE"], "more\nlines");
+    assert_eq!(seen["env"]["MORE"], MORE);
+    assert_eq!(seen["env"]["DOCKER_HOST"], "tcp://192.0.2.1:2375");
     assert_eq!(seen["env"]["OPENCLAW_SUPERVISOR_MODE"], "external");
     assert_eq!(seen["cap"], "0000000000000000");
     placed.openclaw(&["mend"]).await;

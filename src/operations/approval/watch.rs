@@ -148,7 +148,12 @@ impl<'a> Watch<'a> {
         let who = self.plain(&describe(request));
         let tell = |kind, message| NewEvent::new(kind, message).with(json!({ "request_id": key }));
         let required = tell(EventType::PairingRequired, format!("{who} asks to be let in"));
-        match approval::decide(asked, state) {
+        let decision = if self.store.is_turned_away(name, &self.plain(&request.device_id))? {
+            Decision::Leave { reason: "it was turned away or put out by hand".into() }
+        } else {
+            approval::decide(asked, state)
+        };
+        match decision {
             Decision::Leave { reason } => {
                 let left = record(&self.hide, request, "left", &reason);
                 self.store.record_approval(name, &left, &[required])?;

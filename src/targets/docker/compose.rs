@@ -123,8 +123,8 @@ impl Compose {
             .env("OPENCLAW_MEMORY_MIB", spec.memory_mib.to_string())
             .env("OPENCLAW_HEAP_MIB", process::heap_mib(spec.memory_mib).to_string())
             .secret_env("OPENCLAW_GATEWAY_TOKEN", &site.secrets.token);
-        for (name, value) in site.gateway_env() {
-            cmd.secret_env(name, &value);
+        for (index, (_, value)) in site.gateway_env().into_iter().enumerate() {
+            cmd.secret_env(handle(index), &value);
         }
         Ok(cmd)
     }
@@ -165,10 +165,17 @@ impl Compose {
     }
 }
 
+/// The name under which a value travels to compose. The user's own names would steer it: one that
+/// is called `DOCKER_HOST` sends every secret to another engine.
+fn handle(index: usize) -> String {
+    format!("OPENCLAW_PIPELINE_VALUE_{index}")
+}
+
 /// The second compose file: the variables' names, and the labels that say whose it all is.
 fn variables(site: &Site) -> Value {
-    let names: BTreeMap<String, Value> =
-        site.gateway_env().into_iter().map(|(name, _)| (name, Value::Null)).collect();
+    let given = site.gateway_env().into_iter().enumerate();
+    let names: BTreeMap<String, String> =
+        given.map(|(index, (name, _))| (name, format!("${{{}}}", handle(index)))).collect();
     let labels = json!({ owner::NAME: site.deployment.name, owner::ID: site.deployment.id });
     let labelled = json!({ "labels": labels });
     let volumes: BTreeMap<_, _> = owner::VOLUMES.map(|name| (name, &labelled)).into();
@@ -312,7 +319,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let site = site_of_a_test(dir.path());
         let cmd = Compose::Plugin.project(&site, "2").expect("a call");
-        assert_eq!(cmd.variable("ANTHROPIC_API_KEY"), Some(OsStr::new("a-secret-key")));
+        assert_eq!(cmd.variable(&handle(0)), Some(OsStr::new("a-secret-key")));
         assert_eq!(cmd.variable("OPENCLAW_GATEWAY_TOKEN"), Some(OsStr::new("a-secret-token")));
         assert!(!cmd.arguments().concat().contains("a-secret"));
         for file in fs::read_dir(site.dir()).expect("files").flatten() {

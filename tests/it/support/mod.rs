@@ -22,6 +22,7 @@ pub mod private_client;
 pub mod product;
 pub mod real;
 pub mod registry;
+pub mod scene;
 pub mod source;
 pub mod standin;
 pub mod stub_provider;

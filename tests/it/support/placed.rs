@@ -24,6 +24,9 @@ use tokio_util::sync::CancellationToken;
 use super::engine::{Derived, Engine};
 use super::lab::{CURRENT, Lab, Part, REPOSITORY, search_path};
 
+/// A value that is a value whatever reads it.
+pub const MORE: &str = "more\nlines, $HOME, ${PATH:-x} and $$ \"as they are\"";
+
 /// How long something may take on busy cores.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -151,7 +154,11 @@ impl Placed {
             secrets: GatewaySecrets {
                 token: Secret::new("a-token-that-is-long-enough-for-all"),
                 credentials: vec![("ANTHROPIC_API_KEY".into(), Secret::new("a-key"))],
-                env: vec![("MORE".into(), Secret::new("more\nlines"))],
+                env: vec![
+                    ("MORE".into(), Secret::new(MORE)),
+                    // A user's name that would steer compose.
+                    ("DOCKER_HOST".into(), Secret::new("tcp://192.0.2.1:2375")),
+                ],
                 user_config: None,
             },
         };
