@@ -128,8 +128,9 @@ impl App {
                 deployment.name
             ))
             .remedy(format!(
-                "launch it under another name: {}",
-                self.free_name(&deployment.name)?
+                "launch it under another name: {}; or remove it first: openclaw-pipeline destroy {}",
+                self.free_name(&deployment.name)?,
+                deployment.name
             ))),
             _ => Ok(()),
         }

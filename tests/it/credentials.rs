@@ -24,6 +24,8 @@ use crate::support::stub_provider::{ANSWER, Received, StubProvider};
 const NAME: &str = "keys";
 /// How long a turn may take; the first one loads the agent.
 const TURN: Duration = Duration::from_secs(120);
+/// How often a message is sent before it counts as not arriving.
+const ATTEMPTS: u32 = 3;
 
 /// A provider as the stub plays it: its API, and where that lies below its base address.
 struct Played {
@@ -131,24 +133,30 @@ async fn sent(
     let (provider, model) = played.provider.default_model().split_once('/').expect("two parts");
     // OpenRouter's own ids begin with its name.
     let model = if provider == "openrouter" { "openrouter/auto" } else { model };
-    let run = format!("{round}-{provider}");
-    stub.take();
-    let accepted = gateway
-        .request(
-            "agent",
-            json!({
-                "message": "hi", "sessionKey": format!("agent:main:{run}"),
-                "idempotencyKey": run, "provider": provider, "model": model, "deliver": false,
-            }),
-            TURN,
-        )
-        .await
-        .expect(provider);
-    let ended = gateway
-        .request("agent.wait", json!({ "runId": accepted["runId"], "timeoutMs": 100_000 }), TURN)
-        .await
-        .expect(provider);
-    let received = stub.take();
+    let mut attempt = 1;
+    let (ended, received) = loop {
+        let run = format!("{round}-{provider}-{attempt}");
+        stub.take();
+        let accepted = gateway
+            .request(
+                "agent",
+                json!({
+                    "message": "hi", "sessionKey": format!("agent:main:{run}"),
+                    "idempotencyKey": run, "provider": provider, "model": model, "deliver": false,
+                }),
+                TURN,
+            )
+            .await
+            .expect(provider);
+        let wait = json!({ "runId": accepted["runId"], "timeoutMs": 100_000 });
+        let ended = gateway.request("agent.wait", wait, TURN).await.expect(provider);
+        // On busy cores the gateway gives a turn up now and then, and asks a provider of its own
+        // choice, which no test reaches.
+        if ended["status"] == "ok" || attempt == ATTEMPTS {
+            break (ended, stub.take());
+        }
+        attempt += 1;
+    };
     assert_eq!(ended["status"], "ok", "{provider}: {ended}, {received:#?}");
     assert_eq!(ended["terminalReply"]["text"], ANSWER, "{provider}: {ended}");
     let mut of_it = received.iter().filter(|one| {

@@ -9,6 +9,7 @@ mod bad_input;
 mod cli_access;
 mod cli_again;
 mod cli_data;
+mod cli_docker;
 mod cli_env;
 mod cli_life;
 mod cli_looking;

@@ -110,6 +110,9 @@ impl Life<'_> {
 
         self.updated();
         assert_eq!(self.devices(), before, "the devices are there after the update");
+
+        self.gone_back();
+        assert_eq!(self.devices(), before, "the devices are there after going back by hand");
         self.destroyed();
     }
 
@@ -291,6 +294,17 @@ impl Life<'_> {
             let bytes = fs::read(path).expect("the archive");
             assert!(!bytes.starts_with(&[0x1f, 0x8b]), "it is sealed, not a plain archive");
         }
+    }
+
+    /// The state of before the update, with the version that wrote it: the newer one's databases
+    /// are none that it could read.
+    fn gone_back(&self) {
+        let backups = self.real.json(&["backups", &self.name]);
+        let id = backups["items"][0]["id"].as_str().expect("the update's backup");
+        let restored = self.real.json(&["restore", &self.name, "--backup", id]);
+        assert_eq!(restored["status"], "running", "{restored}");
+        let status = self.real.json(&["status", &self.name]);
+        assert_eq!(status["version"], PREVIOUS);
     }
 
     fn destroyed(&self) {

@@ -109,6 +109,12 @@ fn inside(site: &Site, terminal: bool) -> Cmd {
     cmd
 }
 
+/// Whether the engine never made anything of the deployment: its image comes first. A launch that
+/// failed for want of an engine can be taken back without one.
+fn was_never_made(site: &Site) -> bool {
+    site.deployment.facts.artefact.is_none()
+}
+
 async fn stop(site: &Site, work: Work<'_>) -> Result<(), Failure> {
     let output = docker()
         .args(["container", "stop", &container(site)])
@@ -200,6 +206,9 @@ impl Target for DockerTarget {
     }
 
     async fn stop(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
+        if was_never_made(site) {
+            return Ok(());
+        }
         match state::own(site).await? {
             Some(state) if state.status != "exited" && state.status != "created" => {
                 stop(site, work).await
@@ -283,7 +292,8 @@ impl Target for DockerTarget {
     }
 
     async fn remove(&self, site: &Site, work: Work<'_>) -> Result<Vec<String>, Failure> {
-        let removed = compose::remove(site, work).await?;
+        let removed =
+            if was_never_made(site) { Vec::new() } else { compose::remove(site, work).await? };
         match std::fs::remove_dir_all(site.dir()) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
