@@ -104,22 +104,39 @@ impl Store {
     /// Runs `work` in one immediate transaction: it has the write lock from its first line on, so
     /// what it reads is what it changes.
     fn write<T>(&self, work: impl Fn(&Transaction<'_>) -> Result<T>) -> Result<T> {
-        let mut connection = self.lock();
+        self.write_on(&mut self.lock(), work)
+    }
+
+    fn write_on<T>(
+        &self,
+        connection: &mut Connection,
+        work: impl Fn(&Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
         let once = |connection: &mut Connection| {
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&tx)?;
             tx.commit()?;
             Ok(value)
         };
-        match once(&mut connection) {
+        match once(connection) {
             // What was done must be recorded, also on a full disk: that is what the reserve is for.
             Err(StoreError::Sqlite(error))
                 if reserve::may_be_full(&error) && self.release_reserve() =>
             {
-                once(&mut connection)
+                once(connection)
             }
             ended => ended,
         }
+    }
+
+    /// Does the same without waiting for the disk: a power cut may lose the commit, nothing else
+    /// can. The next commit of another kind makes it last.
+    fn write_unsynced<T>(&self, work: impl Fn(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let mut connection = self.lock();
+        connection.pragma_update(None, "synchronous", "normal")?;
+        let written = self.write_on(&mut connection, work);
+        connection.pragma_update(None, "synchronous", "full")?;
+        written
     }
 
     fn release_reserve(&self) -> bool {

@@ -384,7 +384,7 @@ fn a_window_opens_once_and_grants_no_more_than_it_has() {
         reason: String::new(),
         decided_at: String::new(),
     };
-    let take = |store: &Store| store.begin_approval("id", &name, &record, &[]).expect("takes");
+    let take = |store: &Store| store.begin_approval("id", &name, &record).expect("takes");
     assert_eq!(take(&store), None, "there is no window yet");
     assert!(store.open_window("id", &window).expect("opens"));
     let longer = Window { deadline_s: 9999, remaining: 99, ..window.clone() };

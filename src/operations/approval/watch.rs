@@ -146,8 +146,6 @@ impl<'a> Watch<'a> {
         };
         let name = &self.site.deployment.name;
         let who = self.plain(&describe(request));
-        let tell = |kind, message| NewEvent::new(kind, message).with(json!({ "request_id": key }));
-        let required = tell(EventType::PairingRequired, format!("{who} asks to be let in"));
         let decision = if self.store.is_turned_away(name, &self.plain(&request.device_id))? {
             Decision::Leave { reason: "it was turned away or put out by hand".into() }
         } else {
@@ -156,18 +154,16 @@ impl<'a> Watch<'a> {
         match decision {
             Decision::Leave { reason } => {
                 let left = record(&self.hide, request, "left", &reason);
-                self.store.record_approval(name, &left, &[required])?;
+                self.store.record_approval(name, &left, &[required(&who, &key)])?;
                 self.decided(key);
                 Ok(())
             }
             Decision::Approve { reason } => {
                 let record = record(&self.hide, request, APPROVING, &reason);
-                let approving = tell(EventType::AutoApproving, format!("letting {who} in"));
                 // The one commit before the gateway hears of it: two watchers cannot let one
                 // device too many in, and a kill loses no device's record.
                 let id = &self.site.deployment.id;
-                let events = [required, approving];
-                let Some(id) = self.store.begin_approval(id, name, &record, &events)? else {
+                let Some(id) = self.store.begin_approval(id, name, &record)? else {
                     return Ok(());
                 };
                 self.decided(key);
@@ -238,15 +234,20 @@ impl<'a> Watch<'a> {
             Outcome::In => ("approved", record.reason.clone()),
             Outcome::Refused(why) | Outcome::Unknown(why) => ("failed", self.plain(why)),
         };
+        let request_id = &record.request_id;
+        let approving = NewEvent::new(EventType::AutoApproving, format!("letting {who} in"))
+            .with(json!({ "request_id": request_id }));
         let told = match outcome {
-            Outcome::In => success(who, &record.request_id),
-            _ => failed(who, &record.request_id, &reason),
+            Outcome::In => success(who, request_id),
+            _ => failed(who, request_id, &reason),
         };
+        // A browser waited for the approval, and nobody for what tells of it: that comes after.
+        let events = [required(who, request_id), approving, told];
         // Where the gateway may have acted all the same, the place stays taken.
         let refused = matches!(outcome, Outcome::Refused(_));
         let give_back_to = refused.then_some(self.site.deployment.id.as_str());
         let end = ApprovalEnd { decision, reason: &reason, give_back_to };
-        Ok(self.store.end_approval(*id, &self.site.deployment.name, end, &[told])?)
+        Ok(self.store.end_approval(*id, &self.site.deployment.name, end, &events)?)
     }
 
     /// Tells of requests that cannot be read, when there are more than before.
@@ -297,6 +298,11 @@ impl<'a> Watch<'a> {
     fn failure(&self, error: &PairingError) -> Failure {
         Failure::failed(self.plain(&error.to_string()))
     }
+}
+
+fn required(who: &str, request_id: &str) -> NewEvent {
+    NewEvent::new(EventType::PairingRequired, format!("{who} asks to be let in"))
+        .with(json!({ "request_id": request_id }))
 }
 
 /// An approval that was begun.

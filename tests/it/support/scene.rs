@@ -62,7 +62,7 @@ impl Scene {
             decided_at: String::new(),
         };
         let (store, id) = (self.engine.store(), &self.site.deployment.id);
-        let begun = store.begin_approval(id, &self.bench.name, &record, &[]);
+        let begun = store.begin_approval(id, &self.bench.name, &record);
         begun.expect("records").expect("a place")
     }
 
