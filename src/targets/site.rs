@@ -215,6 +215,12 @@ impl Site {
         })
     }
 
+    /// How much of the memory limit Node.js may use for its heap: what lies outside of it (code,
+    /// buffers, SQLite) takes a quarter.
+    pub fn heap_mib(&self) -> u32 {
+        self.deployment.spec.memory_mib / 4 * 3
+    }
+
     /// The page's origin.
     pub fn origin(&self) -> Result<String, Failure> {
         Ok(self.deployment.origin(self.port()?))

@@ -120,6 +120,7 @@ const PROMISED: [(&str, &[&str]); 2] = [
             "update-docker",
             "logs-docker",
             "docker-shell",
+            "docker-build",
             "test-docker",
             "verify-auth",
             "check-model",

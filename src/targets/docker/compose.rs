@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::super::Work;
 use super::super::site::Site;
-use super::super::{Work, process};
 use super::engine::{SETTINGS, docker, failure};
 use super::{container, owner};
 use crate::assets;
@@ -121,7 +121,7 @@ impl Compose {
             .env("GATEWAY_BIND", spec.bind.to_string())
             .env("GATEWAY_PORT", site.port()?.to_string())
             .env("OPENCLAW_MEMORY_MIB", spec.memory_mib.to_string())
-            .env("OPENCLAW_HEAP_MIB", process::heap_mib(spec.memory_mib).to_string())
+            .env("OPENCLAW_HEAP_MIB", site.heap_mib().to_string())
             .secret_env("OPENCLAW_GATEWAY_TOKEN", &site.secrets.token);
         for (index, (_, value)) in site.gateway_env().into_iter().enumerate() {
             cmd.secret_env(handle(index), &value);

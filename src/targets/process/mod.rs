@@ -61,7 +61,7 @@ impl ProcessTarget {
 
     /// The child that is the gateway, for the keeper to start.
     pub fn gateway(&self, site: &Site) -> Result<Cmd, Failure> {
-        let heap = heap_mib(site.deployment.spec.memory_mib);
+        let heap = site.heap_mib();
         let port = site.port()?.to_string();
         let mut cmd = self.node(
             site,
@@ -137,12 +137,6 @@ fn in_place(site: &Site) -> Result<Option<String>, Failure> {
 /// Where a gateway's configuration lies.
 pub fn config_path(site: &Site) -> PathBuf {
     site.dir().join("state/openclaw.json")
-}
-
-/// How much of the memory limit Node.js may use for its heap: what lies outside of it (code,
-/// buffers, SQLite) takes a quarter.
-pub fn heap_mib(memory_mib: u32) -> u32 {
-    memory_mib / 4 * 3
 }
 
 /// Where a gateway listens so that the published address reaches it.
