@@ -186,7 +186,7 @@ next ?= What you asked for.
 
 $(built_file): $(sources)
 	@command -v cargo >/dev/null || { echo 'cargo is missing. Install Rust 1.90 or newer: https://rustup.rs' >&2; exit 5; }
-	@echo 'Building openclaw-pipeline: 3 to 5 minutes the first time, on two cores.'
+	@echo 'Building openclaw-pipeline: 1 to 5 minutes the first time, on two cores.'
 	@echo 'What comes next: $(next)'
 	@$(cargo) build --profile quick --locked --bins
 	@touch -c "$@"

@@ -8,7 +8,10 @@ use openclaw_pipeline::domain::approval::ApprovalPolicy;
 use openclaw_pipeline::domain::{
     Change, DeploymentSpec, ExecAsk, OperationKind, OperationStatus, TargetKind,
 };
+use openclaw_pipeline::operations::vault::Slot;
+use openclaw_pipeline::secrets::Secret;
 use openclaw_pipeline::store::{Begin, Finish, NewDeployment, new_id};
+use openclaw_pipeline::targets::GatewaySecrets;
 
 use super::stats::Samples;
 
@@ -86,9 +89,18 @@ fn fill(app: &App) {
         approval: ApprovalPolicy::default(),
         memory_mib: 2048,
     };
+    let secrets = GatewaySecrets {
+        token: Secret::new("a-token-that-only-looks-like-one"),
+        credentials: Vec::new(),
+        env: Vec::new(),
+        user_config: None,
+    };
     for number in 0..1000 {
         let name = format!("d{number}").parse().expect("a name");
-        let create = NewDeployment { id: new_id(), spec: spec.clone(), sealed: Vec::new() };
+        let id = new_id();
+        let sealed = app.engine().vault().seal(&id, Slot::Current, &secrets).expect("seals");
+        let sealed = vec![(Slot::Current.name().to_owned(), sealed)];
+        let create = NewDeployment { id, spec: spec.clone(), sealed };
         let operation = app
             .store()
             .begin(&Begin {

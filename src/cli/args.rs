@@ -152,9 +152,9 @@ pub enum Command {
     Events {
         /// The deployment [default: all].
         name: Option<String>,
-        /// After this sequence number.
-        #[arg(long, default_value_t = 0)]
-        after: i64,
+        /// Those after this sequence number, from there on [default: the last ones].
+        #[arg(long)]
+        after: Option<i64>,
         /// At most so many.
         #[arg(long, default_value_t = 200)]
         limit: usize,

@@ -1,5 +1,6 @@
 //! `launch`: from nothing, or from something interrupted, to a proven gateway.
 
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 
 use futures_util::future::BoxFuture;
@@ -9,7 +10,7 @@ use serde_json::json;
 use super::context::{Context, OperationDef, Repeat, StepDef, StepEnd};
 use super::steps;
 use crate::domain::{
-    Aftermath, DeploymentSpec, DeploymentStatus, EventType, Failure, OperationKind,
+    Aftermath, DeploymentSpec, DeploymentStatus, EventType, Failure, OperationKind, TargetKind,
 };
 use crate::targets::{Observed, keeper};
 
@@ -70,7 +71,7 @@ fn choose_port(c: &Context<'_>, runs: bool) -> Result<u16, Failure> {
     let had = c.deployment.facts.port;
     let wanted = c.deployment.spec.port;
     let take = |port: u16| -> Result<bool, Failure> {
-        Ok(((runs && had == Some(port)) || can_listen(c, port))
+        Ok(((runs && had == Some(port)) || can_listen(c, port)?)
             && c.store.reserve_port(&c.lease, port)?)
     };
     if let Some(port) = wanted {
@@ -91,9 +92,30 @@ fn choose_port(c: &Context<'_>, runs: bool) -> Result<u16, Failure> {
     Err(taken(c, first))
 }
 
-fn can_listen(c: &Context<'_>, port: u16) -> bool {
-    let here = |address: std::net::IpAddr| TcpListener::bind((address, port)).is_ok();
-    here(c.deployment.spec.bind) && here(Ipv4Addr::LOCALHOST.into())
+fn can_listen(c: &Context<'_>, port: u16) -> Result<bool, Failure> {
+    let bind = c.deployment.spec.bind;
+    for address in [bind, Ipv4Addr::LOCALHOST.into()] {
+        match TcpListener::bind((address, port)) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
+                return Err(Failure::bad_input(format!(
+                    "GATEWAY_BIND is {bind}, which is no address of this machine"
+                ))
+                .remedy("name an address of this machine (ip address shows them), or 0.0.0.0"));
+            }
+            // The engine may open what this user may not.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                if c.deployment.spec.target == TargetKind::Process {
+                    return Err(Failure::bad_input(format!(
+                        "port {port} cannot be opened by this user: {error}"
+                    ))
+                    .remedy("choose a GATEWAY_PORT from 1024 on"));
+                }
+            }
+            Err(_) => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
 fn taken(c: &Context<'_>, port: u16) -> Failure {

@@ -48,6 +48,24 @@ impl Store {
         })
     }
 
+    /// The last events, oldest first; of one deployment when named.
+    pub fn last_events(&self, name: Option<&DeploymentName>, limit: usize) -> Result<Vec<Event>> {
+        self.read(|db| {
+            let mut statement = db.prepare_cached(&format!(
+                "{} WHERE ?1 IS NULL OR name = ?1 ORDER BY sequence DESC LIMIT ?2",
+                rows::EVENT
+            ))?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let mut found = statement.query((name.map(DeploymentName::as_str), limit))?;
+            let mut events = Vec::new();
+            while let Some(row) = found.next()? {
+                events.push(rows::event(row)?);
+            }
+            events.reverse();
+            Ok(events)
+        })
+    }
+
     /// The events after a sequence number, oldest first; of one deployment when named.
     pub fn events(
         &self,

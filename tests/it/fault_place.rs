@@ -7,6 +7,14 @@ use std::net::{Ipv4Addr, TcpListener};
 use crate::support::product::{NEWEST, OLDER, Product, free_port};
 
 #[test]
+fn an_address_that_this_machine_does_not_have_is_told_as_that() {
+    let product = Product::new();
+    let failed = product.run(["launch", "--target", "process", "--bind", "198.51.100.77"]).code(2);
+    failed.says("GATEWAY_BIND is 198.51.100.77, which is no address of this machine");
+    product.assert_nothing_runs();
+}
+
+#[test]
 fn an_explicit_port_that_is_taken_is_refused() {
     let product = Product::new();
     let port = product.port();

@@ -24,7 +24,7 @@ pub(super) fn list(session: &Session<'_>, name: Option<&str>) -> Result<u8, Fail
                 vec![
                     backup.id.clone(),
                     backup.created_at.clone(),
-                    format!("{} MiB", backup.bytes >> 20),
+                    size(backup.bytes),
                     backup.version.clone(),
                     backup.reason.clone(),
                 ]
@@ -33,6 +33,13 @@ pub(super) fn list(session: &Session<'_>, name: Option<&str>) -> Result<u8, Fail
         table(&["ID", "MADE", "SIZE", "VERSION", "WHY"], &rows)
     });
     Ok(0)
+}
+
+fn size(bytes: i64) -> String {
+    match bytes {
+        ..=0x000f_ffff => format!("{} KiB", (bytes + 1023) >> 10),
+        _ => format!("{} MiB", bytes >> 20),
+    }
 }
 
 pub(super) async fn delete(

@@ -7,17 +7,25 @@ use super::super::output::table;
 use super::super::progress::Shown;
 use super::Session;
 use super::status::operation_lines;
-use crate::domain::{Failure, Operation, OperationKind};
+use crate::app::App;
+use crate::domain::{DeploymentName, Failure, Operation, OperationKind};
 
 pub(super) fn events(
     session: &Session<'_>,
     name: Option<&str>,
-    after: i64,
+    after: Option<i64>,
     limit: usize,
 ) -> Result<u8, Failure> {
     let name = name.map(|name| session.name(Some(name))).transpose()?;
     let app = session.app()?;
-    for event in app.store().events(name.as_ref(), after, limit)? {
+    let events = match after {
+        Some(after) => app.store().events(name.as_ref(), after, limit)?,
+        None => app.store().last_events(name.as_ref(), limit)?,
+    };
+    if let Some(name) = name.filter(|_| events.is_empty()) {
+        known(&app, &name)?;
+    }
+    for event in events {
         session.out.answer(&event, || {
             format!(
                 "{:>6}  {}  {:<12} {:<18} {}",
@@ -26,6 +34,11 @@ pub(super) fn events(
         });
     }
     Ok(0)
+}
+
+/// A name without a history may be none at all.
+fn known(app: &App, name: &DeploymentName) -> Result<(), Failure> {
+    app.deployment(name).map(drop)
 }
 
 pub(super) async fn operations(
@@ -37,6 +50,9 @@ pub(super) async fn operations(
         Operations::List { name } => {
             let name = name.map(|name| session.name(Some(&name))).transpose()?;
             let found = app.store().operations(name.as_ref(), 50)?;
+            if let Some(name) = name.filter(|_| found.is_empty()) {
+                known(&app, &name)?;
+            }
             let items = found.iter().map(row).collect::<Result<Vec<_>, _>>()?;
             session.out.answer(&json!({ "items": items }), || {
                 let rows: Vec<Vec<String>> = found

@@ -77,6 +77,7 @@ pub(super) async fn open(session: &Session<'_>, name: Option<&str>) -> Result<u8
             "url": access.url.expose(),
             "expires_at": access.expires_at,
             "kind": access.kind,
+            "readable_on_its_way": access.readable_on_its_way,
         }),
         || access.url.expose().to_owned(),
     );
@@ -117,6 +118,7 @@ fn report(out: &Output, deployment: &Deployment, access: Option<&Access>, ran_al
         "url": access.map(|access| access.url.expose()),
         "expires_at": access.and_then(|access| access.expires_at.clone()),
         "kind": access.map(|access| access.kind),
+        "readable_on_its_way": access.map(|access| access.readable_on_its_way),
     });
     out.answer(&value, || match access {
         Some(access) => access.url.expose().to_owned(),
