@@ -27,7 +27,10 @@ pub fn process(lab: &Lab) {
         .expect("the configuration");
     real.ok(&["destroy", "warm", "--yes"]);
     let runtime = real.data().join("runtime");
-    report("process", |pair| (product(&real, pair, "process"), by_hand(&runtime, &config, pair)));
+    let had = real.port().to_string();
+    report("process", |pair| {
+        (product(&real, pair, "process"), by_hand(&runtime, &config, &had, pair))
+    });
 }
 
 pub fn docker() {
@@ -80,14 +83,14 @@ fn product(real: &Real, pair: usize, target: &str) -> Duration {
 }
 
 /// The same program with the same configuration and environment, started by hand.
-fn by_hand(runtime: &Path, config: &str, pair: usize) -> Duration {
+fn by_hand(runtime: &Path, config: &str, had: &str, pair: usize) -> Duration {
     let dir = tempfile::tempdir().expect("a directory");
     let port = free_port();
     let state = dir.path().join("state");
     for part in ["state", "workspace", "home/.cache", "tmp"] {
         fs::create_dir_all(dir.path().join(part)).expect("a directory");
     }
-    fs::write(state.join("openclaw.json"), config.replace("18789", &port.to_string()))
+    fs::write(state.join("openclaw.json"), config.replace(had, &port.to_string()))
         .expect("a configuration");
     let node = fs::read_dir(runtime)
         .expect("the runtimes")

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::engine::Engine;
 use super::lab::{Lab, search_path};
+use super::product::free_port;
 
 /// The token that the tests give, so that they can open the link that carries it.
 pub const TOKEN: &str = "real-token-0123456789abcdef0123456789abcdef";
@@ -28,6 +29,7 @@ pub const BROKEN: &str = "2026.9.5-broken.1";
 /// An installation of the product.
 pub struct Real {
     dir: tempfile::TempDir,
+    port: u16,
     docker_host: Option<String>,
 }
 
@@ -41,7 +43,7 @@ impl Real {
         fs::create_dir_all(dir.path().join("work")).expect("a working directory");
         std::os::unix::fs::symlink(&runtime, dir.path().join("data/runtime")).expect("a link");
         put_broken(&runtime);
-        Self { dir, docker_host: None }
+        Self { dir, port: free_port(), docker_host: None }
     }
 
     /// The same with the lab's engine.
@@ -54,6 +56,11 @@ impl Real {
     /// The data directory.
     pub fn data(&self) -> PathBuf {
         self.dir.path().join("data")
+    }
+
+    /// The port of its gateway.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The sealing key's file.
@@ -77,6 +84,9 @@ impl Real {
             .env("OPENCLAW_PIPELINE_HOME", self.data())
             .env("OPENCLAW_PIPELINE_KEY_FILE", self.key())
             .env("OPENCLAW_GATEWAY_TOKEN", TOKEN)
+            // Of its own: a gateway that restarts must find its port as it left it, whatever other
+            // tests launch meanwhile.
+            .env("GATEWAY_PORT", self.port.to_string())
             .env("ANTHROPIC_API_KEY", "sk-ant-a-key-that-only-looks-like-one")
             .current_dir(self.work())
             .stdin(Stdio::null());
