@@ -67,19 +67,24 @@ fn pin(deployment: &mut crate::domain::Deployment) {
     }
 }
 
-/// Gets what the specification names, unless it is too old: a version that says so itself is not
-/// even fetched, an image tells by its label.
+/// Gets what the specification names.
 async fn fetch_launchable(c: &Context<'_>, site: &Site) -> Result<Artefact, Failure> {
-    OpenClawVersion::refuse_old(site.deployment.spec.version.as_deref())?;
-    let artefact = c.target().fetch(site, c.work()).await?;
-    OpenClawVersion::refuse_old(artefact.version.as_deref())?;
-    Ok(artefact)
+    launchable(site, c.target().fetch(site, c.work())).await
 }
 
 /// The same for an update, which asks for what the name stands for today.
 pub(super) async fn fetch_newest(c: &Context<'_>, site: &Site) -> Result<Artefact, Failure> {
+    launchable(site, c.target().fetch_newest(site, c.work())).await
+}
+
+/// What is fetched, unless it is too old: a version that says so itself is not even fetched, an
+/// image tells by its label.
+async fn launchable(
+    site: &Site,
+    fetched: impl Future<Output = Result<Artefact, Failure>>,
+) -> Result<Artefact, Failure> {
     OpenClawVersion::refuse_old(site.deployment.spec.version.as_deref())?;
-    let artefact = c.target().fetch_newest(site, c.work()).await?;
+    let artefact = fetched.await?;
     OpenClawVersion::refuse_old(artefact.version.as_deref())?;
     Ok(artefact)
 }
