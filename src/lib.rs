@@ -14,6 +14,8 @@ pub mod gateway;
 pub mod keeper;
 pub mod operations;
 pub mod secrets;
+pub mod server;
 pub mod store;
 pub mod targets;
 pub mod telemetry;
+pub mod webhooks;

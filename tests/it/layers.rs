@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::support::source::{code_of, read, rust_files};
 
 /// The modules and what each may name, from the bottom to the top.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("domain", &[]),
     ("telemetry", &[]),
     ("assets", &[]),
@@ -20,6 +20,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("targets", &["domain", "assets", "secrets", "config", "exec", "gateway"]),
     ("operations", &["domain", "secrets", "config", "exec", "store", "gateway", "targets"]),
     ("keeper", &["domain", "secrets", "exec", "store", "gateway", "targets", "operations"]),
+    ("webhooks", &["domain", "secrets", "config", "exec", "store"]),
     (
         "app",
         &[
@@ -33,9 +34,11 @@ const LAYERS: [(&str, &[&str]); 13] = [
             "targets",
             "operations",
             "keeper",
+            "webhooks",
         ],
     ),
-    ("cli", &["domain", "telemetry", "secrets", "config", "app"]),
+    ("server", &["domain", "telemetry", "assets", "secrets", "config", "app"]),
+    ("cli", &["domain", "telemetry", "secrets", "config", "app", "server"]),
 ];
 
 /// A file that names what its row does not have, and why it may for now.
