@@ -59,7 +59,7 @@ impl App {
             return Ok(running);
         }
         let existing = self.living(&name)?;
-        let (params, create, notices) = self.plan(&request, existing.as_ref()).await?;
+        let (params, create, notices) = self.plan_launch(&request, existing.as_ref()).await?;
         let event = NewEvent::new(
             EventType::Launching,
             format!("launching {name} on the {} target", params.spec.target),
@@ -77,7 +77,7 @@ impl App {
         for notice in &notices {
             sink.progress().note(notice);
         }
-        self.finish(&operation, &lock, sink, cancel).await?;
+        self.finish(&operation, lock, sink, cancel).await?;
         Ok(Launched { deployment: self.deployment(&name)?, ran_already: false })
     }
 
@@ -148,7 +148,7 @@ impl App {
     }
 
     /// The specification and the secrets of a launch.
-    async fn plan(
+    async fn plan_launch(
         &self,
         request: &LaunchRequest<'_>,
         existing: Option<&Deployment>,

@@ -12,6 +12,7 @@ pub mod env_file;
 pub mod image;
 mod launching;
 mod listing;
+mod orders;
 mod pruning;
 mod rotation;
 mod specification;
@@ -32,6 +33,7 @@ use crate::targets::{Layout, Observed, Site, Target, Targets, keeper};
 
 pub use access::{Access, AccessKind};
 pub use launching::{LaunchRequest, Launched};
+pub use orders::Order;
 pub use rotation::Rotation;
 pub use specification::Wanted;
 

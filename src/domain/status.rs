@@ -135,6 +135,7 @@ pub fn next(status: Option<DeploymentStatus>, change: Change) -> Result<Deployme
         _ if current == S::Destroyed => illegal("changed: it is gone"),
         Change::Begin(K::Destroy) => Ok(S::Destroying),
         Change::Succeed(K::Destroy) => Ok(S::Destroyed),
+        Change::Fail { left: Aftermath::Unchanged(before), .. } => Ok(before),
         Change::Fail { kind: K::Destroy, .. } => Ok(S::Failed),
         Change::Begin(kind) if current == S::Destroying => illegal(kind.participle()),
         Change::Begin(K::Launch) => Ok(S::Launching),
@@ -148,7 +149,6 @@ pub fn next(status: Option<DeploymentStatus>, change: Change) -> Result<Deployme
         Change::Succeed(K::Launch | K::Restart | K::Start | K::Rotate | K::Update | K::Restore) => {
             Ok(S::Running)
         }
-        Change::Fail { left: Aftermath::Unchanged(before), .. } => Ok(before),
         Change::Fail { left: Aftermath::Serving, .. } => Ok(S::Running),
         Change::Fail { left: Aftermath::Broken, .. } => Ok(S::Failed),
         Change::Degrade => match current {

@@ -81,7 +81,13 @@ pub(super) fn backup<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd
             sha256,
             version: facts.gateway_version.clone().unwrap_or_default(),
             artefact: facts.artefact.clone().unwrap_or_default(),
-            reason: c.kind.as_str().into(),
+            // A removal makes one only where somebody asks for it.
+            reason: match c.kind {
+                OperationKind::Destroy => OperationKind::Backup,
+                kind => kind,
+            }
+            .as_str()
+            .into(),
             created_at: now(),
         })?;
         thin(c)?;

@@ -1,14 +1,24 @@
 //! `destroy`: remove everything of a deployment but its backups.
 
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::backup;
 use super::context::{Context, OperationDef, Repeat, StepDef, StepEnd};
 use super::steps;
 use super::vault::Slot;
 use crate::domain::{Aftermath, EventType, Failure, OperationKind};
 use crate::secrets::Secret;
 use crate::targets::{GatewaySecrets, Site};
+
+/// What a removal is asked for with.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct DestroyParams {
+    /// Whether a last backup is made first.
+    #[serde(default)]
+    pub backup: bool,
+}
 
 pub(super) static DEFINITION: OperationDef = OperationDef {
     kind: OperationKind::Destroy,
@@ -20,7 +30,7 @@ pub(super) static DEFINITION: OperationDef = OperationDef {
             _ => format!("{} is destroyed: removed {}", c.deployment.name, removed.join(", ")),
         }
     },
-    steps: &[STOP, REMOVE, FORGET],
+    steps: &[LAST_BACKUP, STOP, REMOVE, FORGET],
     recovery: &[],
     changes_from: "stop",
     recovered: Aftermath::Broken,
@@ -37,6 +47,22 @@ fn site(c: &Context<'_>) -> Result<Site, Failure> {
         user_config: None,
     });
     Ok(Site { layout: c.layout.clone(), deployment: c.deployment.clone(), secrets })
+}
+
+const LAST_BACKUP: StepDef = StepDef {
+    says: |_| "make a last backup, if one is wanted".into(),
+    run: last_backup,
+    ..backup::BACKUP
+};
+
+fn last_backup<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
+    Box::pin(async move {
+        let DestroyParams { backup } = c.params()?;
+        if backup {
+            return backup::backup(c).await;
+        }
+        Ok(StepEnd::Skipped("none was asked for".into()))
+    })
 }
 
 const STOP: StepDef = StepDef { event: Some(EventType::Destroying), run: stop, ..steps::STOP };

@@ -24,6 +24,7 @@ use crate::domain::OperationKind;
 
 pub use approve::ApproveParams;
 pub use context::{Context, OperationDef, Sink, StepDef, StepEnd, Told};
+pub use destroy::DestroyParams;
 pub use engine::{Ended, Engine};
 pub use launch::LaunchParams;
 pub use restart::RestartParams;

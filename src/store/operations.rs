@@ -78,17 +78,7 @@ impl Store {
         let id = new_id();
         self.write(|tx| {
             if let Some(active) = active(tx, begin.deployment)? {
-                return Err(StoreError::Refused(
-                    Failure::conflict(format!(
-                        "{}: {} is at work on it",
-                        begin.deployment,
-                        describe(&active)
-                    ))
-                    .remedy(format!(
-                        "wait for it, or go on with it: openclaw-pipeline operations resume {}",
-                        active.id
-                    )),
-                ));
+                return Err(Self::at_work(&active));
             }
             let prior = deployments::status(tx, begin.deployment)?
                 .filter(|status| *status != DeploymentStatus::Destroyed);
@@ -121,6 +111,20 @@ impl Store {
         })?;
         self.operation(&id)?
             .ok_or_else(|| StoreError::Corrupt("an operation that was just written".into()))
+    }
+
+    /// What is answered to whoever asks for another operation of a deployment meanwhile.
+    pub fn at_work(active: &Operation) -> StoreError {
+        StoreError::Refused(
+            Failure::conflict(format!(
+                "{}: operation {} ({}) is at work on it",
+                active.deployment, active.id, active.kind
+            ))
+            .remedy(format!(
+                "wait for it, or go on with it: openclaw-pipeline operations resume {}",
+                active.id
+            )),
+        )
     }
 
     /// Takes an operation up. The caller holds the deployment's lock.
@@ -263,10 +267,6 @@ impl Store {
 
 fn as_i64(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn describe(operation: &Operation) -> String {
-    format!("operation {} ({})", operation.id, operation.kind)
 }
 
 /// The failure for a name that nothing has.

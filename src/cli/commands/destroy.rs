@@ -5,8 +5,8 @@ use serde_json::json;
 use super::super::progress::Shown;
 use super::super::terminal;
 use super::Session;
-use crate::app::App;
-use crate::domain::{Failure, FailureKind, OperationKind};
+use crate::app::Order;
+use crate::domain::{Failure, FailureKind};
 
 /// How to destroy.
 #[derive(Debug, Clone, Copy)]
@@ -57,14 +57,8 @@ pub(super) async fn run(
     }
     session.interruptible()?;
     let shown = Shown::new(*session.out);
-    // A last backup of what was half removed cannot be had any more.
-    let going = app.store().active_operation(&name)?;
-    let removing = going.is_some_and(|operation| operation.kind == OperationKind::Destroy);
-    if how.backup && !removing {
-        app.run(OperationKind::Backup, &name, App::no_params(), &shown, session.cancel).await?;
-    }
-    let operation =
-        app.run(OperationKind::Destroy, &name, App::no_params(), &shown, session.cancel).await?;
+    let order = Order::Destroy { backup: how.backup };
+    let operation = app.order(&name, order, &shown, session.cancel).await?;
     drop(shown);
     let event = app.store().last_event(&operation.id)?;
     session.out.answer(&json!({ "name": name, "operation": operation }), || {

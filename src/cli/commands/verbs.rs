@@ -5,19 +5,19 @@ use serde_json::json;
 
 use super::super::progress::Shown;
 use super::Session;
-use crate::app::{App, Rotation, Wanted};
-use crate::domain::{DeploymentName, Failure, Operation, OperationKind};
+use crate::app::{App, Order, Rotation, Wanted};
+use crate::domain::{DeploymentName, Failure, Operation};
 
 async fn simple(
     session: &Session<'_>,
-    kind: OperationKind,
+    order: Order<'_>,
     name: Option<&str>,
 ) -> Result<u8, Failure> {
     let name = session.name(name)?;
     let app = session.app()?;
     session.interruptible()?;
     let shown = Shown::new(*session.out);
-    let operation = app.run(kind, &name, App::no_params(), &shown, session.cancel).await?;
+    let operation = app.order(&name, order, &shown, session.cancel).await?;
     drop(shown);
     said(session, &app, &name, &operation)
 }
@@ -38,30 +38,23 @@ fn said(
 }
 
 pub(super) async fn stop(session: &Session<'_>, name: Option<&str>) -> Result<u8, Failure> {
-    simple(session, OperationKind::Stop, name).await
+    simple(session, Order::Stop, name).await
 }
 
 pub(super) async fn start(session: &Session<'_>, name: Option<&str>) -> Result<u8, Failure> {
-    simple(session, OperationKind::Start, name).await
+    simple(session, Order::Start, name).await
 }
 
 pub(super) async fn restart(session: &Session<'_>, name: Option<&str>) -> Result<u8, Failure> {
-    simple(session, OperationKind::Restart, name).await
+    simple(session, Order::Restart, name).await
 }
 
 pub(super) async fn backup(session: &Session<'_>, name: Option<&str>) -> Result<u8, Failure> {
-    simple(session, OperationKind::Backup, name).await
+    simple(session, Order::Backup, name).await
 }
 
 pub(super) async fn sync(session: &Session<'_>, name: Option<&str>) -> Result<u8, Failure> {
-    let name = session.name(name)?;
-    let config = super::required_user_config()?;
-    let app = session.app()?;
-    session.interruptible()?;
-    let shown = Shown::new(*session.out);
-    let operation = app.sync(&name, config, &shown, session.cancel).await?;
-    drop(shown);
-    said(session, &app, &name, &operation)
+    simple(session, Order::Sync(super::required_user_config()?), name).await
 }
 
 pub(super) async fn update(
@@ -72,14 +65,8 @@ pub(super) async fn update(
 ) -> Result<u8, Failure> {
     let version = version.map(|version| crate::config::rules::version(&version)).transpose()?;
     let image = image.map(|image| crate::config::image::image(&image)).transpose()?;
-    let name = session.name(name)?;
-    let app = session.app()?;
-    session.interruptible()?;
-    let shown = Shown::new(*session.out);
     let wanted = Wanted { version, image, settings: &session.settings };
-    let operation = app.update(&name, wanted, &shown, session.cancel).await?;
-    drop(shown);
-    said(session, &app, &name, &operation)
+    simple(session, Order::Update(wanted), name).await
 }
 
 pub(super) async fn restore(
@@ -87,13 +74,7 @@ pub(super) async fn restore(
     name: Option<&str>,
     backup: Option<String>,
 ) -> Result<u8, Failure> {
-    let name = session.name(name)?;
-    let app = session.app()?;
-    session.interruptible()?;
-    let shown = Shown::new(*session.out);
-    let operation = app.restore(&name, backup, &shown, session.cancel).await?;
-    drop(shown);
-    said(session, &app, &name, &operation)
+    simple(session, Order::Restore { backup }, name).await
 }
 
 pub(super) async fn rotate(
@@ -103,7 +84,6 @@ pub(super) async fn rotate(
     keys: bool,
     dropped: Vec<String>,
 ) -> Result<u8, Failure> {
-    let name = session.name(name)?;
     let credentials = if keys { session.settings.credentials()? } else { Vec::new() };
     if keys && credentials.is_empty() {
         return Err(Failure::bad_input(
@@ -120,10 +100,5 @@ pub(super) async fn rotate(
             .collect(),
         dropped,
     };
-    let app = session.app()?;
-    session.interruptible()?;
-    let shown = Shown::new(*session.out);
-    let operation = app.rotate(&name, rotation, &shown, session.cancel).await?;
-    drop(shown);
-    said(session, &app, &name, &operation)
+    simple(session, Order::Rotate(rotation), name).await
 }

@@ -17,7 +17,8 @@ use openclaw_pipeline::domain::{
 use openclaw_pipeline::exec::{LockFile, wait};
 use openclaw_pipeline::operations::vault::{Slot, Vault};
 use openclaw_pipeline::operations::{
-    ApproveParams, Ended, Engine, LaunchParams, RestoreParams, RotateParams, Sink, UpdateParams,
+    ApproveParams, DestroyParams, Ended, Engine, LaunchParams, RestoreParams, RotateParams, Sink,
+    UpdateParams,
 };
 use openclaw_pipeline::secrets::{SealingKey, Secret};
 use openclaw_pipeline::store::{Begin, NewDeployment, NewEvent, Store, new_id};
@@ -216,8 +217,12 @@ impl Bench {
             OperationKind::Restart
             | OperationKind::Stop
             | OperationKind::Start
-            | OperationKind::Backup
-            | OperationKind::Destroy => json!({}),
+            | OperationKind::Backup => json!({}),
+            // Of what does not run nobody asks for a last backup.
+            OperationKind::Destroy => {
+                let backup = living.is_some_and(|it| it.status == DeploymentStatus::Running);
+                value(json!(DestroyParams { backup }))
+            }
         };
         Ok(store.begin(&Begin { kind, deployment: &self.name, params, create, sealed, event })?)
     }
