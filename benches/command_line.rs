@@ -100,7 +100,7 @@ fn fill(app: &App) {
         let id = new_id();
         let sealed = app.engine().vault().seal(&id, Slot::Current, &secrets).expect("seals");
         let sealed = vec![(Slot::Current.name().to_owned(), sealed)];
-        let create = NewDeployment { id, spec: spec.clone(), sealed };
+        let create = NewDeployment { id, spec: spec.clone(), sealed, owner: None };
         let operation = app
             .store()
             .begin(&Begin {

@@ -214,6 +214,7 @@ impl App {
             id,
             spec: spec.clone(),
             sealed: vec![(Slot::Current.name().to_owned(), sealed)],
+            owner: None,
         };
         Ok((LaunchParams { spec }, create, notices))
     }

@@ -282,6 +282,7 @@ mod tests {
             status: DeploymentStatus::Running,
             spec: specified(text, target, keys, None).expect("a specification"),
             facts: Facts { proven_at: Some("then".into()), ..Facts::default() },
+            owner: None,
             created_at: String::new(),
             updated_at: String::new(),
         }

@@ -100,6 +100,32 @@ impl fmt::Display for EventType {
     }
 }
 
+/// Who says that it happened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventSource {
+    /// This program: what it tells was true when it was stored.
+    #[default]
+    Pipeline,
+    /// Somebody outside, by the API: a hint, which changes no state.
+    External,
+}
+
+impl EventSource {
+    /// The source as it is sent.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pipeline => "pipeline",
+            Self::External => "external",
+        }
+    }
+
+    /// The source that is spelled so.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Pipeline, Self::External].into_iter().find(|source| source.as_str() == text)
+    }
+}
+
 /// An event as it is stored and sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
@@ -118,6 +144,9 @@ pub struct Event {
     pub message: String,
     /// When, RFC 3339 UTC.
     pub timestamp: String,
+    /// Who says so.
+    #[serde(default)]
+    pub source: EventSource,
     /// Details, from an allow-list per type.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub data: Value,
@@ -135,5 +164,16 @@ mod tests {
         assert_eq!(EventType::parse("PairingRequired"), Some(EventType::PairingRequired));
         assert_eq!(EventType::parse("Completed"), Some(EventType::Completed));
         assert_eq!(EventType::parse("nonsense"), None);
+    }
+
+    #[test]
+    fn an_event_says_whose_it_is() {
+        for source in [EventSource::Pipeline, EventSource::External] {
+            assert_eq!(EventSource::parse(source.as_str()), Some(source));
+            let sent = serde_json::to_value(source).expect("plain");
+            assert_eq!(sent, source.as_str(), "sent as it is stored");
+        }
+        assert_eq!(EventSource::parse("nonsense"), None);
+        assert_eq!(EventSource::default(), EventSource::Pipeline);
     }
 }

@@ -16,7 +16,7 @@ pub mod text;
 pub mod version;
 
 pub use credential::{Credential, Provider};
-pub use event::{Event, EventType};
+pub use event::{Event, EventSource, EventType};
 pub use failure::{Failure, FailureKind};
 pub use name::DeploymentName;
 pub use operation::{Operation, OperationKind, OperationStatus, StepRecord, StepStatus};

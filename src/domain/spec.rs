@@ -180,6 +180,9 @@ pub struct Deployment {
     pub spec: DeploymentSpec,
     /// What is known.
     pub facts: Facts,
+    /// The id of the API token that launched it; `None` is the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     /// When it was first launched, RFC 3339 UTC.
     pub created_at: String,
     /// When it last changed, RFC 3339 UTC.

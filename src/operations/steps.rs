@@ -439,6 +439,7 @@ mod tests {
                 status: DeploymentStatus::Stopped,
                 spec: serde_json::from_value(spec).expect("a specification"),
                 facts,
+                owner: None,
                 created_at: String::new(),
                 updated_at: String::new(),
             };

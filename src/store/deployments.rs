@@ -17,6 +17,8 @@ pub struct NewDeployment {
     pub sealed: Vec<(String, Vec<u8>)>,
     /// What was asked for.
     pub spec: DeploymentSpec,
+    /// The id of the API token that launches it; `None` is the operator.
+    pub owner: Option<String>,
 }
 
 impl Store {

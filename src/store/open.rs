@@ -15,7 +15,10 @@ use crate::domain::{Failure, FailureKind};
 pub const FILE_NAME: &str = "pipeline.db";
 
 /// The migrations, oldest first. A database's `user_version` is how many of them it has.
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/sqlite/0001_initial.sql"),
+    include_str!("../../migrations/sqlite/0004_server.sql"),
+];
 
 /// How long a statement waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -307,8 +307,8 @@ fn put_deployment(
         tx.execute("DELETE FROM deployments WHERE name = ?1", [name.as_str()])?;
         tx.execute(
             "INSERT INTO deployments \
-             (name, id, target, status, spec, facts, created_at, updated_at) \
-             VALUES (?1, ?2, ?3, 'launching', ?4, ?5, ?6, ?6)",
+             (name, id, target, status, spec, facts, created_at, updated_at, owner) \
+             VALUES (?1, ?2, ?3, 'launching', ?4, ?5, ?6, ?6, ?7)",
             (
                 name.as_str(),
                 &create.id,
@@ -316,6 +316,7 @@ fn put_deployment(
                 rows::to_json(&create.spec)?,
                 rows::to_json(&Facts::default())?,
                 now,
+                &create.owner,
             ),
         )?;
     }

@@ -90,6 +90,7 @@ mod tests {
             id: super::super::new_id(),
             sealed: Vec::new(),
             spec: serde_json::from_value(spec).expect("a specification"),
+            owner: None,
         };
         let begin = Begin {
             kind,

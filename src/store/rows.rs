@@ -7,16 +7,16 @@ use serde::de::DeserializeOwned;
 
 use super::{Result, StoreError};
 use crate::domain::{
-    Deployment, DeploymentName, DeploymentStatus, Event, EventType, Operation, OperationKind,
-    OperationStatus, StepRecord, StepStatus,
+    Deployment, DeploymentName, DeploymentStatus, Event, EventSource, EventType, Operation,
+    OperationKind, OperationStatus, StepRecord, StepStatus,
 };
 
 pub(super) const DEPLOYMENT: &str =
-    "SELECT id, name, status, spec, facts, created_at, updated_at FROM deployments";
+    "SELECT id, name, status, spec, facts, created_at, updated_at, owner FROM deployments";
 pub(super) const OPERATION: &str = "SELECT id, kind, deployment, status, params, epoch, error, created_at, ended_at, prior \
      FROM operations";
 pub(super) const EVENT: &str =
-    "SELECT sequence, id, type, name, operation, message, timestamp, data FROM events";
+    "SELECT sequence, id, type, name, operation, message, timestamp, data, source FROM events";
 
 pub(super) fn json<T: DeserializeOwned>(text: &str) -> Result<T> {
     serde_json::from_str(text).map_err(|error| StoreError::Corrupt(error.to_string()))
@@ -44,6 +44,7 @@ pub(super) fn deployment(row: &Row<'_>) -> Result<Deployment> {
         facts: json(&row.get::<_, String>(4)?)?,
         created_at: row.get(5)?,
         updated_at: row.get(6)?,
+        owner: row.get(7)?,
     })
 }
 
@@ -84,6 +85,7 @@ pub(super) fn step(row: &Row<'_>) -> Result<StepRecord> {
 
 pub(super) fn event(row: &Row<'_>) -> Result<Event> {
     let kind: String = row.get(2)?;
+    let source: String = row.get(8)?;
     Ok(Event {
         sequence: row.get(0)?,
         id: row.get(1)?,
@@ -93,5 +95,6 @@ pub(super) fn event(row: &Row<'_>) -> Result<Event> {
         message: row.get(5)?,
         timestamp: row.get(6)?,
         data: json(&row.get::<_, String>(7)?)?,
+        source: known("the source", &source, EventSource::parse(&source))?,
     })
 }

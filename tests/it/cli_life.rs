@@ -199,6 +199,7 @@ fn the_events_tell_the_life_in_order() {
     for event in &events {
         assert_eq!(event["name"], "main");
         assert!(event["operation_id"].is_string(), "{event}");
+        assert_eq!(event["source"], "pipeline", "{event}");
         assert!(text(&event["timestamp"]).ends_with('Z'));
     }
     let after = sequences[9].to_string();

@@ -22,7 +22,8 @@ fn name(text: &str) -> DeploymentName {
 }
 
 fn launch(store: &Store, bench: &Bench, name: &DeploymentName) -> Result<Operation, StoreError> {
-    let create = NewDeployment { id: new_id(), sealed: Vec::new(), spec: bench.spec(OLD) };
+    let (id, sealed, spec) = (new_id(), Vec::new(), bench.spec(OLD));
+    let create = NewDeployment { id, sealed, spec, owner: None };
     store.begin(&Begin {
         kind: OperationKind::Launch,
         deployment: name,

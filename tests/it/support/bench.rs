@@ -199,7 +199,7 @@ impl Bench {
                 let id = living.as_ref().map_or_else(new_id, |living| living.id.clone());
                 let known = engine.vault().seal(&id, Slot::Current, &self.known(engine, &id)?)?;
                 let sealed = vec![(Slot::Current.name().to_owned(), known)];
-                create = Some(NewDeployment { id, sealed, spec: spec.clone() });
+                create = Some(NewDeployment { id, sealed, spec: spec.clone(), owner: None });
                 event = Some(NewEvent::new(EventType::Launching, "launching"));
                 value(json!(LaunchParams { spec }))
             }
