@@ -3,6 +3,7 @@
 //! Owns what is true whatever the tools and the targets are. Refuses I/O, clocks and randomness:
 //! everything here is a pure function of its arguments, so that it can be tested without a machine.
 
+pub mod access;
 pub mod approval;
 pub mod credential;
 pub mod event;
@@ -15,6 +16,7 @@ pub mod status;
 pub mod text;
 pub mod version;
 
+pub use access::{Denied, Limits, NamePrefix, Need, Principal, PrincipalKind, Scope};
 pub use credential::{Credential, Provider};
 pub use event::{Event, EventSource, EventType};
 pub use failure::{Failure, FailureKind};
