@@ -20,6 +20,26 @@ impl App {
     /// The deployments, with the status that a look gives those that are meant to run.
     pub async fn list(&self) -> Result<Vec<Deployment>, Failure> {
         let mut deployments = self.store().deployments(false)?;
+        self.look_at(&mut deployments).await;
+        Ok(deployments)
+    }
+
+    /// Looks at every deployment that is meant to run, and records what changed.
+    pub(super) async fn survey(&self) -> Result<(), Failure> {
+        let known = self.store().deployments(false)?;
+        let mut seen = known.clone();
+        self.look_at(&mut seen).await;
+        for (known, seen) in known.iter().zip(&seen).filter(|(known, seen)| known != seen) {
+            let change = match seen.status {
+                DeploymentStatus::Running => Change::Recover,
+                _ => Change::Degrade,
+            };
+            self.store().observe(&known.name, change)?;
+        }
+        Ok(())
+    }
+
+    async fn look_at(&self, deployments: &mut [Deployment]) {
         let watched = |deployment: &Deployment| {
             matches!(deployment.status, DeploymentStatus::Running | DeploymentStatus::Degraded)
         };
@@ -48,7 +68,6 @@ impl App {
             let Some(change) = change else { continue };
             deployment.status = next(Some(deployment.status), change).unwrap_or(deployment.status);
         }
-        Ok(deployments)
     }
 
     /// A deployment for a look at its process, which needs no secret.

@@ -9,12 +9,15 @@ pub mod check;
 pub mod devices;
 pub mod doctor;
 pub mod env_file;
+mod handover;
 pub mod image;
 mod launching;
 mod listing;
 mod orders;
 mod pruning;
+mod reports;
 mod rotation;
+mod serving;
 mod specification;
 mod verbs;
 
@@ -26,7 +29,7 @@ use crate::domain::{Change, Deployment, DeploymentName, DeploymentStatus, Failur
 use crate::exec::LockFile;
 use crate::keeper::Keeper;
 use crate::operations::vault::Vault;
-use crate::operations::{Engine, approval};
+use crate::operations::{Engine, Watcher, approval};
 use crate::secrets::SealingKey;
 use crate::store::Store;
 use crate::targets::{Layout, Observed, Site, Target, Targets, keeper};
@@ -35,6 +38,7 @@ pub use access::{Access, AccessKind};
 pub use launching::{LaunchRequest, Launched};
 pub use orders::Order;
 pub use rotation::Rotation;
+pub use serving::{DEFAULT_GRACE, Executor, Load, Serving};
 pub use specification::Wanted;
 
 /// The program, put together over one data directory.
@@ -57,6 +61,15 @@ impl App {
         let layout = Layout::new(home).sealed_by(key_file);
         let targets = Targets::new(&layout);
         Ok(Self { engine: Engine::new(store, layout, targets, vault) })
+    }
+
+    /// The same, for a server: browsers are let in as it says, and work is handed to nobody.
+    fn serving(self, watcher: Watcher) -> Self {
+        Self { engine: self.engine.watched_by(watcher) }
+    }
+
+    fn is_server(&self) -> bool {
+        matches!(self.engine.watcher(), Watcher::Here(_))
     }
 
     /// The store.
@@ -122,6 +135,10 @@ impl App {
         let window = approval::window_now(self.store(), &site.deployment)?;
         let open = window.is_some_and(|(state, _)| approval::is_worth_watching(state));
         if !open || keeper::lives(self.layout(), name)? || self.is_at_work(name)? {
+            return Ok(());
+        }
+        if self.is_server() || self.is_served()? {
+            // The server watches itself.
             return Ok(());
         }
         keeper::spawn(site).await

@@ -22,6 +22,16 @@ impl App {
         cancel: &CancellationToken,
     ) -> Result<Option<Operation>, Failure> {
         let Some(operation) = self.store().active_operation(name)? else { return Ok(None) };
+        if self.is_served()? {
+            sink.progress().note(&format!(
+                "following the {} that the server is at work on ({})",
+                operation.kind, operation.id
+            ));
+            match self.handed_over(&operation, sink, cancel).await? {
+                Some(operation) => return Ok(Some(operation)),
+                None => sink.progress().note("the server is gone"),
+            }
+        }
         let lock = self.engine().lock(name, operation.kind.as_str()).await?;
         // It may have been finished while the lock was waited for.
         let Some(operation) = self.store().active_operation(name)? else { return Ok(None) };
@@ -39,7 +49,7 @@ impl App {
         }
     }
 
-    /// Executes an operation to its end.
+    /// Executes an operation to its end, or has the server do so that holds the data directory.
     pub(super) async fn finish(
         &self,
         operation: &Operation,
@@ -47,6 +57,21 @@ impl App {
         sink: &dyn Sink,
         cancel: &CancellationToken,
     ) -> Result<Operation, Failure> {
+        let mut lock = Some(lock);
+        if self.is_served()? {
+            // It is the server's from here on, which needs the lock for that.
+            lock = None;
+            if let Some(operation) = self.handed_over(operation, sink, cancel).await? {
+                return succeeded(operation);
+            }
+        }
+        let lock = match lock {
+            Some(lock) => lock,
+            None => {
+                let lock = self.engine().lock(&operation.deployment, operation.kind.as_str());
+                lock.await?
+            }
+        };
         let ended = self.engine().execute(operation, &lock, sink, cancel).await?;
         match ended.failure {
             None => Ok(ended.operation),
@@ -137,6 +162,12 @@ impl App {
         cancel: &CancellationToken,
     ) -> Result<Operation, Failure> {
         let deployment = self.operation(id)?.deployment;
+        if self.is_served()? {
+            let operation = self.interrupted(id)?;
+            if let Some(ended) = self.handed_over(&operation, sink, cancel).await? {
+                return succeeded(ended);
+            }
+        }
         let lock = self.engine().lock(&deployment, "resume").await?;
         let operation = self.interrupted(id)?;
         self.finish(&operation, lock, sink, cancel).await
@@ -145,6 +176,13 @@ impl App {
     /// Gives an interrupted operation up.
     pub async fn give_up(&self, id: &str) -> Result<Operation, Failure> {
         let operation = self.operation(id)?;
+        if self.is_served()? {
+            let operation = self.interrupted(id)?;
+            let ended = self.have_given_up(&operation, &CancellationToken::new()).await?;
+            if let Some(ended) = ended {
+                return Ok(ended);
+            }
+        }
         let _lock = self.engine().lock(&operation.deployment, "cancel").await?;
         self.engine().cancel(&self.interrupted(id)?)?;
         self.operation(id)
@@ -177,5 +215,21 @@ impl App {
             ))
             .remedy("openclaw-pipeline operations list shows what there is")
         })
+    }
+}
+
+/// What became of an operation that the server carried out.
+fn succeeded(operation: Operation) -> Result<Operation, Failure> {
+    match (operation.status, operation.error.clone()) {
+        (OperationStatus::Succeeded, _) => Ok(operation),
+        (OperationStatus::Cancelled, _) => Err(Failure::conflict(format!(
+            "the {} of {} was cancelled meanwhile",
+            operation.kind, operation.deployment
+        ))),
+        (_, Some(failure)) => Err(failure),
+        (_, None) => Err(Failure::failed(format!(
+            "the {} of {} failed",
+            operation.kind, operation.deployment
+        ))),
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::vault::{Slot, Vault};
+use super::watcher::Watcher;
 use crate::domain::{
     Aftermath, Deployment, DeploymentStatus, EventType, Facts, Failure, OperationKind,
 };
@@ -147,6 +148,8 @@ pub struct Context<'a> {
     pub cancel: CancellationToken,
     /// The deployment's lock.
     pub lock: &'a LockFile,
+    /// Who lets browsers in.
+    pub watcher: &'a Watcher,
     /// Where progress goes.
     pub sink: &'a dyn Sink,
     /// Why the operation failed, for recovery steps.

@@ -17,6 +17,7 @@ use super::context::{Context, OperationDef, Repeat, Sink, StepDef, StepEnd, Told
 use super::definition;
 use super::steps;
 use super::vault::{Slot, Vault};
+use super::watcher::Watcher;
 use crate::domain::{
     Aftermath, Change, Deployment, DeploymentName, EventType, Failure, FailureKind, Operation,
     OperationStatus, StepRecord, StepStatus,
@@ -38,6 +39,7 @@ pub struct Engine {
     layout: Layout,
     targets: Targets,
     vault: Arc<Vault>,
+    watcher: Watcher,
 }
 
 /// How an execution ended.
@@ -52,7 +54,18 @@ pub struct Ended {
 impl Engine {
     /// An engine.
     pub fn new(store: Store, layout: Layout, targets: Targets, vault: Arc<Vault>) -> Self {
-        Self { store, layout, targets, vault }
+        Self { store, layout, targets, vault, watcher: Watcher::Keeper }
+    }
+
+    /// The same, with somebody else to let browsers in.
+    #[must_use]
+    pub fn watched_by(self, watcher: Watcher) -> Self {
+        Self { watcher, ..self }
+    }
+
+    /// Who lets browsers in.
+    pub fn watcher(&self) -> &Watcher {
+        &self.watcher
     }
 
     /// The store.
@@ -173,6 +186,7 @@ impl Engine {
             begun: operation.steps.iter().map(|step| step.name.clone()).collect::<BTreeSet<_>>(),
             cancel: cancel.clone(),
             lock,
+            watcher: &self.watcher,
             sink,
             failure: None,
         };

@@ -19,6 +19,7 @@ mod steps;
 mod stop;
 mod update;
 pub mod vault;
+mod watcher;
 
 use crate::domain::OperationKind;
 
@@ -32,6 +33,7 @@ pub use restore::RestoreParams;
 pub use rotate::RotateParams;
 pub use steps::prove_site;
 pub use update::UpdateParams;
+pub use watcher::Watcher;
 
 /// The definition of an operation.
 pub fn definition(kind: OperationKind) -> &'static OperationDef {

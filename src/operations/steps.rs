@@ -233,7 +233,7 @@ pub(super) fn prove<'a>(c: &'a mut Context<'_>) -> Step<'a> {
         // Who watched for browsers went with the gateway that was stopped.
         let window = approval::window_now(c.store, &c.deployment)?;
         if window.is_some_and(|(state, _)| approval::is_worth_watching(state)) {
-            c.target().watch(&site).await?;
+            c.watcher.watch(c.target(), &site).await?;
         }
         Ok(StepEnd::Done(json!({
             "version": c.deployment.facts.gateway_version,
@@ -388,7 +388,7 @@ fn open_window<'a>(c: &'a mut Context<'_>) -> Step<'a> {
         // It opens once: a second launch of the same deployment does not lengthen it.
         let opened = c.store.open_window(&c.deployment.id, &window)?;
         let site = c.site()?;
-        c.target().watch(&site).await?;
+        c.watcher.watch(c.target(), &site).await?;
         Ok(StepEnd::Done(json!({ "opened": opened })))
     })
 }

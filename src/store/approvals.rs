@@ -4,8 +4,8 @@ use rusqlite::{OptionalExtension, Row, Transaction};
 use serde::Serialize;
 
 use super::events::{NewEvent, append};
-use super::{Result, Store, now};
-use crate::domain::DeploymentName;
+use super::{Result, Store, now, rows};
+use crate::domain::{Deployment, DeploymentName};
 
 /// A deployment's approval window. Times are CLOCK_BOOTTIME seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +99,51 @@ impl Store {
                     },
                 )
                 .optional()?)
+        })
+    }
+
+    /// Opens the window of a deployment anew, however it stands: somebody who may says so. A place
+    /// that is free already stays free.
+    pub fn reopen_window(&self, deployment_id: &str, window: &Window) -> Result<()> {
+        self.write(|tx| {
+            tx.execute(
+                "INSERT INTO approval_windows \
+                 (deployment_id, boot_id, opened_s, deadline_s, remaining) \
+                 VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET \
+                 remaining = CASE WHEN boot_id = excluded.boot_id \
+                 AND deadline_s > excluded.opened_s \
+                 THEN max(remaining, excluded.remaining) ELSE excluded.remaining END, \
+                 deadline_s = CASE WHEN boot_id = excluded.boot_id \
+                 THEN max(deadline_s, excluded.deadline_s) ELSE excluded.deadline_s END, \
+                 boot_id = excluded.boot_id, opened_s = excluded.opened_s",
+                (
+                    deployment_id,
+                    &window.boot_id,
+                    window.opened_s,
+                    window.deadline_s,
+                    window.remaining,
+                ),
+            )?;
+            Ok(())
+        })
+    }
+
+    /// The living deployments that may have to be watched: their window has a place left, or an
+    /// approval of theirs has no outcome. Whether the window is open still, the clock says.
+    pub fn watchable(&self) -> Result<Vec<Deployment>> {
+        self.read(|db| {
+            let mut statement = db.prepare_cached(&format!(
+                "{} WHERE status NOT IN ('destroyed', 'stopped') AND (id IN \
+                 (SELECT deployment_id FROM approval_windows WHERE remaining > 0) \
+                 OR name IN (SELECT deployment FROM approvals WHERE decision = ?1))",
+                rows::DEPLOYMENT
+            ))?;
+            let mut found = statement.query([APPROVING])?;
+            let mut deployments = Vec::new();
+            while let Some(row) = found.next()? {
+                deployments.push(rows::deployment(row)?);
+            }
+            Ok(deployments)
         })
     }
 

@@ -244,6 +244,22 @@ impl Store {
         }
     }
 
+    /// Every operation that is not over, oldest first.
+    pub fn operations_running(&self) -> Result<Vec<Operation>> {
+        self.read(|db| {
+            let mut statement = db.prepare_cached(&format!(
+                "{} WHERE status = 'running' ORDER BY sequence",
+                rows::OPERATION
+            ))?;
+            let mut found = statement.query([])?;
+            let mut operations = Vec::new();
+            while let Some(row) = found.next()? {
+                operations.push(rows::operation(row)?);
+            }
+            Ok(operations)
+        })
+    }
+
     /// The last operations, newest first; of one deployment when named.
     pub fn operations(
         &self,

@@ -57,6 +57,17 @@ impl Layout {
         self.deployment(name).join("keeper.log")
     }
 
+    /// What belongs to the server that holds the data directory: its lock, and the socket by which
+    /// commands hand it their work.
+    pub fn server(&self) -> PathBuf {
+        self.home.join("server")
+    }
+
+    /// The lock of the server.
+    pub fn server_lock(&self) -> PathBuf {
+        self.server().join("lock")
+    }
+
     /// Installed programs, shared by deployments.
     pub fn runtime(&self) -> PathBuf {
         self.home.join("runtime")

@@ -1,0 +1,286 @@
+//! Carrying operations out, one task each and a bounded number at once.
+//!
+//! Owns which operation is at work here. Every operation in the store that is not over comes here,
+//! whoever began it: a request, a command, or a server that was killed. Refuses one that another
+//! living process executes: its lock says so, and it is tried again later.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore, broadcast};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use super::super::App;
+use super::super::reports::{Report, Reporter};
+use crate::domain::{Failure, FailureKind, Operation, OperationKind, OperationStatus};
+use crate::exec::wait;
+
+/// How many operations are carried out at once. Each may start a gateway, which takes a core for
+/// ten seconds and a gibibyte of memory.
+const AT_ONCE: usize = 8;
+/// The first pause before an operation that somebody else works on is tried again.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// How often the store is looked through for work that nobody told of.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Carries operations out.
+#[derive(Clone)]
+pub struct Executor {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    app: App,
+    tasks: TaskTracker,
+    slots: Semaphore,
+    at_work: Mutex<HashMap<String, Work>>,
+    /// No more work is taken.
+    closed: CancellationToken,
+    /// What runs is interrupted.
+    interrupt: CancellationToken,
+}
+
+/// An operation that is at work here, or waits for its turn.
+#[derive(Clone)]
+struct Work {
+    reporter: Reporter,
+    /// Ends what runs of it.
+    cancel: CancellationToken,
+    /// Whether it is to be given up once it is interrupted.
+    given_up: Arc<AtomicBool>,
+    /// Says that it may be tried again now.
+    again: Arc<Notify>,
+    /// Says that it is over, here.
+    over: CancellationToken,
+    begun: Arc<AtomicBool>,
+}
+
+/// What the executor has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Operations that are carried out now.
+    pub running: usize,
+    /// Operations that wait for their turn.
+    pub waiting: usize,
+}
+
+impl Executor {
+    pub(super) fn new(app: App, tasks: TaskTracker) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                app,
+                tasks,
+                slots: Semaphore::new(AT_ONCE),
+                at_work: Mutex::default(),
+                closed: CancellationToken::new(),
+                interrupt: CancellationToken::new(),
+            }),
+        }
+    }
+
+    fn at_work(&self) -> MutexGuard<'_, HashMap<String, Work>> {
+        self.inner.at_work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The program.
+    pub(super) fn app(&self) -> &App {
+        &self.inner.app
+    }
+
+    /// What there is to do.
+    pub fn load(&self) -> Load {
+        let at_work = self.at_work();
+        let running = at_work.values().filter(|it| it.begun.load(Ordering::Relaxed)).count();
+        Load { running, waiting: at_work.len() - running }
+    }
+
+    /// Sees to an operation. One that is seen to already is tried at once, where it waits.
+    pub fn submit(&self, operation: &Operation) {
+        self.work_on(operation);
+    }
+
+    fn work_on(&self, operation: &Operation) -> Option<Work> {
+        if self.inner.closed.is_cancelled() {
+            return None;
+        }
+        let mut at_work = self.at_work();
+        if let Some(work) = at_work.get(&operation.id) {
+            work.again.notify_one();
+            return Some(work.clone());
+        }
+        let work = Work {
+            reporter: Reporter::new(),
+            cancel: self.inner.interrupt.child_token(),
+            given_up: Arc::default(),
+            again: Arc::default(),
+            over: CancellationToken::new(),
+            begun: Arc::default(),
+        };
+        at_work.insert(operation.id.clone(), work.clone());
+        drop(at_work);
+        let span = tracing::info_span!(
+            "operation",
+            operation = %operation.id,
+            kind = %operation.kind,
+            deployment = %operation.deployment,
+        );
+        let (executor, id, its) = (self.clone(), operation.id.clone(), work.clone());
+        self.inner.tasks.spawn(
+            async move {
+                executor.carry_out(&id, &its).await;
+                executor.at_work().remove(&id);
+                its.over.cancel();
+                its.reporter.report(Report::Over);
+            }
+            .instrument(span),
+        );
+        Some(work)
+    }
+
+    /// Sees to an operation, and tells how it goes.
+    pub(super) fn follow(&self, operation: &Operation) -> Option<broadcast::Receiver<Report>> {
+        self.work_on(operation).map(|work| work.reporter.follow())
+    }
+
+    /// Waits until nobody works on an operation here any more, and answers how it stands.
+    pub async fn ended(&self, id: &str) -> Result<Operation, Failure> {
+        let over = self.at_work().get(id).map(|work| work.over.clone());
+        if let Some(over) = over {
+            over.cancelled().await;
+        }
+        self.inner.app.operation(id)
+    }
+
+    /// Gives an operation up: what runs of it is interrupted first. What exists stays.
+    pub fn give_up(&self, operation: &Operation) -> Result<(), Failure> {
+        let Some(work) = self.work_on(operation) else {
+            return Err(stopping());
+        };
+        work.given_up.store(true, Ordering::Release);
+        work.cancel.cancel();
+        work.again.notify_one();
+        Ok(())
+    }
+
+    /// Carries an operation out, however often it takes.
+    async fn carry_out(&self, id: &str, work: &Work) {
+        let inner = &self.inner;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let turn = tokio::select! {
+                turn = inner.slots.acquire() => turn,
+                () = inner.closed.cancelled() => return,
+            };
+            let Ok(turn) = turn else { return };
+            work.begun.store(true, Ordering::Relaxed);
+            let ended = self.once(id, work).await;
+            work.begun.store(false, Ordering::Relaxed);
+            drop(turn);
+            match ended {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(failure) => tracing::warn!("it is tried again: {failure}"),
+            }
+            if inner.closed.is_cancelled() {
+                return;
+            }
+            tokio::select! {
+                () = wait::back_off(pause) => {}
+                () = work.again.notified() => {}
+                () = inner.closed.cancelled() => return,
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Carries it out, or finds that somebody else does. Answers whether it is over.
+    async fn once(&self, id: &str, work: &Work) -> Result<bool, Failure> {
+        let app = &self.inner.app;
+        let is_over = |operation: &Operation| operation.status != OperationStatus::Running;
+        let operation = app.operation(id)?;
+        if is_over(&operation) {
+            return Ok(true);
+        }
+        let name = &operation.deployment;
+        let lock = match app.engine().lock(name, operation.kind.as_str()).await {
+            Ok(lock) => lock,
+            Err(failure) if failure.kind == FailureKind::Conflict => {
+                tracing::debug!("{failure}");
+                return Ok(false);
+            }
+            Err(failure) => return Err(failure),
+        };
+        let operation = app.operation(id)?;
+        if is_over(&operation) {
+            return Ok(true);
+        }
+        if work.given_up.load(Ordering::Acquire) {
+            app.engine().cancel(&operation)?;
+            return Ok(true);
+        }
+        let ended = app.engine().execute(&operation, &lock, &work.reporter, &work.cancel).await?;
+        let interrupted =
+            ended.failure.as_ref().is_some_and(|it| it.kind == FailureKind::Interrupted);
+        if interrupted && work.given_up.load(Ordering::Acquire) {
+            app.engine().cancel(&ended.operation)?;
+            return Ok(true);
+        }
+        drop(lock);
+        match &ended.failure {
+            Some(failure) => tracing::warn!("{failure}"),
+            None => tracing::info!("{} of {name} is done", operation.kind),
+        }
+        if ended.failure.is_none() && operation.kind == OperationKind::Update {
+            app.prune(name, &work.reporter).await;
+        }
+        Ok(is_over(&ended.operation))
+    }
+
+    /// Takes no more work, lets what runs go on for a while, and then interrupts it.
+    pub(super) async fn drain(&self, grace: Duration) {
+        self.inner.closed.cancel();
+        let idle = wait::until(grace, || {
+            let idle = self.load().running == 0;
+            async move { idle.then_some(()) }
+        });
+        if idle.await.is_none() {
+            tracing::info!("what still runs is interrupted, and is gone on with at the next start");
+            self.inner.interrupt.cancel();
+        }
+    }
+}
+
+pub(super) fn stopping() -> Failure {
+    Failure::conflict("the server is stopping, and takes no more work")
+        .remedy("try again when it is up again")
+}
+
+/// Sees to every operation that is not over: those of commands that were killed, and those that
+/// an earlier server left.
+pub(super) async fn look_for_work(executor: Executor, end: CancellationToken) {
+    loop {
+        match executor.inner.app.store().operations_running() {
+            Ok(running) => running.iter().for_each(|operation| executor.found(operation)),
+            Err(error) => tracing::warn!(%error, "the store could not be looked through"),
+        }
+        tokio::select! {
+            () = wait::back_off(LOOK_EVERY) => {}
+            () = end.cancelled() => return,
+        }
+    }
+}
+
+impl Executor {
+    /// Sees to an operation unless that is done already.
+    fn found(&self, operation: &Operation) {
+        if !self.at_work().contains_key(&operation.id) {
+            self.submit(operation);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Looking after gateways that are meant to run, and after the store.
+//!
+//! Owns the rounds: whether each gateway's process is there, and what history is too old. Refuses
+//! to wait for what does not answer.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::super::App;
+use crate::exec::wait;
+
+/// How often the gateways are looked at.
+const EVERY: Duration = Duration::from_secs(10);
+/// After how many rounds the store is pruned: about once an hour.
+const PRUNE_AFTER: u32 = 360;
+/// How many batches one round of pruning removes at most.
+const BATCHES: u32 = 100;
+
+/// Looks after everything until the server ends.
+pub(super) async fn keep(app: App, end: CancellationToken) {
+    let mut round = 0_u32;
+    loop {
+        if let Err(failure) = app.survey().await {
+            tracing::warn!("the gateways could not be looked at: {failure}");
+        }
+        if round % PRUNE_AFTER == 0 {
+            prune(&app);
+        }
+        round = round.wrapping_add(1);
+        tokio::select! {
+            () = wait::back_off(EVERY) => {}
+            () = end.cancelled() => return,
+        }
+    }
+}
+
+fn prune(app: &App) {
+    for _ in 0..BATCHES {
+        match app.store().prune() {
+            Ok(0) => return,
+            Ok(removed) => tracing::debug!(removed, "old history was pruned"),
+            Err(error) => {
+                tracing::warn!(%error, "old history could not be pruned");
+                return;
+            }
+        }
+    }
+}
