@@ -20,6 +20,6 @@ pub mod variables;
 
 pub use explain::{Explained, explain};
 pub use gateway_env::GatewayEnv;
-pub use settings::Settings;
+pub use settings::{Settings, TlsFiles};
 pub use sources::{FileText, Origin, Sources};
 pub use variables::{VARIABLES, Variable};

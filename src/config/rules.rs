@@ -18,15 +18,19 @@ const DEVICES_MAX: u32 = 20;
 /// The rarest heartbeat, in minutes.
 const HEARTBEAT_MAX_MIN: u32 = 24 * 60;
 
-fn refused(variable: &str, rule: &str, given: &str, remedy: impl Into<String>) -> Failure {
+pub(super) fn refused(
+    variable: &str,
+    rule: &str,
+    given: &str,
+    remedy: impl Into<String>,
+) -> Failure {
     Failure::bad_input(format!("{variable} is {rule}; {:?} is not", text::clean(given, 60)))
         .remedy(remedy)
 }
 
 /// A port.
 pub fn port(given: &str) -> Result<u16, Failure> {
-    let digits = !given.is_empty() && given.bytes().all(|c| c.is_ascii_digit());
-    given.parse().ok().filter(|port| digits && *port != 0).ok_or_else(|| {
+    port_number(given).ok_or_else(|| {
         refused(
             "GATEWAY_PORT",
             "a number from 1 to 65535",
@@ -34,6 +38,12 @@ pub fn port(given: &str) -> Result<u16, Failure> {
             "choose one above 1023, or leave it out for 18789",
         )
     })
+}
+
+/// A port's number, from its digits alone.
+pub(super) fn port_number(given: &str) -> Option<u16> {
+    let digits = !given.is_empty() && given.bytes().all(|c| c.is_ascii_digit());
+    given.parse().ok().filter(|port| digits && *port != 0)
 }
 
 /// Yes or no.

@@ -342,6 +342,13 @@ impl Settings {
             V::Log => self.log().map(drop),
             V::Home => self.data_directory().map(drop),
             V::KeyFile => self.key_file().map(drop),
+            V::ServerPort => self.server_port().map(drop),
+            V::ServerBind => self.server_bind().map(drop),
+            V::LocalTargets => self.local_targets().map(drop),
+            V::Hosts => self.hosts().map(drop),
+            V::CorsOrigins => self.cors_origins().map(drop),
+            V::TlsCert | V::TlsKey => self.tls().map(drop),
+            V::OtlpEndpoint => self.otlp_endpoint().map(drop),
             V::ClaudeCodeOauthToken
             | V::AnthropicApiKey
             | V::GeminiApiKey
@@ -588,6 +595,11 @@ fn unknown_in_environment(sources: &Sources, notices: &mut Vec<String>) {
         ));
     }
 }
+
+mod request;
+mod server;
+
+pub use server::TlsFiles;
 
 #[cfg(test)]
 mod tests;

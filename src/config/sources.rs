@@ -20,6 +20,8 @@ use crate::secrets::{Secret, envfile};
 /// Where a value comes from, from the strongest to the weakest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
+    /// A request to the API.
+    Request,
     /// The command line.
     Flag,
     /// The process environment.
@@ -48,6 +50,7 @@ impl Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Request => f.write_str("request"),
             Self::Flag => f.write_str("command line"),
             Self::Environment => f.write_str("environment"),
             Self::DotEnv { line } => write!(f, ".env line {line}"),

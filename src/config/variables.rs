@@ -47,6 +47,14 @@ pub enum Variable {
     KeyFile,
     DatabaseUrl,
     Log,
+    ServerPort,
+    ServerBind,
+    LocalTargets,
+    Hosts,
+    CorsOrigins,
+    TlsCert,
+    TlsKey,
+    OtlpEndpoint,
 }
 
 /// What the value of a variable is when nobody gives one.
@@ -108,6 +116,7 @@ const GATEWAY: &str = "The gateway";
 const APPROVAL: &str = "Letting browsers in";
 const ARTEFACT: &str = "What runs";
 const PLACES: &str = "Where things are kept";
+const SERVER: &str = "The server (openclaw-pipeline serve)";
 
 const fn credential(variable: Variable, name: &'static str, doc: &'static str) -> Definition {
     Definition {
@@ -135,7 +144,7 @@ use DefaultValue::{Computed, Text, Unset};
 
 /// Every variable, in the order in which people meet them. The credentials are
 /// [`crate::domain::credential::CREDENTIALS`], in their order.
-pub const VARIABLES: [Definition; 28] = [
+pub const VARIABLES: [Definition; 36] = [
     credential(
         Variable::ClaudeCodeOauthToken,
         "CLAUDE_CODE_OAUTH_TOKEN",
@@ -307,7 +316,57 @@ pub const VARIABLES: [Definition; 28] = [
         "OPENCLAW_PIPELINE_LOG",
         Text("warn"),
         "What of the program's own log goes to standard error: off, error, warn, info, debug or \
-         trace",
+         trace (serve: info)",
+    ),
+    row(SERVER, Variable::ServerPort, "SERVER_PORT", Text("4000"), "The API's port"),
+    row(
+        SERVER,
+        Variable::ServerBind,
+        "OPENCLAW_PIPELINE_BIND",
+        Text("127.0.0.1"),
+        "The API's address; beyond loopback it needs a token, and TLS or a proxy that has it",
+    ),
+    row(
+        SERVER,
+        Variable::LocalTargets,
+        "OPENCLAW_PIPELINE_LOCAL_TARGETS",
+        Unset("on where the API listens on loopback only"),
+        "Whether the API launches on this machine: true or false",
+    ),
+    row(
+        SERVER,
+        Variable::Hosts,
+        "OPENCLAW_PIPELINE_HOSTS",
+        Unset("this machine's own names"),
+        "Further names by which the API is called, separated by commas; others are refused",
+    ),
+    row(
+        SERVER,
+        Variable::CorsOrigins,
+        "OPENCLAW_PIPELINE_CORS_ORIGINS",
+        Unset("none"),
+        "Origins whose pages may call the API from a browser, separated by commas",
+    ),
+    row(
+        SERVER,
+        Variable::TlsCert,
+        "OPENCLAW_PIPELINE_TLS_CERT",
+        Unset("plain HTTP"),
+        "The certificate chain for TLS, a PEM file",
+    ),
+    row(
+        SERVER,
+        Variable::TlsKey,
+        "OPENCLAW_PIPELINE_TLS_KEY",
+        Unset("plain HTTP"),
+        "The certificate's key, a PEM file",
+    ),
+    row(
+        SERVER,
+        Variable::OtlpEndpoint,
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        Unset("no traces are sent"),
+        "Where traces go, by OTLP over HTTP: http://localhost:4318 for example",
     ),
 ];
 
@@ -329,7 +388,7 @@ mod tests {
             assert!(!row.doc.is_empty());
         }
         assert_eq!(Variable::by_name("name"), Some(Variable::Name));
-        assert_eq!(Variable::by_name("SERVER_PORT"), None, "not before it works");
+        assert_eq!(Variable::by_name("TF_DIR"), None, "not before it works");
     }
 
     #[test]

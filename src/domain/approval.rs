@@ -25,7 +25,7 @@ pub const SCOPE_CEILING: [&str; 8] = [
 ];
 
 /// What to do with a browser that asks to be let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ApprovalMode {
     /// Let it in, within the window and the ceiling.

@@ -10,7 +10,9 @@ use super::name::DeploymentName;
 macro_rules! event_types {
     ($($(#[$doc:meta])* $variant:ident => $text:literal,)*) => {
         /// The type of an event.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
+        )]
         #[serde(rename_all = "snake_case")]
         pub enum EventType { $($(#[$doc])* $variant,)* }
 
@@ -101,7 +103,9 @@ impl fmt::Display for EventType {
 }
 
 /// Who says that it happened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum EventSource {
     /// This program: what it tells was true when it was stored.

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The kind of a failure. It decides the exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
     /// The work was tried and failed.
@@ -21,6 +21,8 @@ pub enum FailureKind {
     Prerequisite,
     /// The user stopped it.
     Interrupted,
+    /// The program's own files or its store failed it: nobody's input did.
+    Internal,
 }
 
 /// A failure with its remedy.
@@ -67,6 +69,11 @@ impl Failure {
         Self::new(FailureKind::Prerequisite, message)
     }
 
+    /// The program's own files or its store failed it.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Internal, message)
+    }
+
     /// Adds what to do next.
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
@@ -82,6 +89,6 @@ impl Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::failed(error.to_string())
+        Self::internal(error.to_string())
     }
 }

@@ -14,7 +14,7 @@ use super::name::DeploymentName;
 use super::status::DeploymentStatus;
 
 /// Where a gateway runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TargetKind {
     /// A process of this machine, supervised by the program.
@@ -114,6 +114,9 @@ pub struct DeploymentSpec {
     pub approval: ApprovalPolicy,
     /// The gateway's memory limit, in mebibytes.
     pub memory_mib: u32,
+    /// Whether only an administrator may destroy it over the API.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub protected: bool,
 }
 
 /// What was found or made.

@@ -56,19 +56,19 @@ impl From<StoreError> for Failure {
         match error {
             StoreError::Refused(failure) => failure,
             StoreError::Sqlite(error) if is_full(&error) => {
-                Self::failed("the disk is full: the state could not be recorded")
+                Self::internal("the disk is full: the state could not be recorded")
                     .remedy("free some space, then run the same command again")
             }
             // What SQLite says when it cannot make its files on a full disk, too.
             StoreError::Sqlite(rusqlite::Error::SqliteFailure(code, _))
                 if code.code == rusqlite::ErrorCode::SystemIoFailure =>
             {
-                Self::failed(format!("the state could not be read or recorded: {error}")).remedy(
+                Self::internal(format!("the state could not be read or recorded: {error}")).remedy(
                     "see whether the disk is full (df) and free some space, then run the same \
                      command again",
                 )
             }
-            other => Self::failed(other.to_string()),
+            other => Self::internal(other.to_string()),
         }
     }
 }
