@@ -88,6 +88,7 @@ fn fill(app: &App) {
         version: Some("2026.9.6".into()),
         approval: ApprovalPolicy::default(),
         memory_mib: 2048,
+        protected: false,
     };
     let secrets = GatewaySecrets {
         token: Secret::new("a-token-that-only-looks-like-one"),
@@ -103,14 +104,7 @@ fn fill(app: &App) {
         let create = NewDeployment { id, spec: spec.clone(), sealed, owner: None };
         let operation = app
             .store()
-            .begin(&Begin {
-                kind: OperationKind::Launch,
-                deployment: &name,
-                params: serde_json::json!({}),
-                create: Some(create),
-                sealed: Vec::new(),
-                event: None,
-            })
+            .begin(&Begin { create: Some(create), ..Begin::new(OperationKind::Launch, name) })
             .expect("begins");
         let lease = app.store().acquire(&operation.id, "bench").expect("acquires");
         for (position, step) in

@@ -67,12 +67,10 @@ impl App {
         let params = serde_json::to_value(&params)
             .map_err(|error| Failure::failed(format!("the launch's parameters: {error}")))?;
         let operation = self.store().begin(&Begin {
-            kind: OperationKind::Launch,
-            deployment: &name,
             params,
             create: Some(create),
-            sealed: Vec::new(),
             event: Some(event),
+            ..Begin::new(OperationKind::Launch, name.clone())
         })?;
         for notice in &notices {
             sink.progress().note(notice);

@@ -59,13 +59,9 @@ impl Report {
     /// Tells a sink the same.
     pub fn tell(&self, sink: &dyn Sink) {
         match self {
-            Self::StepBegins { name, number, of, says, again } => sink.tell(&Told::StepBegins {
-                name,
-                number: *number,
-                of: *of,
-                says,
-                again: *again,
-            }),
+            Self::StepBegins { name, number, of, says, again } => {
+                sink.tell(&Told::StepBegins { name, number: *number, of: *of, says, again: *again })
+            }
             Self::StepEnds { name, status, took_ms, message } => sink.tell(&Told::StepEnds {
                 name,
                 status,

@@ -56,6 +56,7 @@ impl Asked<'_> {
                 version: process.then(|| settings.version()).transpose()?,
                 approval: settings.approval()?,
                 memory_mib: settings.memory_mib()?,
+                protected: false,
             });
         };
         let mut spec = DeploymentSpec { model, model_is_chosen, ..existing.spec.clone() };

@@ -101,8 +101,7 @@ impl App {
                 for notice in &notices {
                     sink.progress().note(notice);
                 }
-                let begin =
-                    Begin { kind, deployment: name, params, create: None, sealed, event: None };
+                let begin = Begin { params, sealed, ..Begin::new(kind, name.clone()) };
                 let operation = self.store().begin(&begin)?;
                 self.finish(&operation, lock, sink, cancel).await?
             }
@@ -131,8 +130,7 @@ impl App {
                 for notice in &notices {
                     tracing::info!(%name, "{notice}");
                 }
-                let begin =
-                    Begin { kind, deployment: name, params, create: None, sealed, event: None };
+                let begin = Begin { params, sealed, ..Begin::new(kind, name.clone()) };
                 Ok(self.store().begin(&begin)?)
             }
         }

@@ -8,7 +8,7 @@ pub const BAD_USAGE: u8 = 2;
 /// The exit code of a failure.
 pub fn code(kind: FailureKind) -> u8 {
     match kind {
-        FailureKind::Failed | FailureKind::Internal => 1,
+        FailureKind::Failed | FailureKind::Forbidden | FailureKind::Internal => 1,
         FailureKind::BadInput => BAD_USAGE,
         FailureKind::NotFound => 3,
         FailureKind::Conflict => 4,

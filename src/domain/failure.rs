@@ -13,6 +13,8 @@ pub enum FailureKind {
     Failed,
     /// The input breaks a rule.
     BadInput,
+    /// Whoever asks may not.
+    Forbidden,
     /// What was named does not exist.
     NotFound,
     /// Something else holds or is what was named.

@@ -114,9 +114,8 @@ pub(super) fn status(
     name: &DeploymentName,
 ) -> Result<Option<DeploymentStatus>> {
     let text: Option<String> = tx
-        .query_row("SELECT status FROM deployments WHERE name = ?1", [name.as_str()], |row| {
-            row.get(0)
-        })
+        .prepare_cached("SELECT status FROM deployments WHERE name = ?1")?
+        .query_row([name.as_str()], |row| row.get(0))
         .optional()?;
     text.map(|text| {
         DeploymentStatus::parse(&text)
@@ -135,10 +134,8 @@ pub(super) fn apply(
     let after = next(current, change)
         .map_err(|illegal| StoreError::Refused(Failure::conflict(format!("{name}: {illegal}"))))?;
     if current != Some(after) {
-        tx.execute(
-            "UPDATE deployments SET status = ?2, updated_at = ?3 WHERE name = ?1",
-            (name.as_str(), after.as_str(), now()),
-        )?;
+        tx.prepare_cached("UPDATE deployments SET status = ?2, updated_at = ?3 WHERE name = ?1")?
+            .execute((name.as_str(), after.as_str(), now()))?;
     }
     Ok(after)
 }

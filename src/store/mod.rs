@@ -10,6 +10,7 @@
 
 mod approvals;
 mod backups;
+mod begin;
 mod deployments;
 mod events;
 mod home;
@@ -29,9 +30,10 @@ use crate::domain::Failure;
 
 pub use approvals::{APPROVING, ApprovalEnd, ApprovalId, ApprovalRecord, Window};
 pub use backups::Backup;
+pub use begin::{Along, Begin, OwnerLimits};
 pub use deployments::NewDeployment;
 pub use events::NewEvent;
-pub use operations::{Begin, Finish, Lease, StepUpdate};
+pub use operations::{Finish, Lease, StepUpdate};
 pub use retention::KEPT_DAYS;
 
 /// A failure of the store.

@@ -9,29 +9,10 @@ use rusqlite::{OptionalExtension, Transaction};
 use serde_json::Value;
 
 use super::events::{NewEvent, append};
-use super::{NewDeployment, Result, Store, StoreError, deployments, new_id, now, rows};
+use super::{Result, Store, StoreError, deployments, now, rows};
 use crate::domain::{
-    Change, DeploymentName, DeploymentStatus, Facts, Failure, Operation, OperationKind,
-    OperationStatus, StepStatus,
+    Change, DeploymentName, DeploymentStatus, Failure, Operation, OperationStatus, StepStatus,
 };
-
-/// What begins an operation.
-#[derive(Debug)]
-pub struct Begin<'a> {
-    /// What it is for.
-    pub kind: OperationKind,
-    /// Whose it is.
-    pub deployment: &'a DeploymentName,
-    /// What it was asked for with; no secret.
-    pub params: Value,
-    /// For a launch: what is recorded when the name is new or was destroyed.
-    pub create: Option<NewDeployment>,
-    /// Sealed values of a deployment that is there, by name, in place of older ones: they are
-    /// kept if the operation begins, and only then.
-    pub sealed: Vec<(String, Vec<u8>)>,
-    /// The event that tells of it.
-    pub event: Option<NewEvent>,
-}
 
 /// The right to execute an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,48 +52,6 @@ pub struct Finish<'a> {
 }
 
 impl Store {
-    /// Begins an operation. Refuses with a conflict while another one is active, and where the
-    /// deployment's status does not allow it.
-    pub fn begin(&self, begin: &Begin<'_>) -> Result<Operation> {
-        self.check_floor(begin.kind)?;
-        let id = new_id();
-        self.write(|tx| {
-            if let Some(active) = active(tx, begin.deployment)? {
-                return Err(Self::at_work(&active));
-            }
-            let prior = deployments::status(tx, begin.deployment)?
-                .filter(|status| *status != DeploymentStatus::Destroyed);
-            match &begin.create {
-                Some(create) => put_deployment(tx, begin.deployment, prior, create)?,
-                None if prior.is_none() => {
-                    return Err(StoreError::Refused(unknown(begin.deployment)));
-                }
-                None => {}
-            }
-            put_sealed(tx, begin.deployment, &begin.sealed)?;
-            deployments::apply(tx, begin.deployment, Change::Begin(begin.kind))?;
-            tx.execute(
-                "INSERT INTO operations \
-                 (id, kind, deployment, status, params, prior, created_at) \
-                 VALUES (?1, ?2, ?3, 'running', ?4, ?5, ?6)",
-                (
-                    &id,
-                    begin.kind.as_str(),
-                    begin.deployment.as_str(),
-                    rows::to_json(&begin.params)?,
-                    prior.map(DeploymentStatus::as_str),
-                    now(),
-                ),
-            )?;
-            if let Some(event) = &begin.event {
-                append(tx, begin.deployment, Some(&id), event)?;
-            }
-            Ok(())
-        })?;
-        self.operation(&id)?
-            .ok_or_else(|| StoreError::Corrupt("an operation that was just written".into()))
-    }
-
     /// What is answered to whoever asks for another operation of a deployment meanwhile.
     pub fn at_work(active: &Operation) -> StoreError {
         StoreError::Refused(
@@ -291,7 +230,10 @@ pub(super) fn unknown(name: &DeploymentName) -> Failure {
         .remedy("see what there is with: openclaw-pipeline list")
 }
 
-fn active(db: &rusqlite::Connection, name: &DeploymentName) -> Result<Option<Operation>> {
+pub(super) fn active(
+    db: &rusqlite::Connection,
+    name: &DeploymentName,
+) -> Result<Option<Operation>> {
     let mut statement = db.prepare_cached(&format!(
         "{} WHERE deployment = ?1 AND status = 'running'",
         rows::OPERATION
@@ -309,60 +251,4 @@ pub(super) fn check_lease(tx: &Transaction<'_>, lease: &Lease) -> Result<()> {
         )
         .optional()?;
     if current == Some(lease.epoch) { Ok(()) } else { Err(StoreError::LeaseLost) }
-}
-
-/// Records a deployment, unless one with this name lives, and keeps what was sealed for it.
-fn put_deployment(
-    tx: &Transaction<'_>,
-    name: &DeploymentName,
-    prior: Option<DeploymentStatus>,
-    create: &NewDeployment,
-) -> Result<()> {
-    if prior.is_none() {
-        let now = now();
-        tx.execute("DELETE FROM deployments WHERE name = ?1", [name.as_str()])?;
-        tx.execute(
-            "INSERT INTO deployments \
-             (name, id, target, status, spec, facts, created_at, updated_at, owner) \
-             VALUES (?1, ?2, ?3, 'launching', ?4, ?5, ?6, ?6, ?7)",
-            (
-                name.as_str(),
-                &create.id,
-                create.spec.target.as_str(),
-                rows::to_json(&create.spec)?,
-                rows::to_json(&Facts::default())?,
-                now,
-                &create.owner,
-            ),
-        )?;
-    }
-    // What was sealed is bound to the deployment's id: another one could not open it.
-    let id: String =
-        tx.query_row("SELECT id FROM deployments WHERE name = ?1", [name.as_str()], |row| {
-            row.get(0)
-        })?;
-    if id != create.id {
-        return Err(StoreError::Refused(
-            Failure::conflict(format!("{name} was launched by another command just now"))
-                .remedy("run the same command again"),
-        ));
-    }
-    put_sealed(tx, name, &create.sealed)
-}
-
-/// Keeps sealed values of a deployment that is there.
-fn put_sealed(
-    tx: &Transaction<'_>,
-    name: &DeploymentName,
-    sealed: &[(String, Vec<u8>)],
-) -> Result<()> {
-    for (slot, value) in sealed {
-        tx.execute(
-            "INSERT INTO sealed (deployment_id, name, value) \
-             SELECT id, ?2, ?3 FROM deployments WHERE name = ?1 \
-             ON CONFLICT (deployment_id, name) DO UPDATE SET value = excluded.value",
-            (name.as_str(), slot, value),
-        )?;
-    }
-    Ok(())
 }

@@ -93,12 +93,8 @@ mod tests {
             owner: None,
         };
         let begin = Begin {
-            kind,
-            deployment: name,
-            params: json!({}),
             create: (kind == OperationKind::Launch).then(create),
-            sealed: Vec::new(),
-            event: None,
+            ..Begin::new(kind, name.clone())
         };
         let operation = store.begin(&begin).expect("begins");
         let lease = store.acquire(&operation.id, "test").expect("takes it up");

@@ -36,6 +36,7 @@ mod real_life;
 mod standin_contract;
 mod standin_faults;
 mod store;
+mod store_begin;
 mod store_home;
 mod support;
 mod tidy;

@@ -25,24 +25,18 @@ fn launch(store: &Store, bench: &Bench, name: &DeploymentName) -> Result<Operati
     let (id, sealed, spec) = (new_id(), Vec::new(), bench.spec(OLD));
     let create = NewDeployment { id, sealed, spec, owner: None };
     store.begin(&Begin {
-        kind: OperationKind::Launch,
-        deployment: name,
-        params: json!({}),
         create: Some(create),
-        sealed: Vec::new(),
         event: Some(NewEvent::new(EventType::Launching, "launching")),
+        ..Begin::new(OperationKind::Launch, name.clone())
     })
 }
 
 fn restart(store: &Store, name: &DeploymentName) -> Result<Operation, StoreError> {
-    let (kind, params) = (OperationKind::Restart, json!({}));
-    let sealed = Vec::new();
-    store.begin(&Begin { kind, deployment: name, params, create: None, sealed, event: None })
+    store.begin(&Begin::new(OperationKind::Restart, name.clone()))
 }
 
 fn destroy(store: &Store, name: &DeploymentName) -> Result<Operation, StoreError> {
-    let (kind, params, sealed) = (OperationKind::Destroy, json!({}), Vec::new());
-    store.begin(&Begin { kind, deployment: name, params, create: None, sealed, event: None })
+    store.begin(&Begin::new(OperationKind::Destroy, name.clone()))
 }
 
 fn completed(store: &Store, lease: &Lease) -> Result<DeploymentStatus, StoreError> {
@@ -92,12 +86,8 @@ fn sealed_values_are_kept_if_their_operation_begins_and_only_then() {
     let id = store.deployment(&bench.name).expect("reads").expect("there").id;
     let rotate = || {
         store.begin(&Begin {
-            kind: OperationKind::Rotate,
-            deployment: &bench.name,
-            params: json!({}),
-            create: None,
             sealed: vec![("secrets.next".into(), vec![1])],
-            event: None,
+            ..Begin::new(OperationKind::Rotate, bench.name.clone())
         })
     };
     let sealed = || store.sealed(&id, "secrets.next").expect("reads");

@@ -89,8 +89,9 @@ async fn answer(stream: UnixStream, executor: &Executor) -> Result<(), Failure> 
     let (reader, writer) = stream.into_split();
     let mut text = String::new();
     BufReader::new(reader.take(LONGEST_LINE)).read_line(&mut text).await?;
-    let asked: Asked = serde_json::from_str(&text)
-        .map_err(|error| Failure::failed(format!("a command asks for what is not known: {error}")))?;
+    let asked: Asked = serde_json::from_str(&text).map_err(|error| {
+        Failure::failed(format!("a command asks for what is not known: {error}"))
+    })?;
     let mut caller = Caller { writer };
     match serve(executor, asked, &mut caller).await {
         Ok(()) => caller.say(&Answer::Report(Report::Over)).await,

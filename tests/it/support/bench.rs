@@ -182,6 +182,7 @@ impl Bench {
             version: Some(version.into()),
             approval: ApprovalPolicy::default(),
             memory_mib: 1024,
+            protected: false,
         }
     }
 
@@ -224,7 +225,8 @@ impl Bench {
                 value(json!(DestroyParams { backup }))
             }
         };
-        Ok(store.begin(&Begin { kind, deployment: &self.name, params, create, sealed, event })?)
+        let plain = Begin::new(kind, self.name.clone());
+        Ok(store.begin(&Begin { params, create, sealed, event, ..plain })?)
     }
 
     fn known(&self, engine: &Engine, id: &str) -> Result<GatewaySecrets, Failure> {
