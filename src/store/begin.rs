@@ -272,8 +272,8 @@ fn put_deployment(
         .query_row([name.as_str()], |row| row.get(0))?;
     if id != create.id {
         return Err(StoreError::Refused(
-            Failure::conflict(format!("{name} was launched by another command just now"))
-                .remedy("run the same command again"),
+            Failure::conflict(format!("{name} is there already, launched by somebody else"))
+                .remedy("choose another name, or go on with that one"),
         ));
     }
     put_sealed(tx, name, &create.sealed)
