@@ -11,7 +11,7 @@ pub fn code(kind: FailureKind) -> u8 {
         FailureKind::Failed | FailureKind::Forbidden | FailureKind::Internal => 1,
         FailureKind::BadInput => BAD_USAGE,
         FailureKind::NotFound => 3,
-        FailureKind::Conflict => 4,
+        FailureKind::Conflict | FailureKind::KeyReused => 4,
         FailureKind::Prerequisite => 5,
         FailureKind::Interrupted => 130,
     }

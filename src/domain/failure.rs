@@ -19,6 +19,8 @@ pub enum FailureKind {
     NotFound,
     /// Something else holds or is what was named.
     Conflict,
+    /// The key of a request that may be sent again was used for another one.
+    KeyReused,
     /// A tool, an engine or a resource that the work needs is missing.
     Prerequisite,
     /// The user stopped it.

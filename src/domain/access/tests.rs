@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use time::macros::datetime;
 
 use super::*;
+use crate::domain::TargetKind;
 
 fn name(text: &str) -> DeploymentName {
     text.parse().expect("a name")
