@@ -3,6 +3,7 @@
 //! Owns every place where a secret's text is touched. Refuses to print, serialise or compare one
 //! by accident: `Debug`, `Display` and `Serialize` all say `[redacted]`.
 
+pub mod bearer;
 pub mod envfile;
 pub mod private;
 pub mod redact;
