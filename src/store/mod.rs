@@ -8,18 +8,23 @@
 //! The calls are synchronous: a local SQLite answers in microseconds, and a commit waits for the
 //! disk because that is what makes it a commit.
 
+mod access;
 mod approvals;
+mod audit;
 mod backups;
 mod begin;
 mod deployments;
 mod events;
 mod home;
+mod idempotency;
 mod open;
 mod operations;
 mod reserve;
 mod retention;
 mod rows;
 mod sealed;
+mod sessions;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,12 +34,17 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use crate::domain::Failure;
 
 pub use approvals::{APPROVING, ApprovalEnd, ApprovalId, ApprovalRecord, Window};
+pub use audit::{AuditFilter, AuditOutcome, AuditRecord};
 pub use backups::Backup;
 pub use begin::{Along, Begin, OwnerLimits};
 pub use deployments::NewDeployment;
 pub use events::NewEvent;
 pub use operations::{Finish, Lease, StepUpdate};
+pub use idempotency::{Answer, IdempotencyKey};
+pub use operations::{Begin, Finish, Lease, StepUpdate};
 pub use retention::KEPT_DAYS;
+pub use sessions::{SESSION_HOURS, SessionRecord};
+pub use tokens::{NewToken, TokenRecord};
 
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +52,9 @@ pub enum StoreError {
     /// The database or a row says no; the sentence is for the user.
     #[error("{0}")]
     Refused(Failure),
+    /// The request was sent before, and its work is done: this was the answer.
+    #[error("this request was sent before")]
+    Answered(Box<Answer>),
     /// The lease under which a write was tried has been taken over.
     #[error("another executor has taken this operation over")]
     LeaseLost,

@@ -6,7 +6,7 @@
 
 use time::{Duration, OffsetDateTime};
 
-use super::{Result, Store, format_time};
+use super::{Result, Store, access, format_time};
 
 /// How long history is kept, in days.
 pub const KEPT_DAYS: i64 = 90;
@@ -28,8 +28,8 @@ impl Store {
                  OR coalesce((SELECT decided_at FROM approvals ORDER BY id LIMIT 1) < ?1, 0) \
                  OR coalesce((SELECT ended_at FROM operations ORDER BY sequence LIMIT 1) < ?1, 0)",
                 [oldest],
-                |row| row.get(0),
-            )?)
+                |row| row.get::<_, bool>(0),
+            )? || access::is_due(db, oldest)?)
         })?;
         if !due {
             return Ok(0);
@@ -48,6 +48,7 @@ impl Store {
             ] {
                 removed += tx.execute(statement, (oldest, BATCH))?;
             }
+            removed += access::prune(tx, oldest, BATCH)?;
             Ok(removed)
         })
     }
