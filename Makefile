@@ -33,7 +33,7 @@ sources := Cargo.toml Cargo.lock docker-compose.yml $(shell find src assets migr
 # argument, and a build or a test does not get them at all.
 SECRETS := OPENCLAW_GATEWAY_TOKEN CLAUDE_CODE_OAUTH_TOKEN ANTHROPIC_API_KEY GEMINI_API_KEY \
   OPENAI_API_KEY GROQ_API_KEY XAI_API_KEY MISTRAL_API_KEY OPENROUTER_API_KEY \
-  OPENCLAW_PIPELINE_DATABASE_URL
+  OPENCLAW_PIPELINE_API_TOKEN OPENCLAW_PIPELINE_EVENTS_TOKEN OPENCLAW_PIPELINE_DATABASE_URL
 
 # make hands its command line to every child in these, secrets included.
 unexport MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL

@@ -155,6 +155,20 @@ impl Settings {
         self.read(Variable::GatewayToken, token::check_token)
     }
 
+    /// The token of the API that may do everything, if one was given.
+    pub fn api_token(&self) -> Result<Option<Secret>, Failure> {
+        self.bearer(Variable::ApiToken)
+    }
+
+    /// The token that is shown where an event is posted, if one was given.
+    pub fn events_token(&self) -> Result<Option<Secret>, Failure> {
+        self.bearer(Variable::EventsToken)
+    }
+
+    fn bearer(&self, variable: Variable) -> Result<Option<Secret>, Failure> {
+        self.read(variable, |text| token::check_token_in(variable.name(), text))
+    }
+
     /// The gateway's port, if one was given. Otherwise [`super::variables::DEFAULT_PORT`] or the
     /// next free one.
     pub fn port(&self) -> Result<Option<u16>, Failure> {
@@ -322,6 +336,7 @@ impl Settings {
         match variable {
             V::Name => self.name().map(drop),
             V::GatewayToken => self.gateway_token().map(drop),
+            V::ApiToken | V::EventsToken => self.bearer(variable).map(drop),
             V::GatewayPort => self.port().map(drop),
             V::GatewayBind => self.bind().map(drop),
             V::DefaultModel => self.choose(&[]).map(drop),

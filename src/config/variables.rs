@@ -49,6 +49,8 @@ pub enum Variable {
     Log,
     ServerPort,
     ServerBind,
+    ApiToken,
+    EventsToken,
     LocalTargets,
     Hosts,
     CorsOrigins,
@@ -144,7 +146,7 @@ use DefaultValue::{Computed, Text, Unset};
 
 /// Every variable, in the order in which people meet them. The credentials are
 /// [`crate::domain::credential::CREDENTIALS`], in their order.
-pub const VARIABLES: [Definition; 36] = [
+pub const VARIABLES: [Definition; 38] = [
     credential(
         Variable::ClaudeCodeOauthToken,
         "CLAUDE_CODE_OAUTH_TOKEN",
@@ -326,6 +328,27 @@ pub const VARIABLES: [Definition; 36] = [
         Text("127.0.0.1"),
         "The API's address; beyond loopback it needs a token, and TLS or a proxy that has it",
     ),
+    Definition {
+        secret: true,
+        ..row(
+            SERVER,
+            Variable::ApiToken,
+            "OPENCLAW_PIPELINE_API_TOKEN",
+            Unset("only the tokens that were made with: openclaw-pipeline tokens create"),
+            "A token of the API that may do everything: 16 to 512 printable characters without \
+             blanks",
+        )
+    },
+    Definition {
+        secret: true,
+        ..row(
+            SERVER,
+            Variable::EventsToken,
+            "OPENCLAW_PIPELINE_EVENTS_TOKEN",
+            Unset("none"),
+            "What scripts/webhook-notify.sh shows: a token that may post one deployment's events",
+        )
+    },
     row(
         SERVER,
         Variable::LocalTargets,
@@ -398,7 +421,12 @@ mod tests {
         let expected: Vec<&str> = CREDENTIALS.iter().map(|c| c.variable).collect();
         assert_eq!(credentials, expected);
         for row in &VARIABLES {
-            let others = [Variable::GatewayToken, Variable::DatabaseUrl];
+            let others = [
+                Variable::GatewayToken,
+                Variable::ApiToken,
+                Variable::EventsToken,
+                Variable::DatabaseUrl,
+            ];
             let secret = row.group == CREDENTIAL || others.contains(&row.variable);
             assert_eq!(row.secret, secret, "{}", row.name);
         }

@@ -1,4 +1,4 @@
-//! Gateway tokens and provider keys as their users give them.
+//! Tokens and provider keys as their users give them.
 //!
 //! Owns the making of a token and the rules for those that come from outside. Refuses what
 //! cannot be a token or a key before it reaches a file, a header or a command line, and names
@@ -36,14 +36,21 @@ pub fn generate_token() -> Secret {
 
 /// Checks a gateway token that a user gave.
 pub fn check_token(text: &str) -> Result<Secret, Failure> {
+    check_token_in(TOKEN_VARIABLE, text).map_err(|failure| {
+        failure.remedy(format!(
+            "leave {TOKEN_VARIABLE} out to have one generated, or make one: openssl rand -hex 32"
+        ))
+    })
+}
+
+/// Checks a token that a user gave by a variable.
+pub fn check_token_in(variable: &str, text: &str) -> Result<Secret, Failure> {
     let refuse = |why: String| {
         Err(Failure::bad_input(format!(
-            "{TOKEN_VARIABLE} is {TOKEN_MIN} to {TOKEN_MAX} printable ASCII characters without \
+            "{variable} is {TOKEN_MIN} to {TOKEN_MAX} printable ASCII characters without \
              blanks; the one given {why}"
         ))
-        .remedy(format!(
-            "leave {TOKEN_VARIABLE} out to have one generated, or make one: openssl rand -hex 32"
-        )))
+        .remedy("make one: openssl rand -hex 32"))
     };
     if let Some(why) = foreign_character(text) {
         return refuse(why.to_owned());
