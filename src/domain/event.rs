@@ -31,8 +31,16 @@ macro_rules! event_types {
 event_types! {
     /// A launch began.
     Launching => "launching",
+    /// A key pair is being made.
+    CreatingKey => "creating_key",
     /// The gateway's configuration is being written.
     CreatingConfig => "creating_config",
+    /// An EC2 instance is being created.
+    CreatingEc2 => "creating_ec2",
+    /// An instance is being created.
+    CreatingInstance => "creating_instance",
+    /// A cluster is being created.
+    CreatingCluster => "creating_cluster",
     /// The program or image is being fetched.
     PullingImage => "pulling_image",
     /// The gateway is being put in place.
@@ -41,6 +49,10 @@ event_types! {
     StartingApp => "starting_app",
     /// The gateway is being proven.
     HealthCheck => "health_check",
+    /// A tunnel is being set up.
+    SettingUpCloudflare => "setting_up_cloudflare",
+    /// A tunnel leads to the gateway.
+    CloudflareReady => "cloudflare_ready",
     /// A browser asks to be let in.
     PairingRequired => "pairing_required",
     /// The policy is about to let a browser in.

@@ -5,12 +5,14 @@
 //! its token and lives for a day. Refuses a key that comes with another request, and to show a
 //! secret a second time.
 
+use std::fmt;
+
 use rusqlite::{OptionalExtension, Transaction};
 use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 
-use super::{Result, Store, StoreError, format_time, now};
-use crate::domain::{Failure, FailureKind};
+use super::{Along, Result, Store, StoreError, format_time, now};
+use crate::domain::{Failure, FailureKind, Operation};
 
 /// How long an answer is kept, in hours.
 pub const KEPT_HOURS: i64 = 24;
@@ -97,6 +99,38 @@ impl Store {
     /// The answer to a request that was sent before, without waiting for the write lock.
     pub fn answered(&self, key: &IdempotencyKey) -> Result<Option<Answer>> {
         self.read(|db| find(db, key))
+    }
+}
+
+/// The first answer to a request with a key, which comes along with the operation that it begins.
+pub struct Once {
+    key: IdempotencyKey,
+    answer: Box<dyn Fn(&Operation) -> Answer + Send + Sync>,
+}
+
+impl Once {
+    /// The answer that a request gets which begins an operation.
+    pub fn new(
+        key: IdempotencyKey,
+        answer: impl Fn(&Operation) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self { key, answer: Box::new(answer) }
+    }
+}
+
+impl fmt::Debug for Once {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Once").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl Along for Once {
+    fn look(&self, tx: &Transaction<'_>) -> Result<()> {
+        claim(tx, &self.key)
+    }
+
+    fn write(&self, tx: &Transaction<'_>, begun: &Operation) -> Result<()> {
+        keep(tx, &self.key, &(self.answer)(begun))
     }
 }
 
