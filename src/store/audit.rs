@@ -7,8 +7,8 @@
 use rusqlite::{Connection, Row, Transaction};
 use serde::{Deserialize, Serialize};
 
-use super::{Result, Store, StoreError, now};
-use crate::domain::{Failure, Principal, text};
+use super::{Along, Result, Store, StoreError, now};
+use crate::domain::{Failure, Operation, Principal, text};
 
 /// How many denials are kept, however old. A flood makes at most one row a minute for each of a
 /// bounded number of addresses; this is about a day of that.
@@ -245,6 +245,15 @@ fn read(row: &Row<'_>) -> Result<AuditRecord> {
         times: row.get(10)?,
         sequence: row.get(11)?,
     })
+}
+
+/// A record that comes along with the operation that it tells of.
+impl Along for AuditRecord {
+    fn write(&self, tx: &Transaction<'_>, begun: &Operation) -> Result<()> {
+        let mut record = self.clone().about(begun.deployment.as_str());
+        record.detail = format!("operation {}", begun.id);
+        append(tx, &record)
+    }
 }
 
 /// Records what was done or not let, in the transaction that does it.

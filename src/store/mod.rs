@@ -43,7 +43,7 @@ pub use operations::{Finish, Lease, StepUpdate};
 pub use idempotency::{Answer, IdempotencyKey, Once};
 pub use retention::KEPT_DAYS;
 pub use sessions::{SESSION_HOURS, SessionRecord};
-pub use tokens::{NewToken, TokenRecord};
+pub use tokens::{NewToken, TokenRecord, unknown as unknown_token};
 
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]

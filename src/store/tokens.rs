@@ -112,6 +112,18 @@ impl Store {
         })
     }
 
+    /// Whether there is a token that is good for more than posting events.
+    pub fn has_good_tokens(&self) -> Result<bool> {
+        self.read(|db| {
+            let mut statement = db.prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM tokens WHERE revoked_at IS NULL \
+                 AND (expires_at IS NULL OR expires_at > ?1) AND EXISTS \
+                 (SELECT 1 FROM json_each(scopes) WHERE value NOT LIKE 'events:%'))",
+            )?;
+            Ok(statement.query_row([now()], |row| row.get(0))?)
+        })
+    }
+
     /// The token with this id.
     pub fn token(&self, id: &str) -> Result<Option<TokenRecord>> {
         self.read(|db| by_id(db, id))
@@ -150,7 +162,7 @@ impl Store {
     }
 
     /// Records when tokens were last used. A power cut may lose that.
-    pub fn touch_tokens(&self, used: &[(String, String)]) -> Result<()> {
+    pub fn touch_tokens(&self, used: &[(String, OffsetDateTime)]) -> Result<()> {
         if used.is_empty() {
             return Ok(());
         }
@@ -160,7 +172,7 @@ impl Store {
                  WHERE id = ?1 AND (last_used_at IS NULL OR last_used_at < ?2)",
             )?;
             for (id, at) in used {
-                statement.execute((id, at))?;
+                statement.execute((id, format_time(*at)))?;
             }
             Ok(())
         })

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use time::macros::datetime;
 
 use super::super::{Answer, AuditFilter, AuditOutcome, AuditRecord, IdempotencyKey, StoreError};
 use super::super::{NewToken, TokenRecord, now};
@@ -91,7 +92,7 @@ fn what_takes_a_right_away_raises_the_generation_and_nothing_else_does() {
     let (token, _) = create(&store, &new("one"));
     let cookie = BearerHash::of(new_session().expose());
     store.open_session(&cookie, &token.id, None).expect("opens");
-    store.touch_tokens(&[(token.id.clone(), now())]).expect("touches");
+    store.touch_tokens(&[(token.id.clone(), OffsetDateTime::now_utc())]).expect("touches");
     assert_eq!(generation(), before);
     store.close_session(&cookie).expect("closes");
     let closed = generation();
@@ -121,15 +122,28 @@ fn a_revoked_token_keeps_its_time_and_takes_its_sessions_along() {
 }
 
 #[test]
+fn a_token_for_events_alone_is_none_that_keeps_others_out() {
+    let (_dir, store) = opened();
+    let events = BTreeSet::from([Scope::Events("a".parse().expect("a name"))]);
+    create(&store, &NewToken { scopes: events, ..new("events") });
+    assert!(!store.has_good_tokens().expect("looks"));
+    let (token, _) = create(&store, &new("one"));
+    assert!(store.has_good_tokens().expect("looks"));
+    store.revoke_token(&token.id, &record("tokens.revoke")).expect("revokes");
+    assert!(!store.has_good_tokens().expect("looks"));
+}
+
+#[test]
 fn the_last_use_never_goes_back() {
     let (_dir, store) = opened();
     let (token, _) = create(&store, &new("one"));
-    let used = |at: &str| {
-        store.touch_tokens(&[(token.id.clone(), at.to_owned())]).expect("touches");
+    let used = |at: OffsetDateTime| {
+        store.touch_tokens(&[(token.id.clone(), at)]).expect("touches");
         store.token(&token.id).expect("reads").and_then(|token| token.last_used_at)
     };
-    assert_eq!(used("2030-01-02T00:00:00.000Z").as_deref(), Some("2030-01-02T00:00:00.000Z"));
-    assert_eq!(used("2030-01-01T00:00:00.000Z").as_deref(), Some("2030-01-02T00:00:00.000Z"));
+    let (first, second) = (datetime!(2030-01-01 00:00 UTC), datetime!(2030-01-02 00:00 UTC));
+    assert_eq!(used(second).as_deref(), Some("2030-01-02T00:00:00.000Z"));
+    assert_eq!(used(first).as_deref(), Some("2030-01-02T00:00:00.000Z"));
     store.touch_tokens(&[]).expect("nothing to do");
 }
 
