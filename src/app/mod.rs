@@ -4,6 +4,7 @@
 //! is begun. Refuses to print and to know of terminals.
 
 pub mod access;
+pub mod audit;
 mod backups;
 pub mod check;
 pub mod devices;
@@ -15,10 +16,12 @@ mod launching;
 mod listing;
 mod orders;
 mod pruning;
+pub mod rate;
 mod reports;
 mod rotation;
 mod serving;
 mod specification;
+pub mod tokens;
 mod verbs;
 
 use std::path::Path;

@@ -1,0 +1,255 @@
+//! Denials on their way to the audit log.
+//!
+//! Owns their bounds: those that are alike are one record a minute, and a flood from everywhere is
+//! told as one. Refuses to keep a request waiting for the log, and to let anybody on the network
+//! choose how much memory or disk it takes.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+
+use super::App;
+use super::rate::network;
+use crate::domain::{Failure, Need, Principal, text};
+use crate::exec::wait;
+use crate::store::{AuditFilter, AuditOutcome, AuditRecord, Store};
+
+/// How many different denials of a minute are told one by one, of principals and of nobody: who
+/// has no token must not crowd out what a token tries.
+const KNOWN_MAX: usize = 256;
+const UNKNOWN_MAX: usize = 64;
+/// How long denials are gathered before they are written.
+const GATHERED: Duration = Duration::from_secs(1);
+
+/// Denials that are not written yet.
+#[derive(Debug, Default)]
+struct Pending {
+    minute: i64,
+    /// What was told one by one in this minute.
+    known: BTreeSet<String>,
+    unknown: BTreeSet<String>,
+    records: HashMap<String, AuditRecord>,
+}
+
+/// The audit log, as far as nobody waits for it.
+#[derive(Debug)]
+pub struct Denials {
+    store: Store,
+    pending: Mutex<Pending>,
+    gathers: tokio::sync::Notify,
+}
+
+impl Denials {
+    /// Those of a store.
+    pub fn new(store: Store) -> Self {
+        Self { store, pending: Mutex::default(), gathers: tokio::sync::Notify::new() }
+    }
+
+    /// Notes a denial; it is written within a second.
+    pub fn note(&self, record: AuditRecord) {
+        self.note_at(record, OffsetDateTime::now_utc().unix_timestamp() / 60);
+    }
+
+    fn note_at(&self, record: AuditRecord, minute: i64) {
+        self.pending().add(record, minute);
+        self.gathers.notify_one();
+    }
+
+    /// Writes what was noted.
+    pub fn flush(&self) -> Result<(), Failure> {
+        let records: Vec<(String, AuditRecord)> = self.pending().records.drain().collect();
+        if let Err(error) = self.store.append_denials(&records) {
+            let mut pending = self.pending();
+            for (alike, record) in records {
+                pending.put(alike, record);
+            }
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    /// Writes what is noted, a second's worth at a time, until the server ends.
+    pub async fn keep(&self, end: CancellationToken) {
+        let mut ended = false;
+        while !ended {
+            tokio::select! {
+                () = self.gathers.notified() => {}
+                () = end.cancelled() => {}
+            }
+            tokio::select! {
+                () = wait::back_off(GATHERED) => {}
+                () = end.cancelled() => ended = true,
+            }
+            if let Err(failure) = self.flush() {
+                tracing::warn!("denials are not in the audit log yet: {failure}");
+            }
+        }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pending {
+    fn add(&mut self, record: AuditRecord, minute: i64) {
+        if minute != self.minute {
+            self.minute = minute;
+            self.known.clear();
+            self.unknown.clear();
+        }
+        let (who, told, most) = if record.actor.is_empty() {
+            (network_of(&record.address), &mut self.unknown, UNKNOWN_MAX)
+        } else {
+            (text::clean(&record.actor, 60), &mut self.known, KNOWN_MAX)
+        };
+        let action = text::clean(&record.action, 60);
+        let mut alike = format!("{minute} {who} {action} {}", record.outcome.as_str());
+        if told.contains(&alike) {
+            self.put(alike, record);
+        } else if told.len() < most {
+            told.insert(alike.clone());
+            self.put(alike, record);
+        } else {
+            alike = format!("{minute} others");
+            let others = AuditRecord::of_nobody("others")
+                .ended(AuditOutcome::Denied, record.status)
+                .detail("more denials of this minute than are told one by one");
+            self.put(alike, others);
+        }
+    }
+
+    /// Counts a record in. What waits is bounded by what is told one by one in a minute, unless
+    /// the store cannot be written: then what is new is dropped.
+    fn put(&mut self, alike: String, record: AuditRecord) {
+        let most = 4 * (KNOWN_MAX + UNKNOWN_MAX);
+        let has_room = self.records.len() < most;
+        match self.records.get_mut(&alike) {
+            Some(there) => there.times = there.times.saturating_add(record.times),
+            None if has_room => _ = self.records.insert(alike, record),
+            None => {}
+        }
+    }
+}
+
+/// The network that an address is of: one client has many IPv6 addresses.
+fn network_of(address: &str) -> String {
+    match address.parse::<IpAddr>() {
+        Ok(address) => network(address).to_string(),
+        Err(_) => text::clean(address, 60),
+    }
+}
+
+impl App {
+    /// The audit log, newest first, and the place to go on from where there is more.
+    pub fn audit(
+        &self,
+        by: &Principal,
+        filter: &AuditFilter<'_>,
+    ) -> Result<(Vec<AuditRecord>, Option<i64>), Failure> {
+        by.may(Need::Admin)?;
+        Ok(self.store().audit(filter)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::PrincipalKind;
+
+    fn opened() -> (tempfile::TempDir, Denials) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(dir.path()).expect("opens");
+        (dir, Denials::new(store))
+    }
+
+    fn denial(actor: &str, address: &str, action: &str) -> AuditRecord {
+        let principal = Principal::unlimited(actor, actor, PrincipalKind::Token);
+        let record = match actor {
+            "" => AuditRecord::of_nobody(action),
+            _ => AuditRecord::of(&principal, action),
+        };
+        record.from_address(address).ended(AuditOutcome::Denied, 403)
+    }
+
+    fn written(denials: &Denials) -> Vec<AuditRecord> {
+        denials.flush().expect("writes");
+        let filter = AuditFilter { limit: 10_000, ..AuditFilter::default() };
+        denials.store.audit(&filter).expect("reads").0
+    }
+
+    #[test]
+    fn those_that_are_alike_are_one_record_a_minute() {
+        let (_dir, denials) = opened();
+        for round in 0..3 {
+            for _ in 0..1000 {
+                denials.note_at(denial("t", "192.0.2.1", "x"), 7);
+                denials.note_at(denial("", "2001:db8::1", "x"), 7);
+                denials.note_at(denial("", "2001:db8::ffff", "x"), 7);
+            }
+            let found = written(&denials);
+            let mut times: Vec<u32> = found.iter().map(|record| record.times).collect();
+            times.sort_unstable();
+            assert_eq!(times, [(round + 1) * 1000, (round + 1) * 2000], "one network, one token");
+        }
+        denials.note_at(denial("t", "192.0.2.1", "x"), 8);
+        denials.note_at(denial("t", "192.0.2.1", "y"), 8);
+        assert_eq!(written(&denials).len(), 4);
+    }
+
+    #[test]
+    fn a_flood_from_everywhere_is_bounded_and_crowds_nobody_out() {
+        let (_dir, denials) = opened();
+        for round in 0..3_u32 {
+            for number in 0..20_000_u32 {
+                let address = IpAddr::from((number + 20_000 * round).to_be_bytes()).to_string();
+                denials.note_at(denial("", &address, "x"), 7);
+            }
+            assert!(denials.pending().records.len() <= UNKNOWN_MAX + 1);
+            assert!(written(&denials).len() <= UNKNOWN_MAX + 1);
+        }
+        denials.note_at(denial("t", "192.0.2.1", "x"), 7);
+        let found = written(&denials);
+        assert!(found.iter().any(|record| record.actor == "t"));
+        let others = found.iter().find(|record| record.action == "others").expect("told as one");
+        let told: u32 = found.iter().map(|record| record.times).sum();
+        assert_eq!(told, 60_001, "none is lost");
+        assert!(others.times > 59_000);
+    }
+
+    #[test]
+    fn what_waits_while_the_store_cannot_be_written_is_bounded() {
+        let mut pending = Pending::default();
+        for minute in 0..1000 {
+            for number in 0..100_u8 {
+                pending.add(denial("", &IpAddr::from([10, 0, 0, number]).to_string(), "x"), minute);
+            }
+        }
+        assert!(pending.records.len() <= 4 * (KNOWN_MAX + UNKNOWN_MAX));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_noted_is_written_within_a_second_and_at_the_end() {
+        let (_dir, denials) = opened();
+        let denials = std::sync::Arc::new(denials);
+        let end = CancellationToken::new();
+        let task = tokio::spawn({
+            let (denials, end) = (std::sync::Arc::clone(&denials), end.clone());
+            async move { denials.keep(end).await }
+        });
+        denials.note(denial("t", "192.0.2.1", "x"));
+        let filter = AuditFilter { limit: 10, ..AuditFilter::default() };
+        let found = || denials.store.audit(&filter).expect("reads").0;
+        let seen =
+            wait::until(Duration::from_secs(3), || async { (!found().is_empty()).then_some(()) });
+        seen.await.expect("written");
+        denials.note(denial("t", "192.0.2.1", "y"));
+        end.cancel();
+        task.await.expect("ends");
+        assert_eq!(found().len(), 2);
+    }
+}
