@@ -1,7 +1,7 @@
 //! The product's figures, each against a baseline of the same run: `make bench`.
 //!
 //! Owns measuring and printing. Judges nothing: docs/benchmarks.md holds the figures with their
-//! conditions. Name parts of it to run only those: `command-line`, `launch-process`,
+//! conditions. Name parts of it to run only those: `command-line`, `store`, `launch-process`,
 //! `launch-docker`, `approval-process`, `approval-docker`, `build`.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout)]
@@ -14,6 +14,7 @@ mod build;
 mod command_line;
 mod launch;
 mod stats;
+mod store;
 
 use support::lab::{Lab, Part};
 
@@ -24,6 +25,9 @@ fn main() {
     println!("{} on {cores} cores\n", std::env::consts::ARCH);
     if wanted("command-line") {
         command_line::run();
+    }
+    if wanted("store") {
+        store::run();
     }
     let npm = Lab::require(Part::Npm(support::real::CURRENT));
     if let Some(lab) = npm.as_ref().filter(|_| wanted("launch-process")) {

@@ -101,6 +101,22 @@ impl Store {
         self.check_floor(OperationKind::Launch)?;
         self.write(|tx| begin_counting_in(tx, base, &make))
     }
+
+    /// [`Store::begin`], in a commit that is shared with whoever else waits for one.
+    pub async fn begin_async(&self, begin: Begin) -> Result<Operation> {
+        self.check_floor(begin.kind)?;
+        self.write_grouped(move |tx| begin_in(tx, &begin)).await
+    }
+
+    /// [`Store::begin_counting`], in a commit that is shared with whoever else waits for one.
+    pub async fn begin_counting_async(
+        &self,
+        base: DeploymentName,
+        make: impl Fn(&DeploymentName) -> Result<Begin> + Send + 'static,
+    ) -> Result<Operation> {
+        self.check_floor(OperationKind::Launch)?;
+        self.write_grouped(move |tx| begin_counting_in(tx, &base, &make)).await
+    }
 }
 
 fn begin_counting_in(

@@ -43,6 +43,11 @@ impl Store {
         self.write(|tx| append(tx, name, None, event))
     }
 
+    /// [`Store::append_event`], in a commit that is shared with whoever else waits for one.
+    pub async fn append_event_async(&self, name: DeploymentName, event: NewEvent) -> Result<Event> {
+        self.write_grouped(move |tx| append(tx, &name, None, &event)).await
+    }
+
     /// The last event of an operation.
     pub fn last_event(&self, operation: &str) -> Result<Option<Event>> {
         self.read(|db| {

@@ -15,6 +15,7 @@ mod backups;
 mod begin;
 mod deployments;
 mod events;
+mod group;
 mod home;
 mod idempotency;
 mod open;
@@ -93,40 +94,72 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// The store of one data directory.
 #[derive(Clone)]
 pub struct Store {
-    connection: Arc<Mutex<Connection>>,
+    shared: Arc<Shared>,
+    group: Arc<group::Group>,
+}
+
+/// What every clone of a store shares with the thread that commits for it.
+struct Shared {
+    connection: Mutex<Connection>,
+    /// Held while the connection is waited for: a thread that gives the connection back and wants
+    /// it again at once does not pass by one that waits.
+    door: Mutex<()>,
     path: PathBuf,
 }
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Store").field("path", &self.shared.path).finish_non_exhaustive()
     }
 }
 
 impl Store {
-    /// The database's file.
-    pub fn path(&self) -> &Path {
-        &self.path
+    fn new(connection: Connection, path: PathBuf) -> Self {
+        let shared =
+            Arc::new(Shared { connection: Mutex::new(connection), door: Mutex::default(), path });
+        Self { shared, group: Arc::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Connection> {
-        // A panic while the lock was held cannot have left a half-done transaction: dropping it
-        // rolled it back.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The database's file.
+    pub fn path(&self) -> &Path {
+        &self.shared.path
     }
 
     /// Runs `work` in one immediate transaction: it has the write lock from its first line on, so
     /// what it reads is what it changes.
     fn write<T>(&self, work: impl Fn(&Transaction<'_>) -> Result<T>) -> Result<T> {
-        self.write_on(&mut self.lock(), work)
+        self.shared.write_on(&mut self.shared.lock(), work)
+    }
+
+    /// Does the same without waiting for the disk: a power cut may lose the commit, nothing else
+    /// can. The next commit of another kind makes it last.
+    fn write_unsynced<T>(&self, work: impl Fn(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let mut connection = self.shared.lock();
+        connection.pragma_update(None, "synchronous", "normal")?;
+        let written = self.shared.write_on(&mut connection, work);
+        connection.pragma_update(None, "synchronous", "full")?;
+        written
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        work(&self.shared.lock())
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        let _door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
+        // A panic while the lock was held cannot have left a half-done transaction: dropping it
+        // rolled it back.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write_on<T>(
         &self,
         connection: &mut Connection,
-        work: impl Fn(&Transaction<'_>) -> Result<T>,
+        mut work: impl FnMut(&Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
-        let once = |connection: &mut Connection| {
+        let mut once = |connection: &mut Connection| {
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&tx)?;
             tx.commit()?;
@@ -143,22 +176,8 @@ impl Store {
         }
     }
 
-    /// Does the same without waiting for the disk: a power cut may lose the commit, nothing else
-    /// can. The next commit of another kind makes it last.
-    fn write_unsynced<T>(&self, work: impl Fn(&Transaction<'_>) -> Result<T>) -> Result<T> {
-        let mut connection = self.lock();
-        connection.pragma_update(None, "synchronous", "normal")?;
-        let written = self.write_on(&mut connection, work);
-        connection.pragma_update(None, "synchronous", "full")?;
-        written
-    }
-
     fn release_reserve(&self) -> bool {
         self.path.parent().is_some_and(reserve::release)
-    }
-
-    fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        work(&self.lock())
     }
 }
 

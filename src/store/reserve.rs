@@ -72,7 +72,7 @@ impl Store {
         if matches!(kind, OperationKind::Stop | OperationKind::Destroy) {
             return Ok(());
         }
-        let home = self.path.parent().unwrap_or(&self.path);
+        let home = self.path().parent().unwrap_or(self.path());
         let free = free_bytes(home)?;
         if free >= FLOOR_BYTES {
             return Ok(());

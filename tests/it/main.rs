@@ -37,6 +37,7 @@ mod standin_contract;
 mod standin_faults;
 mod store;
 mod store_begin;
+mod store_group;
 mod store_home;
 mod support;
 mod tidy;
