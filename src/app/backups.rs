@@ -6,6 +6,11 @@ use crate::operations::backup;
 use crate::store::Backup;
 
 impl App {
+    /// The backups under a name, newest first. They outlive the deployment.
+    pub fn backups_of(&self, name: &DeploymentName) -> Result<Vec<Backup>, Failure> {
+        Ok(self.store().backups(name)?)
+    }
+
     /// Deletes a backup, unless an operation is at work that may need it.
     pub async fn delete_backup(&self, name: &DeploymentName, id: &str) -> Result<Backup, Failure> {
         let _lock = self.engine().lock(name, "delete a backup").await?;

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::json;
 
 use super::App;
@@ -17,10 +18,129 @@ use crate::targets::{Observed, Site};
 
 /// How long connecting to a gateway that should be up may take.
 const CONNECT: Duration = Duration::from_secs(15);
+/// The longest text of a device's that is shown, in characters.
+const TEXT_CHARS: usize = 300;
 /// The reason of what a person decided.
 const BY_HAND: &str = "by hand";
 
+/// Who waits to be let in, and who is in. Everything that a device says of itself is bounded and
+/// clean, and holds no secret of the deployment.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct Devices {
+    /// Requests that wait, oldest first.
+    pub pending: Vec<Waiting>,
+    /// Devices that are in.
+    pub paired: Vec<Device>,
+    /// How many requests are left out because an id, a role or a scope of theirs is not plain.
+    pub unreadable_pending: usize,
+}
+
+/// A device that waits to be let in.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[schema(as = PendingDevice)]
+pub struct Waiting {
+    /// Names the request.
+    pub request_id: String,
+    /// The device.
+    pub device_id: String,
+    /// Where it connected from.
+    #[schema(required)]
+    pub address: Option<String>,
+    /// What it says that it runs on.
+    #[schema(required)]
+    pub platform: Option<String>,
+    /// What it calls itself.
+    #[schema(required)]
+    pub display_name: Option<String>,
+    /// The roles that it asks for.
+    pub roles: Vec<String>,
+    /// The scopes that it asks for.
+    pub scopes: Vec<String>,
+    /// Whether the gateway has never let it in.
+    pub is_new: bool,
+    /// When it asked, RFC 3339 UTC, by the gateway's clock.
+    #[schema(required)]
+    pub requested_at: Option<String>,
+}
+
+/// A device that is in.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct Device {
+    /// The device.
+    pub device_id: String,
+    /// Where it connected from last.
+    #[schema(required)]
+    pub address: Option<String>,
+    /// What it says that it runs on.
+    #[schema(required)]
+    pub platform: Option<String>,
+    /// What it calls itself.
+    #[schema(required)]
+    pub display_name: Option<String>,
+    /// Its roles.
+    pub roles: Vec<String>,
+    /// Its scopes.
+    pub scopes: Vec<String>,
+    /// How it was let in.
+    #[schema(required)]
+    pub approved_via: Option<String>,
+    /// When, RFC 3339 UTC, by the gateway's clock.
+    #[schema(required)]
+    pub paired_at: Option<String>,
+    /// Whether it is connected now.
+    pub connected: bool,
+}
+
+impl Devices {
+    fn of(list: &PairingList, hide: &Redactor) -> Self {
+        let plain = |text: &str| hide.redact_line(text, TEXT_CHARS);
+        let maybe = |text: &Option<String>| text.as_deref().map(plain);
+        let each = |texts: &[String]| texts.iter().map(|text| plain(text)).collect();
+        let pending = list.pending.iter().map(|it| Waiting {
+            request_id: plain(&it.request_id),
+            device_id: plain(&it.device_id),
+            address: maybe(&it.remote_ip),
+            platform: maybe(&it.platform),
+            display_name: maybe(&it.display_name),
+            roles: each(&it.distinct_roles()),
+            scopes: each(&it.scopes),
+            is_new: it.is_new_device(list),
+            requested_at: moment(it.ts),
+        });
+        let paired = list.paired.iter().map(|it| Device {
+            device_id: plain(&it.device_id),
+            address: maybe(&it.remote_ip),
+            platform: maybe(&it.platform),
+            display_name: maybe(&it.display_name),
+            roles: each(&it.roles),
+            scopes: each(&it.scopes),
+            approved_via: maybe(&it.approved_via),
+            paired_at: it.approved_at_ms.and_then(moment),
+            connected: it.connected,
+        });
+        Self {
+            pending: pending.collect(),
+            paired: paired.collect(),
+            unreadable_pending: list.unreadable_pending,
+        }
+    }
+}
+
+/// Milliseconds since 1970 as RFC 3339 UTC.
+fn moment(ms: u64) -> Option<String> {
+    let seconds = i64::try_from(ms / 1000).ok()?;
+    let at = time::OffsetDateTime::from_unix_timestamp(seconds).ok()?;
+    at.format(&time::format_description::well_known::Rfc3339).ok()
+}
+
 impl App {
+    /// Who waits and who is in, as it may be shown to others.
+    pub async fn device_list(&self, name: &DeploymentName) -> Result<Devices, Failure> {
+        let (site, client) = self.pairing(name).await?;
+        let list = listed(&site, &Pairing(&client)).await?;
+        Ok(Devices::of(&list, &Redactor::new(site.secrets.all())))
+    }
+
     /// Who waits and who is in.
     pub async fn devices(&self, name: &DeploymentName) -> Result<PairingList, Failure> {
         let (site, client) = self.pairing(name).await?;

@@ -146,7 +146,7 @@ impl App {
     }
 
     /// The specification and the secrets of a launch.
-    async fn plan_launch(
+    pub(super) async fn plan_launch(
         &self,
         request: &LaunchRequest<'_>,
         existing: Option<&Deployment>,

@@ -10,14 +10,18 @@ pub mod check;
 pub mod devices;
 pub mod doctor;
 pub mod env_file;
+pub mod external;
 mod handover;
+mod hiding;
 pub mod image;
 mod launching;
 mod listing;
+mod logs;
 mod orders;
 mod pruning;
 pub mod rate;
 mod reports;
+mod requests;
 mod rotation;
 mod serving;
 mod specification;
@@ -37,12 +41,28 @@ use crate::secrets::SealingKey;
 use crate::store::Store;
 use crate::targets::{Layout, Observed, Site, Target, Targets, keeper};
 
+pub use crate::exec::wait::back_off;
+pub use crate::operations::approval::Approved;
+pub use crate::store::{
+    Answer as Repeated, AuditOutcome, AuditRecord, DeploymentFilter, EventFilter, IdempotencyKey,
+    Once, OperationFilter, OwnerLimits, SESSION_HOURS,
+};
+pub use crate::targets::LogOptions;
 pub use access::{Access, AccessKind};
+pub use audit::Denials;
+pub use devices::{Device, Devices, Waiting};
 pub use launching::{LaunchRequest, Launched};
 pub use orders::Order;
+pub use requests::{Alongs, LaunchOrder, checked_artefact, checked_key, is_official_image};
 pub use rotation::Rotation;
 pub use serving::{DEFAULT_GRACE, Executor, Load, Serving};
 pub use specification::Wanted;
+pub use tokens::{AuthError, Authenticator};
+
+/// The names of this machine by which a server on it may be called.
+pub fn own_names() -> Vec<String> {
+    crate::exec::addresses::host_name().into_iter().collect()
+}
 
 /// The program, put together over one data directory.
 #[derive(Clone)]
@@ -69,6 +89,13 @@ impl App {
     /// The same, for a server: browsers are let in as it says, and work is handed to nobody.
     fn serving(self, watcher: Watcher) -> Self {
         Self { engine: self.engine.watched_by(watcher) }
+    }
+
+    /// Has the server look now which windows are open.
+    fn watch_now(&self) {
+        if let Watcher::Here(told) = self.engine.watcher() {
+            told.notify_one();
+        }
     }
 
     fn is_server(&self) -> bool {

@@ -10,7 +10,7 @@ use crate::domain::{
 use crate::exec::LockFile;
 use crate::operations::Sink;
 use crate::operations::approval::Approved;
-use crate::store::{Begin, Store};
+use crate::store::Begin;
 
 impl App {
     /// Goes on with an interrupted operation of a deployment, to its end. Its own failure is told
@@ -110,30 +110,6 @@ impl App {
             self.prune(name, sink).await;
         }
         Ok(operation)
-    }
-
-    /// Begins what is asked of a deployment that is there, for whoever executes it later.
-    pub async fn begin_order(
-        &self,
-        name: &DeploymentName,
-        order: Order<'_>,
-    ) -> Result<Operation, Failure> {
-        let kind = order.kind();
-        self.deployment(name)?;
-        if let Some(active) = self.store().active_operation(name)? {
-            return Err(Store::at_work(&active).into());
-        }
-        let _lock = self.engine().lock(name, kind.as_str()).await?;
-        match self.plan(name, order, None)? {
-            Planned::Done(operation) => Ok(operation),
-            Planned::Begin { params, sealed, notices } => {
-                for notice in &notices {
-                    tracing::info!(%name, "{notice}");
-                }
-                let begin = Begin { params, sealed, ..Begin::new(kind, name.clone()) };
-                Ok(self.store().begin(&begin)?)
-            }
-        }
     }
 
     /// Lets waiting browsers in: the one named, or every one within the ceiling.

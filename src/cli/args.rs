@@ -182,12 +182,41 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Answer the HTTP API, carry out what it begins, and tell front ends what happens.
+    Serve(Serve),
     /// Keep a deployment (started by the program itself).
     #[command(hide = true)]
     Keep {
         /// The deployment.
         name: String,
     },
+}
+
+/// How to serve.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The port (SERVER_PORT); 0 is any free one.
+    #[arg(long)]
+    pub port: Option<String>,
+    /// The address to listen on (OPENCLAW_PIPELINE_BIND).
+    #[arg(long)]
+    pub bind: Option<String>,
+    /// The certificate chain, a PEM file (OPENCLAW_PIPELINE_TLS_CERT).
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<String>,
+    /// The certificate's key, a PEM file (OPENCLAW_PIPELINE_TLS_KEY).
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<String>,
+    /// A proxy before the server has the TLS, and says in X-Forwarded-For who calls.
+    #[arg(long)]
+    pub behind_tls_proxy: bool,
+    /// Plain HTTP beyond this machine is meant: whoever is on the way can read tokens.
+    #[arg(long)]
+    pub insecure_http: bool,
+    /// How long operations may go on when the server is told to stop, in seconds; what still runs
+    /// is then interrupted, and gone on with at the next start.
+    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+    pub grace: u64,
 }
 
 /// What to launch.

@@ -66,7 +66,12 @@ fn misused(error: &clap::Error) -> Failure {
 }
 
 fn run(cli: Cli, out: &output::Output) -> Result<u8, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    // One thread is the quickest to begin with; a server has work for several.
+    let mut runtime = match cli.command {
+        args::Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = runtime
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("the runtime could not begin: {error}")))?;

@@ -27,6 +27,13 @@ impl TargetKind {
     /// Every target, in the order in which help lists them.
     pub const ALL: [Self; 2] = [Self::Docker, Self::Process];
 
+    /// Whether gateways run on the machine of the program itself there.
+    pub fn is_local(self) -> bool {
+        match self {
+            Self::Process | Self::Docker => true,
+        }
+    }
+
     /// The target's name.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -20,6 +20,16 @@ pub use identity::{ProcessId, boot_id, boottime};
 pub use lock::LockFile;
 pub use relay::Relay;
 
+/// Lets this process open as many files, and take as many connections, as the system lets it.
+pub fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// How many bytes are free for this user where a path lies.
 pub fn free_bytes(path: &std::path::Path) -> std::io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;

@@ -63,6 +63,18 @@ impl Store {
         })
     }
 
+    /// Records whether only an administrator may destroy a deployment over the API.
+    pub fn set_protected(&self, name: &DeploymentName, protected: bool) -> Result<()> {
+        self.write(|tx| {
+            tx.execute(
+                "UPDATE deployments SET spec = json_set(spec, '$.protected', json(?2)), \
+                 updated_at = ?3 WHERE name = ?1",
+                (name.as_str(), if protected { "true" } else { "false" }, now()),
+            )?;
+            Ok(())
+        })
+    }
+
     /// Stores what an executor found or made.
     pub fn set_facts(&self, lease: &Lease, facts: &Facts) -> Result<()> {
         self.write(|tx| {

@@ -25,6 +25,7 @@ mod retention;
 mod rows;
 mod sealed;
 mod sessions;
+mod shim;
 mod tokens;
 
 use std::path::{Path, PathBuf};
@@ -40,10 +41,11 @@ pub use backups::Backup;
 pub use begin::{Along, Begin, OwnerLimits};
 pub use deployments::NewDeployment;
 pub use events::NewEvent;
-pub use operations::{Finish, Lease, StepUpdate};
 pub use idempotency::{Answer, IdempotencyKey, Once};
+pub use operations::{Finish, Lease, StepUpdate};
 pub use retention::KEPT_DAYS;
 pub use sessions::{SESSION_HOURS, SessionRecord};
+pub use shim::{DeploymentFilter, EventFilter, OperationFilter};
 pub use tokens::{NewToken, TokenRecord, unknown as unknown_token};
 
 /// A failure of the store.

@@ -68,7 +68,7 @@ pub(super) fn release(home: &Path) -> bool {
 impl Store {
     /// Refuses to begin work on a disk that is nearly full. Ending a gateway needs no room, and
     /// destroying one makes some.
-    pub(super) fn check_floor(&self, kind: OperationKind) -> Result<()> {
+    pub fn check_floor(&self, kind: OperationKind) -> Result<()> {
         if matches!(kind, OperationKind::Stop | OperationKind::Destroy) {
             return Ok(());
         }

@@ -93,6 +93,11 @@ impl Executor {
         &self.inner.app
     }
 
+    /// Whether no more work is taken.
+    pub fn is_closed(&self) -> bool {
+        self.inner.closed.is_cancelled()
+    }
+
     /// What there is to do.
     pub fn load(&self) -> Load {
         let at_work = self.at_work();

@@ -11,6 +11,7 @@ mod image;
 mod launch;
 mod logs;
 mod place;
+mod serve;
 mod status;
 mod verbs;
 
@@ -139,14 +140,19 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
         Command::Keep { .. } => Sources::from_environment()?,
         _ => Sources::from_process()?,
     };
-    if let Command::Launch(launch) = &cli.command {
-        sources = launch::flags(sources, launch);
+    match &cli.command {
+        Command::Launch(launch) => sources = launch::flags(sources, launch),
+        Command::Serve(args) => sources = serve::flags(sources, args),
+        _ => {}
     }
     let settings = Settings::resolve(&sources)?;
-    crate::telemetry::init(settings.log().ok().as_deref());
+    match &cli.command {
+        Command::Serve(_) => serve::log(&settings),
+        _ => crate::telemetry::init(settings.log().ok().as_deref()),
+    }
     // Who needs a setting of that file is refused when it asks; the others go on.
     if let Some(failure) = settings.broken()
-        && !matches!(cli.command, Command::Launch(_) | Command::Doctor { .. })
+        && !matches!(cli.command, Command::Launch(_) | Command::Serve(_) | Command::Doctor { .. })
     {
         out.say(&format!("note: {failure}; nothing of that file is used"));
     }
@@ -196,6 +202,7 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
         Command::Config(args) => config::run(&session, &args).await,
         Command::Check(args) => check::run(&session, &args).await,
         Command::Image(args) => image::run(&session, &args).await,
+        Command::Serve(args) => serve::run(&session, &args).await,
         Command::Keep { name } => place::keep(&session, &name).await,
         Command::Env { .. } | Command::Completions { .. } => Ok(0),
     }

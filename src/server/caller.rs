@@ -1,0 +1,139 @@
+//! Who makes a request, and what they may.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, Uri};
+use serde::de::DeserializeOwned;
+
+use super::body::{self, RawBody};
+use super::problem::{Answer, Problem};
+use super::state::Server;
+use crate::app::{AuditOutcome, AuditRecord, IdempotencyKey, OwnerLimits};
+use crate::domain::{Deployment, DeploymentName, Need, Principal, PrincipalKind};
+
+/// Who makes a request.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who.
+    pub principal: Arc<Principal>,
+    /// From where.
+    pub address: IpAddr,
+    /// The request's id.
+    pub request_id: Arc<str>,
+    /// What the audit log calls what they ask for.
+    pub action: Arc<str>,
+}
+
+impl Caller {
+    /// Refuses unless they may do what needs this.
+    pub fn may(&self, need: Need<'_>) -> Answer<()> {
+        Ok(self.principal.may(need)?)
+    }
+
+    /// Refuses unless they may do what needs one of these.
+    pub fn may_any(&self, needs: &[Need<'_>]) -> Answer<()> {
+        Ok(self.principal.may_any(needs)?)
+    }
+
+    /// A name as the caller gave it. One that breaks the rule, or is out of their reach, is no
+    /// name of anything to them.
+    pub fn named(&self, given: &str) -> Answer<DeploymentName> {
+        let name: Option<DeploymentName> = given.parse().ok();
+        name.filter(|name| self.principal.reaches(name)).ok_or_else(|| {
+            let shown = crate::domain::text::clean(given, 60);
+            Problem::not_found(format!("there is no deployment {shown}"))
+                .remedy("GET /v1/deployments lists what there is")
+        })
+    }
+
+    /// A deployment as the caller named it.
+    pub fn deployment(&self, server: &Server, given: &str) -> Answer<Deployment> {
+        let name = self.named(given)?;
+        Ok(server.app().deployment(&name)?)
+    }
+
+    /// The line of the audit log that comes along with what they begin.
+    pub fn record(&self, status: u16) -> AuditRecord {
+        AuditRecord::of(&self.principal, &self.action)
+            .from_address(self.address.to_string())
+            .ended(AuditOutcome::Allowed, status)
+            .in_request(self.request_id.as_ref())
+    }
+
+    /// Whose a launch is, and how much they may have. The operator's own have no limit.
+    pub fn owner(&self) -> Option<OwnerLimits> {
+        let token = matches!(self.principal.kind, PrincipalKind::Token | PrincipalKind::Session);
+        token.then(|| OwnerLimits {
+            owner: self.principal.id.clone(),
+            deployments: self.principal.limits.deployments,
+            launches: self.principal.limits.launches,
+        })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| Problem::new(axum::http::StatusCode::UNAUTHORIZED, "nobody is known"))
+    }
+}
+
+/// A call that starts work: who makes it, what it says, and the key by which it may be sent again.
+#[derive(Debug)]
+pub struct Start<T> {
+    /// Who makes it.
+    pub caller: Caller,
+    /// What it says; nothing is an empty object.
+    pub body: T,
+    /// The key by which it may be sent again.
+    pub key: Option<IdempotencyKey>,
+}
+
+impl<T: DeserializeOwned> FromRequest<Server> for Start<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, server: &Server) -> Answer<Self> {
+        let (mut parts, inner) = request.into_parts();
+        let caller = Caller::from_request_parts(&mut parts, server).await?;
+        let declared = body::require_json(&parts.headers);
+        let (headers, method, uri) =
+            (parts.headers.clone(), parts.method.clone(), parts.uri.clone());
+        let request = Request::from_parts(parts, inner);
+        let RawBody(bytes) = RawBody::from_request(request, server).await?;
+        let key = key(&caller, &headers, &method, &uri, &bytes)?;
+        let body = if bytes.is_empty() {
+            body::parse(b"{}")?
+        } else {
+            declared?;
+            body::parse(&bytes)?
+        };
+        Ok(Self { caller, body, key })
+    }
+}
+
+/// What the caller may send again under the same key.
+fn key(
+    caller: &Caller,
+    headers: &HeaderMap,
+    method: &Method,
+    uri: &Uri,
+    body: &[u8],
+) -> Answer<Option<IdempotencyKey>> {
+    let mut given = headers.get_all("idempotency-key").iter();
+    let (first, second) = (given.next(), given.next());
+    let Some(first) = first else { return Ok(None) };
+    let text = first.to_str().ok().filter(|_| second.is_none()).ok_or_else(|| {
+        Problem::field("Idempotency-Key", "it is one line of printable ASCII, given once")
+    })?;
+    let path = uri.path_and_query().map_or("", |it| it.as_str());
+    let key = IdempotencyKey::new(&caller.principal.id, text, method.as_str(), path, body)?;
+    Ok(Some(key))
+}

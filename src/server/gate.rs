@@ -1,0 +1,298 @@
+//! What every request passes before it reaches its call.
+//!
+//! Owns who it is from and whether it may go on: the server's own names, origins, tokens and
+//! sessions, rates; and what every answer gets: its request's id, its problem written out, its
+//! line in the audit log. Refuses a token anywhere but in its header.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tracing::Instrument;
+
+use super::caller::Caller;
+use super::listen::Peer;
+use super::origin::{self, From};
+use super::problem::{Answer, Problem, Unwritten};
+use super::session;
+use super::state::Server;
+use crate::app::rate;
+use crate::app::{AuditOutcome, AuditRecord, AuthError};
+use crate::domain::{Principal, PrincipalKind};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The calls that need no token.
+fn is_public(method: &Method, path: &str) -> bool {
+    let looks = matches!(*method, Method::GET | Method::HEAD);
+    match path {
+        "/health" | "/livez" | "/readyz" => true,
+        // Signing in.
+        "/v1/session" => *method == Method::POST,
+        _ if !looks => false,
+        "/swagger.json" => true,
+        _ => super::console::is_public(path),
+    }
+}
+
+/// Lets a request through, or not, and finishes its answer.
+pub(super) async fn gate(
+    State(server): State<Server>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let request_id: Arc<str> = uuid::Uuid::now_v7().to_string().into();
+    let address = client_address(&server, peer, request.headers());
+    let matched = request.extensions().get::<MatchedPath>().map(|it| it.as_str().to_owned());
+    let method = request.method().clone();
+    let seen = Seen {
+        action: format!("{method} {}", matched.as_deref().unwrap_or("-")),
+        name: about(matched.as_deref(), request.uri().path()),
+        changes: !matches!(method, Method::GET | Method::HEAD | Method::OPTIONS),
+        matched,
+        address,
+    };
+    let span = tracing::info_span!("request", request = %request_id, %method, path = seen.matched);
+    async move {
+        let begun = Instant::now();
+        let from = match origin::check(&server, &request) {
+            Ok(from) => from,
+            Err(problem) => {
+                return finish(&server, problem.into_response(), &request_id, None);
+            }
+        };
+        if let From::Allowed(origin) = &from
+            && *request.method() == Method::OPTIONS
+            && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+        {
+            return finish(&server, origin::preflight(), &request_id, Some(origin));
+        }
+        request.extensions_mut().insert(Peer(address));
+        let (response, principal) = match admit(&server, &request, &from, address) {
+            Err(problem) => (problem.into_response(), None),
+            Ok(principal) => {
+                if let Some(principal) = &principal {
+                    request.extensions_mut().insert(Caller {
+                        principal: Arc::clone(principal),
+                        address,
+                        request_id: Arc::clone(&request_id),
+                        action: seen.action.as_str().into(),
+                    });
+                }
+                (next.run(request).await, principal)
+            }
+        };
+        let is_recorded = response.extensions().get::<Recorded>().is_some();
+        let problem = response.extensions().get::<Unwritten>().map(|it| it.0.detail.clone());
+        if !is_recorded {
+            record(&server, &seen, principal.as_deref(), &request_id, response.status(), problem);
+        }
+        tracing::info!(
+            status = response.status().as_u16(),
+            took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+            by = principal.as_ref().map(|it| it.id.as_str()),
+            "answered"
+        );
+        let origin = match &from {
+            From::Allowed(origin) => Some(origin),
+            _ => None,
+        };
+        finish(&server, response, &request_id, origin)
+    }
+    .instrument(span)
+    .await
+}
+
+/// On an answer: the audit log has its line already.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Recorded;
+
+/// What the audit log says of a request.
+struct Seen {
+    action: String,
+    matched: Option<String>,
+    name: Option<String>,
+    changes: bool,
+    address: IpAddr,
+}
+
+/// The deployment, or what else stands in the path where its route has a parameter.
+fn about(matched: Option<&str>, path: &str) -> Option<String> {
+    let pairs = matched?.split('/').zip(path.split('/'));
+    let mut named = pairs.filter(|(pattern, _)| pattern.starts_with('{'));
+    named.next().map(|(_, text)| crate::domain::text::clean(text, 80))
+}
+
+/// Where the caller is. A proxy that has the TLS is believed about that, and nobody else.
+fn client_address(server: &Server, peer: Peer, headers: &HeaderMap) -> IpAddr {
+    let forwarded = headers.get_all("x-forwarded-for").iter().next_back();
+    let last = forwarded.and_then(|it| it.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
+    match last {
+        Some(address) if server.is_behind_proxy() => address,
+        _ => peer.0.to_canonical(),
+    }
+}
+
+/// Who makes the request; nobody in particular for a public call.
+fn admit(
+    server: &Server,
+    request: &Request,
+    from: &From,
+    address: IpAddr,
+) -> Answer<Option<Arc<Principal>>> {
+    let now = Instant::now();
+    server.rate().take(rate::Caller::Address(address), now).map_err(too_many)?;
+    if is_public(request.method(), request.uri().path()) {
+        return Ok(None);
+    }
+    let principal = known(server, request.headers(), address)?;
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    let own = matches!(from, From::Own);
+    match principal.kind {
+        // A page of somebody else's makes the browser send the cookie, or reach loopback.
+        PrincipalKind::Session if changes && !own => Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "a change with a session comes from the console itself: its Origin is missing or \
+             another one",
+        )),
+        PrincipalKind::Open if matches!(from, From::Foreign) => Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "pages of other origins may not call a server that asks for no token",
+        )),
+        _ => {
+            server.rate().take(rate::Caller::Token(&principal.id), now).map_err(too_many)?;
+            if changes && principal.kind != PrincipalKind::Operator {
+                let expensive = rate::Caller::Expensive(&principal.id);
+                if is_expensive(request.uri().path()) {
+                    server.rate().take(expensive, now).map_err(too_many)?;
+                }
+            }
+            Ok(Some(principal))
+        }
+    }
+}
+
+/// Whether a changing call begins long work.
+fn is_expensive(path: &str) -> bool {
+    path != "/webhook/event" && !path.starts_with("/v1/session")
+}
+
+pub(super) fn too_many(too_many: rate::TooMany) -> Problem {
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, too_many.to_string())
+        .retry_after(too_many.retry_after_s)
+}
+
+/// Whose token or session it is.
+fn known(server: &Server, headers: &HeaderMap, address: IpAddr) -> Answer<Arc<Principal>> {
+    let authenticator = server.authenticator();
+    let now = Instant::now();
+    let shown = if let Some(header) = headers.get(header::AUTHORIZATION) {
+        server.rate().may_try(address, now).map_err(too_many)?;
+        let token = header.to_str().ok().and_then(bearer);
+        let token = token.ok_or_else(|| {
+            unauthorized("the Authorization header is to be: Bearer, a blank, and the token")
+        })?;
+        authenticator.authenticate(token)
+    } else if let Some(cookie) = session::cookie(headers) {
+        server.rate().may_try(address, now).map_err(too_many)?;
+        authenticator.authenticate_session(cookie)
+    } else if server.is_loopback() && authenticator.is_open()? {
+        return Ok(server.open_principal());
+    } else {
+        return Err(unauthorized("this call needs a token")
+            .remedy("send it as Authorization: Bearer TOKEN"));
+    };
+    shown.map_err(|error| {
+        if let AuthError::Failed(failure) = error {
+            return failure.into();
+        }
+        server.rate().failed(address, now);
+        unauthorized(error.to_string())
+    })
+}
+
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn unauthorized(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, detail)
+}
+
+/// Writes what was done, or not let, into the audit log. What begins an operation has its line in
+/// the same commit already; looking is not recorded unless it was refused.
+fn record(
+    server: &Server,
+    seen: &Seen,
+    principal: Option<&Principal>,
+    request_id: &str,
+    status: StatusCode,
+    problem: Option<String>,
+) {
+    let denied = matches!(
+        status,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
+    );
+    let told = seen.changes && seen.matched.as_deref() != Some("/webhook/event");
+    if !denied && !told {
+        return;
+    }
+    let outcome = match status {
+        _ if denied => AuditOutcome::Denied,
+        status if status.is_success() => AuditOutcome::Allowed,
+        _ => AuditOutcome::Failed,
+    };
+    let mut record = match principal {
+        Some(principal) => AuditRecord::of(principal, &seen.action),
+        None => AuditRecord::of_nobody(&seen.action),
+    }
+    .from_address(seen.address.to_string())
+    .ended(outcome, status.as_u16())
+    .in_request(request_id);
+    if let Some(name) = &seen.name {
+        record = record.about(name);
+    }
+    if let Some(detail) = problem {
+        record = record.detail(detail);
+    }
+    if outcome == AuditOutcome::Allowed {
+        if let Err(error) = server.app().store().append_audit(&record) {
+            tracing::warn!(%error, "the audit log lacks a line");
+        }
+    } else {
+        server.denials().note(record);
+    }
+}
+
+/// Gives an answer what every answer has.
+fn finish(
+    server: &Server,
+    mut response: Response,
+    request_id: &str,
+    origin: Option<&HeaderValue>,
+) -> Response {
+    if let Some(Unwritten(problem)) = response.extensions_mut().remove::<Unwritten>() {
+        let written = problem.of_request(request_id).write(|text| server.app().without_paths(text));
+        response = written;
+    }
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+    if let Some(origin) = origin {
+        origin::allow(headers, origin);
+    }
+    if server.is_tls() {
+        headers
+            .entry(header::STRICT_TRANSPORT_SECURITY)
+            .or_insert(HeaderValue::from_static("max-age=31536000"));
+    }
+    response
+}

@@ -1,0 +1,205 @@
+//! Taking connections.
+//!
+//! Owns the bounds of a connection: how many there are, how long a handshake, a request's head and
+//! an answer's writing may take, how large a head may be. Refuses whoever is beyond them by closing
+//! the connection; nothing else waits for it.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, FromRequestParts, Request};
+use axum::http::request::Parts;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use crate::app::back_off;
+
+/// How many connections there are at once.
+const CONNECTIONS: usize = 4096;
+/// How many of them come from one address that is not this machine's.
+const CONNECTIONS_OF_ONE: u32 = 512;
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long the head of a request may take to come, also the next one on a connection that waits.
+const HEAD: Duration = Duration::from_secs(15);
+/// How long a client may take to read a piece of its answer.
+const WRITE: Duration = Duration::from_secs(30);
+/// How large a request's head may be, in bytes, and how many headers it may have.
+const HEAD_BYTES: usize = 64 << 10;
+const HEADERS: usize = 100;
+
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
+impl<S: Sync> FromRequestParts<S> for Peer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let peer = parts.extensions.get::<Self>().copied();
+        Ok(peer.unwrap_or(Self(IpAddr::from([0, 0, 0, 0]))))
+    }
+}
+
+/// What the TLS of new connections is made with; it may be replaced.
+pub type Tls = Arc<RwLock<Arc<rustls::ServerConfig>>>;
+
+/// How connections are taken.
+#[derive(Clone)]
+pub struct Listening {
+    /// Who answers.
+    pub router: Router,
+    /// TLS, where there is any.
+    pub tls: Option<Tls>,
+    /// Whether many clients come from one address.
+    pub behind_proxy: bool,
+}
+
+/// Takes connections until `end`, and then lets those that are at work come to an end within
+/// `grace`.
+pub async fn listen(
+    listener: TcpListener,
+    listening: Listening,
+    end: CancellationToken,
+    grace: Duration,
+) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let counts = Arc::new(Counts::default());
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = end.cancelled() => break,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, perhaps: others end.
+                tracing::warn!(%error, "a connection could not be taken");
+                back_off(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            tracing::debug!("there are as many connections as there may be");
+            continue;
+        };
+        let one = address.ip().to_canonical();
+        let unbounded = listening.behind_proxy || one.is_loopback();
+        let Some(place) = Counts::take(&counts, one, unbounded) else { continue };
+        let (listening, end) = (listening.clone(), end.clone());
+        connections.spawn(async move {
+            let _held: (OwnedSemaphorePermit, Place) = (slot, place);
+            serve(stream, address, listening, end).await;
+        });
+    }
+    drop(listener);
+    connections.close();
+    // What streams does not end by itself: it is cut off.
+    let _ = tokio::time::timeout(grace, connections.wait()).await;
+}
+
+/// How many connections come from each address.
+#[derive(Debug, Default)]
+struct Counts {
+    of: Mutex<HashMap<IpAddr, u32>>,
+}
+
+/// A connection's place among those of its address.
+struct Place {
+    counts: Arc<Counts>,
+    of: Option<IpAddr>,
+}
+
+impl Counts {
+    fn take(this: &Arc<Self>, address: IpAddr, unbounded: bool) -> Option<Place> {
+        let counts = Arc::clone(this);
+        if unbounded {
+            return Some(Place { counts, of: None });
+        }
+        let mut of = this.of.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = of.entry(address).or_default();
+        if *count >= CONNECTIONS_OF_ONE {
+            return None;
+        }
+        *count += 1;
+        Some(Place { counts, of: Some(address) })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(address) = self.of else { return };
+        let mut of = self.counts.of.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = of.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                of.remove(&address);
+            }
+        }
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    address: SocketAddr,
+    listening: Listening,
+    end: CancellationToken,
+) {
+    let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE));
+    let stream = Box::pin(stream);
+    let Some(tls) = &listening.tls else {
+        return answer(stream, address, listening.router, end).await;
+    };
+    let config = Arc::clone(&tls.read().unwrap_or_else(PoisonError::into_inner));
+    match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await {
+        Ok(Ok(stream)) => answer(stream, address, listening.router, end).await,
+        Ok(Err(error)) => tracing::debug!(%error, "no handshake"),
+        Err(_) => tracing::debug!("the handshake took too long"),
+    }
+}
+
+async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    address: SocketAddr,
+    router: Router,
+    end: CancellationToken,
+) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(axum::body::Body::new);
+        request.extensions_mut().insert(ConnectInfo(Peer(address.ip())));
+        router.clone().oneshot(request)
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(HEAD_BYTES)
+        .max_headers(HEADERS)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = end.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended");
+    }
+}

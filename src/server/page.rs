@@ -1,0 +1,93 @@
+//! Lists by pages.
+//!
+//! Owns the form of a cursor: opaque, and good for the list that gave it. Refuses any other text.
+
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::problem::{Answer, Problem};
+use super::views::Page;
+
+/// How many items a page has unless the caller says.
+const DEFAULT: u32 = 50;
+/// How many it has at most.
+const MOST: u32 = 200;
+
+/// How many items a page is to have.
+pub fn limit(given: Option<u32>) -> Answer<usize> {
+    let limit = given.unwrap_or(DEFAULT);
+    if !(1..=MOST).contains(&limit) {
+        return Err(Problem::field("limit", format!("limit is 1 to {MOST}; {limit} is not")));
+    }
+    Ok(usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// The place that a cursor of this list names.
+pub fn cursor<T: FromStr>(given: Option<&str>, list: &str) -> Answer<Option<T>> {
+    let Some(given) = given else { return Ok(None) };
+    let place = URL_SAFE_NO_PAD
+        .decode(given)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .and_then(|text| text.strip_prefix(list)?.strip_prefix(':')?.parse().ok());
+    match place {
+        Some(place) => Ok(Some(place)),
+        None => Err(Problem::field("cursor", "it is no cursor that this list gave")
+            .remedy("leave it out for the first page, and then take next_cursor as it is")),
+    }
+}
+
+/// The cursor of a place.
+pub fn cursor_at(list: &str, place: &str) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{list}:{place}"))
+}
+
+/// A page of what was asked for with one more than its limit.
+pub fn page<T, V>(
+    mut found: Vec<T>,
+    limit: usize,
+    list: &str,
+    place: impl Fn(&T) -> String,
+    view: impl Fn(&T) -> V,
+) -> Page<V> {
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let last = found.last().filter(|_| more);
+    let next_cursor = last.map(|last| cursor_at(list, &place(last)));
+    Page { items: found.iter().map(view).collect(), next_cursor }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_good_for_its_list_alone() {
+        let page = page(vec![1, 2, 3], 2, "numbers", ToString::to_string, |it| *it);
+        assert_eq!(page.items, [1, 2]);
+        let next = page.next_cursor.expect("there is more");
+        assert_eq!(cursor::<i64>(Some(&next), "numbers").expect("its own"), Some(2));
+        for (text, list) in [
+            (next.as_str(), "others"),
+            ("", "numbers"),
+            ("Ą", "numbers"),
+            ("bnVtYmVyczo", "numbers"),
+            ("bnVtYmVyczp4", "numbers"),
+        ] {
+            cursor::<i64>(Some(text), list).expect_err(text);
+        }
+        let whole = super::page(vec![1, 2], 2, "numbers", ToString::to_string, |it| *it);
+        assert_eq!(whole.next_cursor, None);
+    }
+
+    #[test]
+    fn limits() {
+        assert_eq!(limit(None).expect("default"), 50);
+        assert_eq!(limit(Some(200)).expect("the most"), 200);
+        for wrong in [0, 201, u32::MAX] {
+            limit(Some(wrong)).expect_err("out of range");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Who is let in: approvals, requests that are turned away, devices.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::super::body::{Body, Named, OptionalBody};
+use super::super::caller::Caller;
+use super::super::json::Json;
+use super::super::problem::{Answer, Problem};
+use super::super::state::Server;
+use crate::app::{Devices, Order};
+use crate::domain::{Need, OperationStatus};
+
+pub(super) fn routes() -> OpenApiRouter<Server> {
+    OpenApiRouter::new()
+        .routes(routes!(approve))
+        .routes(routes!(approve_named))
+        .routes(routes!(reject))
+        .routes(routes!(devices))
+        .routes(routes!(remove))
+}
+
+/// Which browsers are let in.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ApproveRequest {
+    /// The deployment; `main` when left out.
+    name: Option<String>,
+    /// Exactly this request, whatever it asks for. When left out: every one that is pending now,
+    /// of the role operator, and within the ceiling.
+    request_id: Option<String>,
+}
+
+/// The same, of the deployment in the path.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ApproveBody {
+    /// Exactly this request, whatever it asks for.
+    request_id: Option<String>,
+}
+
+/// A request that was not approved.
+#[derive(Debug, Serialize, ToSchema)]
+struct Left {
+    /// Its id.
+    request_id: String,
+    /// The device, in words.
+    device: String,
+    /// Why it waits.
+    reason: String,
+}
+
+/// What an approval did.
+#[derive(Debug, Serialize, ToSchema)]
+struct ApproveAnswer {
+    /// Always `ok`.
+    #[schema(examples("ok"))]
+    status: &'static str,
+    /// The deployment.
+    name: String,
+    /// In a sentence.
+    message: String,
+    /// The devices that were let in, in words.
+    approved: Vec<String>,
+    /// The requests that wait on.
+    pending: Vec<Left>,
+}
+
+/// Let waiting browsers in
+#[utoipa::path(
+    post,
+    path = "/approve",
+    tag = "Front ends",
+    request_body = ApproveRequest,
+    responses((status = 200, description = "Who was let in, and who waits on",
+               body = ApproveAnswer)),
+)]
+async fn approve(
+    State(server): State<Server>,
+    caller: Caller,
+    OptionalBody(request): OptionalBody<ApproveRequest>,
+) -> Answer<Json<ApproveAnswer>> {
+    let name = request.name.unwrap_or_else(|| "main".into());
+    let_in(&server, &caller, &name, request.request_id).await
+}
+
+/// Let waiting browsers into a deployment
+#[utoipa::path(
+    post,
+    path = "/v1/deployments/{name}/approve",
+    tag = "Devices",
+    params(("name" = String, Path, description = "The deployment")),
+    request_body = ApproveBody,
+    responses((status = 200, description = "Who was let in, and who waits on",
+               body = ApproveAnswer)),
+)]
+async fn approve_named(
+    State(server): State<Server>,
+    caller: Caller,
+    Named(name): Named<String>,
+    OptionalBody(request): OptionalBody<ApproveBody>,
+) -> Answer<Json<ApproveAnswer>> {
+    let_in(&server, &caller, &name, request.request_id).await
+}
+
+async fn let_in(
+    server: &Server,
+    caller: &Caller,
+    name: &str,
+    request_id: Option<String>,
+) -> Answer<Json<ApproveAnswer>> {
+    caller.may(Need::Approve)?;
+    let name = caller.deployment(server, name)?.name;
+    let app = server.app();
+    app.refuse_asleep(&name).await?;
+    let operation = app.begin_order(&name, Order::Approve { request_id }, Vec::new()).await?;
+    server.executor().submit(&operation);
+    let ended = server.executor().ended(&operation.id).await?;
+    if ended.status != OperationStatus::Succeeded {
+        return Err(match ended.error {
+            Some(failure) => failure.into(),
+            None => Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the approval was interrupted; the server goes on with it",
+            ),
+        });
+    }
+    let approved = app.approved(&ended)?;
+    let message = match (approved.approved.len(), approved.pending.len()) {
+        (0, 0) => format!("nobody waits to be let into {name}"),
+        (0, waiting) => format!("nobody was let into {name}; {waiting} wait"),
+        (in_now, 0) => format!("{in_now} let into {name}"),
+        (in_now, waiting) => format!("{in_now} let into {name}; {waiting} wait on"),
+    };
+    Ok(Json(ApproveAnswer {
+        status: "ok",
+        name: name.to_string(),
+        message,
+        approved: approved.approved,
+        pending: approved
+            .pending
+            .into_iter()
+            .map(|it| Left { request_id: it.request_id, device: it.device, reason: it.reason })
+            .collect(),
+    }))
+}
+
+/// Which browser is turned away.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RejectBody {
+    /// The request.
+    request_id: String,
+}
+
+/// Turn a waiting browser away
+#[utoipa::path(
+    post,
+    path = "/v1/deployments/{name}/reject",
+    tag = "Devices",
+    params(("name" = String, Path, description = "The deployment")),
+    request_body = RejectBody,
+    responses((status = 204, description = "It was turned away")),
+)]
+async fn reject(
+    State(server): State<Server>,
+    caller: Caller,
+    Named(name): Named<String>,
+    Body(request): Body<RejectBody>,
+) -> Answer<StatusCode> {
+    caller.may(Need::Approve)?;
+    let name = caller.deployment(&server, &name)?.name;
+    server.app().reject(&name, &request.request_id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// List devices
+///
+/// Who waits to be let in, and who is in.
+#[utoipa::path(
+    get,
+    path = "/v1/deployments/{name}/devices",
+    tag = "Devices",
+    params(("name" = String, Path, description = "The deployment")),
+    responses((status = 200, description = "The devices", body = Devices)),
+)]
+async fn devices(
+    State(server): State<Server>,
+    caller: Caller,
+    Named(name): Named<String>,
+) -> Answer<Json<Devices>> {
+    caller.may(Need::Read)?;
+    let name = caller.deployment(&server, &name)?.name;
+    Ok(Json(server.app().device_list(&name).await?))
+}
+
+/// Put a device out
+#[utoipa::path(
+    delete,
+    path = "/v1/deployments/{name}/devices/{device_id}",
+    tag = "Devices",
+    params(
+        ("name" = String, Path, description = "The deployment"),
+        ("device_id" = String, Path, description = "The device's id"),
+    ),
+    responses((status = 204, description = "It is out, with its tokens")),
+)]
+async fn remove(
+    State(server): State<Server>,
+    caller: Caller,
+    Named((name, device)): Named<(String, String)>,
+) -> Answer<StatusCode> {
+    caller.may(Need::Approve)?;
+    let name = caller.deployment(&server, &name)?.name;
+    server.app().remove_device(&name, &device).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,90 @@
+//! `POST /webhook/event`: what others say happened.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::super::body::Body;
+use super::super::caller::Caller;
+use super::super::json::Json;
+use super::super::problem::{Answer, Problem};
+use super::super::state::Server;
+use crate::app::external;
+use crate::domain::{DeploymentName, Need};
+
+pub(super) fn routes() -> OpenApiRouter<Server> {
+    OpenApiRouter::new().routes(routes!(post))
+}
+
+/// Something that happened, as somebody outside tells it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct EventBody {
+    /// What happened: a progress type, `pairing_required` or `cloudflare_ready`. `PascalCase` is
+    /// taken, too.
+    #[serde(rename = "type")]
+    #[schema(examples("deploying_app"))]
+    kind: String,
+    /// The deployment; `main` when left out.
+    #[schema(examples("main"))]
+    name: Option<String>,
+    /// In a sentence.
+    #[schema(max_length = 2000)]
+    message: String,
+    /// When, as the sender's clock has it. The product keeps its own time beside it.
+    #[schema(examples("2026-01-31T12:00:00Z"))]
+    timestamp: Option<String>,
+    /// Details. What the type has no place for is left out.
+    #[schema(value_type = Option<Object>)]
+    data: Option<Value>,
+}
+
+/// That it is stored, and goes to the front ends.
+#[derive(Debug, Serialize, ToSchema)]
+struct Forwarded {
+    /// Always `forwarded`.
+    #[schema(examples("forwarded"))]
+    status: &'static str,
+}
+
+/// Tell of something that happened
+///
+/// It goes to the front ends with `source: "external"`, and changes no state. `pairing_required`
+/// makes the server look who waits; from a token of the scope `connect` or `deploy` it opens a new
+/// window for one device, unless automatic approval is off.
+#[utoipa::path(
+    post,
+    path = "/webhook/event",
+    tag = "Front ends",
+    request_body = EventBody,
+    responses((status = 200, description = "It is stored", body = Forwarded)),
+)]
+async fn post(
+    State(server): State<Server>,
+    caller: Caller,
+    Body(body): Body<EventBody>,
+) -> Answer<Json<Forwarded>> {
+    let given = body.name.as_deref().unwrap_or("main");
+    let name: Option<DeploymentName> = given.parse().ok();
+    // Without the right, whether there is such a deployment is nobody's business.
+    let rights = |name| [Need::Event(name), Need::Deploy, Need::Approve];
+    match &name {
+        Some(name) => caller.may_any(&rights(name))?,
+        None => caller.may_any(&[Need::Deploy, Need::Approve])?,
+    }
+    let event = external::Told {
+        kind: external::kind(&body.kind)
+            .map_err(|failure| Problem::field("type", failure.message))?,
+        message: body.message,
+        timestamp: external::timestamp(body.timestamp)
+            .map_err(|failure| Problem::field("timestamp", failure.message))?,
+        data: body.data,
+    };
+    let name = caller.named(given)?;
+    let opens = caller.may_any(&[Need::Deploy, Need::Approve]).is_ok();
+    server.app().told_from_outside(&name, event, opens).await?;
+    Ok(Json(Forwarded { status: "forwarded" }))
+}

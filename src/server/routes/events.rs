@@ -1,0 +1,364 @@
+//! Events: as a stream that resumes without a gap, and as a list.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream;
+use serde::Deserialize;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::super::body::{Asked, Named};
+use super::super::caller::Caller;
+use super::super::json::Json;
+use super::super::page;
+use super::super::problem::{Answer, Problem};
+use super::super::state::Server;
+use super::super::tail::{BATCH, Frame};
+use super::super::views::{EventView, Page};
+use super::operations::reached;
+use crate::app::EventFilter;
+use crate::domain::{Event, EventType, Failure, NamePrefix, Need, OperationStatus};
+
+pub(super) fn routes() -> OpenApiRouter<Server> {
+    OpenApiRouter::new()
+        .routes(routes!(events))
+        .routes(routes!(of_deployment))
+        .routes(routes!(of_operation))
+}
+
+/// How often a silent stream says that it is alive.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Which events.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Which {
+    /// Those of this deployment.
+    name: Option<String>,
+    /// Those of these types, separated by commas.
+    types: Option<String>,
+    /// Those after this sequence number. `Last-Event-ID` says the same, and counts first.
+    after: Option<i64>,
+    /// Of a list: at most so many, 1 to 200; 50 when left out.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    /// Of a list: the `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Which events of a deployment or an operation.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct WhichOfIt {
+    /// At most so many, 1 to 200; 50 when left out.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+fn types(given: Option<&str>) -> Answer<Vec<EventType>> {
+    let Some(given) = given else { return Ok(Vec::new()) };
+    given
+        .split(',')
+        .map(|text| {
+            EventType::parse(text.trim()).ok_or_else(|| {
+                let text = crate::domain::text::clean(text, 40);
+                Problem::field("types", format!("{text:?} is no type of event"))
+            })
+        })
+        .collect()
+}
+
+fn prefix(caller: &Caller) -> Option<String> {
+    caller.principal.name_prefix.as_ref().map(|prefix| prefix.as_str().to_owned())
+}
+
+/// Whether the caller wants a stream.
+fn wants_stream(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok()).unwrap_or_default();
+    let wants = |kind: &str| accept.split(',').any(|it| it.trim_start().starts_with(kind));
+    wants("text/event-stream") || !wants("application/json")
+}
+
+/// Where a stream begins.
+fn begins(headers: &HeaderMap, after: Option<i64>) -> Answer<Option<i64>> {
+    let Some(last) = headers.get("last-event-id") else { return Ok(after) };
+    let last = last.to_str().ok().and_then(|text| text.parse().ok());
+    match last.filter(|last| *last >= 0) {
+        Some(last) => Ok(Some(last)),
+        None => Err(Problem::field(
+            "Last-Event-ID",
+            "it is the sequence number of an event, as the stream gave it",
+        )),
+    }
+}
+
+/// Follow events
+///
+/// A stream of server-sent events: `id` is the sequence number, `event` the type, `data` the event
+/// as JSON. With `Last-Event-ID` it resumes without a gap; without, it begins now. An event that
+/// is older than what is kept answers 410 with the oldest there is. With `Accept:
+/// application/json` it is a list, oldest first.
+#[utoipa::path(
+    get,
+    path = "/v1/events",
+    tag = "Events",
+    params(
+        Which,
+        ("Last-Event-ID" = Option<i64>, Header, description = "The last event that was seen"),
+    ),
+    responses(
+        (status = 200, description = "The events", content(
+            (Page<EventView> = "application/json"),
+            (String = "text/event-stream"),
+        )),
+    ),
+)]
+async fn events(
+    State(server): State<Server>,
+    caller: Caller,
+    headers: HeaderMap,
+    Asked(which): Asked<Which>,
+) -> Answer<Response> {
+    caller.may(Need::Read)?;
+    let filter = EventFilter {
+        name: which.name.as_deref().map(|name| caller.named(name)).transpose()?,
+        name_prefix: prefix(&caller),
+        types: types(which.types.as_deref())?,
+        operation: None,
+    };
+    let after = begins(&headers, which.after)?;
+    if !wants_stream(&headers) {
+        let place: Option<i64> = page::cursor(which.cursor.as_deref(), "events")?;
+        return list(&server, &filter, place.or(after).unwrap_or(0), which.limit);
+    }
+    Ok(follow(&server, filter, after, None)?)
+}
+
+/// List a deployment's events
+///
+/// Oldest first.
+#[utoipa::path(
+    get,
+    path = "/v1/deployments/{name}/events",
+    tag = "Events",
+    params(("name" = String, Path, description = "The deployment"), WhichOfIt),
+    responses((status = 200, description = "A page of them", body = Page<EventView>)),
+)]
+async fn of_deployment(
+    State(server): State<Server>,
+    caller: Caller,
+    Named(name): Named<String>,
+    Asked(which): Asked<WhichOfIt>,
+) -> Answer<Response> {
+    caller.may(Need::Read)?;
+    let name = caller.deployment(&server, &name)?.name;
+    let place: Option<i64> = page::cursor(which.cursor.as_deref(), "events")?;
+    let filter = EventFilter { name: Some(name), ..EventFilter::default() };
+    list(&server, &filter, place.unwrap_or(0), which.limit)
+}
+
+/// Follow an operation's events
+///
+/// All of them, from its beginning; the stream ends with the operation. With `Accept:
+/// application/json` it is a list.
+#[utoipa::path(
+    get,
+    path = "/v1/operations/{id}/events",
+    tag = "Events",
+    params(
+        ("id" = String, Path, description = "The operation"),
+        WhichOfIt,
+        ("Last-Event-ID" = Option<i64>, Header, description = "The last event that was seen"),
+    ),
+    responses(
+        (status = 200, description = "The events", content(
+            (Page<EventView> = "application/json"),
+            (String = "text/event-stream"),
+        )),
+    ),
+)]
+async fn of_operation(
+    State(server): State<Server>,
+    caller: Caller,
+    headers: HeaderMap,
+    Named(id): Named<String>,
+    Asked(which): Asked<WhichOfIt>,
+) -> Answer<Response> {
+    caller.may(Need::Read)?;
+    let operation = reached(&server, &caller, &id)?;
+    let after = begins(&headers, None)?;
+    let filter = EventFilter { operation: Some(operation.id.clone()), ..EventFilter::default() };
+    if !wants_stream(&headers) {
+        let place: Option<i64> = page::cursor(which.cursor.as_deref(), "events")?;
+        return list(&server, &filter, place.or(after).unwrap_or(0), which.limit);
+    }
+    Ok(follow(&server, filter, Some(after.unwrap_or(0)), Some(operation.id))?)
+}
+
+fn list(server: &Server, filter: &EventFilter, after: i64, limit: Option<u32>) -> Answer<Response> {
+    let limit = page::limit(limit)?;
+    let found = server.app().store().events_page(filter, after, limit + 1);
+    let found = found.map_err(Failure::from)?;
+    let place = |event: &Event| event.sequence.to_string();
+    let page = page::page(found, limit, "events", place, |it| EventView::from(it));
+    Ok(Json(page).into_response())
+}
+
+/// Refuses to resume after an event that is not known: older than what is kept, or to come.
+fn refuse_gap(server: &Server, after: i64) -> Answer<()> {
+    let store = server.app().store();
+    let pruned = store.pruned_to().map_err(Failure::from)?;
+    if after < pruned && after > 0 {
+        let mut problem = Problem::new(
+            StatusCode::GONE,
+            format!("events up to {pruned} are kept no longer: this one cannot be resumed after"),
+        )
+        .remedy("read how everything stands (GET /status), and follow from the oldest on");
+        problem.oldest = Some(pruned + 1);
+        return Err(problem);
+    }
+    let last = store.last_sequence().map_err(Failure::from)?;
+    if after > last {
+        return Err(Problem::field(
+            "Last-Event-ID",
+            format!("there is no event {after} yet; the last is {last}"),
+        ));
+    }
+    Ok(())
+}
+
+fn follow(
+    server: &Server,
+    filter: EventFilter,
+    after: Option<i64>,
+    operation: Option<String>,
+) -> Answer<Response> {
+    // Listening begins before the store is read, so that nothing falls between the two.
+    let live = server.tail().listen();
+    let last = match after {
+        Some(after) => {
+            if operation.is_none() {
+                refuse_gap(server, after)?;
+            }
+            after
+        }
+        None => server.app().store().last_sequence().map_err(Failure::from)?,
+    };
+    let prefix = filter.name_prefix.as_deref().and_then(|prefix| prefix.parse().ok());
+    let listener = Listener {
+        server: server.clone(),
+        filter,
+        prefix,
+        operation,
+        live,
+        last,
+        behind: after.is_some(),
+        waiting: VecDeque::from([Bytes::from_static(b": connected\n\n")]),
+    };
+    let frames = stream::unfold(listener, async |mut listener| {
+        let frame = listener.next().await?;
+        Some((Ok::<_, std::convert::Infallible>(frame), listener))
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+        // A proxy that gathers an answer before it passes it on would keep events back.
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    Ok((headers, Body::from_stream(frames)).into_response())
+}
+
+/// Somebody who follows.
+struct Listener {
+    server: Server,
+    filter: EventFilter,
+    prefix: Option<NamePrefix>,
+    /// Whose end is the stream's.
+    operation: Option<String>,
+    live: broadcast::Receiver<Arc<Frame>>,
+    /// The last event that was looked at.
+    last: i64,
+    /// Whether the store has to be read before what comes live.
+    behind: bool,
+    waiting: VecDeque<Bytes>,
+}
+
+impl Listener {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(frame) = self.waiting.pop_front() {
+                return Some(frame);
+            }
+            if self.behind {
+                self.catch_up()?;
+                continue;
+            }
+            if self.is_over() {
+                // Its last event is committed with its end: it may stand in the store by now.
+                self.catch_up()?;
+                return self.waiting.pop_front();
+            }
+            match tokio::time::timeout(KEEP_ALIVE, self.live.recv()).await {
+                Err(_) => return Some(Bytes::from_static(b": keep-alive\n\n")),
+                Ok(Ok(frame)) => {
+                    if frame.event.sequence <= self.last {
+                        continue;
+                    }
+                    self.last = frame.event.sequence;
+                    if self.wants(&frame.event) {
+                        return Some(frame.text.clone());
+                    }
+                }
+                Ok(Err(RecvError::Lagged(_))) => self.behind = true,
+                Ok(Err(RecvError::Closed)) => return None,
+            }
+        }
+    }
+
+    /// Reads on from the store; one batch, so that nobody is kept waiting for a long history.
+    fn catch_up(&mut self) -> Option<()> {
+        let store = self.server.app().store();
+        let found = match store.events_page(&self.filter, self.last, BATCH) {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(%error, "events could not be read");
+                return None;
+            }
+        };
+        self.behind = found.len() == BATCH;
+        for event in found {
+            self.last = event.sequence;
+            self.waiting.push_back(Frame::of(event).text);
+        }
+        Some(())
+    }
+
+    fn wants(&self, event: &Event) -> bool {
+        let EventFilter { name, types, operation, .. } = &self.filter;
+        name.as_ref().is_none_or(|name| *name == event.name)
+            && self.prefix.as_ref().is_none_or(|prefix| prefix.covers(&event.name))
+            && (types.is_empty() || types.contains(&event.kind))
+            && operation.as_ref().is_none_or(|it| Some(it) == event.operation_id.as_ref())
+    }
+
+    /// Whether the operation whose events these are has ended.
+    fn is_over(&self) -> bool {
+        let Some(id) = &self.operation else { return false };
+        let operation = self.server.app().operation(id);
+        operation.is_ok_and(|operation| operation.status != OperationStatus::Running)
+    }
+}

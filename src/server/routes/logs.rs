@@ -1,0 +1,86 @@
+//! A gateway's log, as lines or as a stream.
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt as _, stream};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::super::body::{Asked, Named};
+use super::super::caller::Caller;
+use super::super::problem::{Answer, Problem};
+use super::super::state::Server;
+use crate::app::LogOptions;
+use crate::domain::Need;
+
+/// The most lines from the end.
+const MOST: u32 = 10_000;
+
+pub(super) fn routes() -> OpenApiRouter<Server> {
+    OpenApiRouter::new().routes(routes!(logs))
+}
+
+/// Which part of the log.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Which {
+    /// How many lines from the end, at most 10,000; 200 when left out.
+    #[param(minimum = 0, maximum = 10000)]
+    tail: Option<u32>,
+    /// Whether to wait for more.
+    #[serde(default)]
+    #[param(required = false)]
+    follow: bool,
+}
+
+/// Read a gateway's log
+///
+/// Lines without control characters and without a secret of the deployment. With `Accept:
+/// text/event-stream`, each line is the `data` of a server-sent event.
+#[utoipa::path(
+    get,
+    path = "/v1/deployments/{name}/logs",
+    tag = "Deployments",
+    params(("name" = String, Path, description = "The deployment"), Which),
+    responses(
+        (status = 200, description = "The lines", content(
+            (String = "text/plain"),
+            (String = "text/event-stream"),
+        )),
+    ),
+)]
+async fn logs(
+    State(server): State<Server>,
+    caller: Caller,
+    headers: HeaderMap,
+    Named(name): Named<String>,
+    Asked(which): Asked<Which>,
+) -> Answer<Response> {
+    caller.may(Need::Read)?;
+    let tail = which.tail.unwrap_or(200);
+    if tail > MOST {
+        return Err(Problem::field("tail", format!("tail is at most {MOST}; {tail} is not")));
+    }
+    let name = caller.deployment(&server, &name)?.name;
+    let accept = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok()).unwrap_or_default();
+    let as_events = accept.contains("text/event-stream");
+    let lines = server.app().log_lines(&name, LogOptions { tail, follow: which.follow });
+    let lines = stream::unfold(lines, async |mut lines: tokio::sync::mpsc::Receiver<String>| {
+        let line = lines.recv().await?;
+        Some((line, lines))
+    });
+    let lines = lines.map(move |line| {
+        let text = if as_events { format!("data: {line}\n\n") } else { format!("{line}\n") };
+        Ok::<_, Infallible>(text)
+    });
+    let kind = if as_events { "text/event-stream" } else { "text/plain; charset=utf-8" };
+    let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")];
+    Ok((headers, Body::from_stream(lines)).into_response())
+}

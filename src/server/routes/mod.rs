@@ -1,0 +1,34 @@
+//! The calls, one file for each resource.
+
+mod access;
+mod approve;
+mod deployments;
+mod event;
+mod events;
+mod form;
+mod health;
+mod launch;
+mod lifecycle;
+mod logs;
+mod operations;
+mod status;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use super::state::Server;
+
+/// Every call with its description.
+pub(super) fn all() -> OpenApiRouter<Server> {
+    OpenApiRouter::new()
+        .merge(launch::routes())
+        .merge(approve::routes())
+        .merge(status::routes())
+        .merge(health::routes())
+        .merge(event::routes())
+        .merge(deployments::routes())
+        .merge(lifecycle::routes())
+        .merge(access::routes())
+        .merge(logs::routes())
+        .merge(operations::routes())
+        .merge(events::routes())
+}

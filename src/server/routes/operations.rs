@@ -1,0 +1,218 @@
+//! Operations: the list, one of them, giving one up, going on with one.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::super::body::{Asked, Named, OptionalBody};
+use super::super::caller::Caller;
+use super::super::json::Json;
+use super::super::page;
+use super::super::problem::{Answer, Problem};
+use super::super::state::Server;
+use super::super::views::{OperationView, Page};
+use super::lifecycle::Nothing;
+use crate::app::OperationFilter;
+use crate::domain::{Failure, Need, Operation, OperationStatus};
+
+pub(super) fn routes() -> OpenApiRouter<Server> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(of_deployment))
+        .routes(routes!(show))
+        .routes(routes!(cancel))
+        .routes(routes!(resume))
+}
+
+/// Which operations.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Which {
+    /// At most so many, 1 to 200; 50 when left out.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Those with this status.
+    status: Option<OperationStatus>,
+    /// Those of this deployment.
+    deployment: Option<String>,
+}
+
+/// The operation, if the caller reaches it.
+pub(super) fn reached(server: &Server, caller: &Caller, id: &str) -> Answer<Operation> {
+    let unknown = || Problem::not_found("there is no such operation");
+    let operation = server.app().operation(id).map_err(|failure| match failure.kind {
+        crate::domain::FailureKind::NotFound => unknown(),
+        _ => failure.into(),
+    })?;
+    if caller.principal.reaches(&operation.deployment) { Ok(operation) } else { Err(unknown()) }
+}
+
+fn listed(
+    server: &Server,
+    caller: &Caller,
+    which: &Which,
+    deployment: Option<&str>,
+) -> Answer<Json<Page<OperationView>>> {
+    caller.may(Need::Read)?;
+    let limit = page::limit(which.limit)?;
+    let before: Option<i64> = page::cursor(which.cursor.as_deref(), "operations")?;
+    let prefix = caller.principal.name_prefix.as_ref();
+    let filter = OperationFilter {
+        deployment: deployment.map(|name| caller.named(name)).transpose()?,
+        status: which.status,
+        name_prefix: prefix.map(|prefix| prefix.as_str().to_owned()),
+    };
+    let found = server.app().store().operations_page(&filter, before, limit + 1);
+    let found = found.map_err(Failure::from)?;
+    Ok(Json(page::page(
+        found,
+        limit,
+        "operations",
+        |(sequence, _)| sequence.to_string(),
+        |(_, operation)| OperationView::of(operation, server.app()),
+    )))
+}
+
+/// List operations
+///
+/// Newest first, without their steps.
+#[utoipa::path(
+    get,
+    path = "/v1/operations",
+    tag = "Operations",
+    params(Which),
+    responses((status = 200, description = "A page of them", body = Page<OperationView>)),
+)]
+async fn list(
+    State(server): State<Server>,
+    caller: Caller,
+    Asked(which): Asked<Which>,
+) -> Answer<Json<Page<OperationView>>> {
+    let deployment = which.deployment.clone();
+    listed(&server, &caller, &which, deployment.as_deref())
+}
+
+/// Which operations of a deployment.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct WhichOfIt {
+    /// At most so many, 1 to 200; 50 when left out.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Those with this status.
+    status: Option<OperationStatus>,
+}
+
+/// List a deployment's operations
+///
+/// Newest first, without their steps.
+#[utoipa::path(
+    get,
+    path = "/v1/deployments/{name}/operations",
+    tag = "Operations",
+    params(("name" = String, Path, description = "The deployment"), WhichOfIt),
+    responses((status = 200, description = "A page of them", body = Page<OperationView>)),
+)]
+async fn of_deployment(
+    State(server): State<Server>,
+    caller: Caller,
+    Named(name): Named<String>,
+    Asked(WhichOfIt { limit, cursor, status }): Asked<WhichOfIt>,
+) -> Answer<Json<Page<OperationView>>> {
+    let which = Which { limit, cursor, status, deployment: None };
+    caller.may(Need::Read)?;
+    caller.deployment(&server, &name)?;
+    listed(&server, &caller, &which, Some(&name))
+}
+
+/// See an operation
+#[utoipa::path(
+    get,
+    path = "/v1/operations/{id}",
+    tag = "Operations",
+    params(("id" = String, Path, description = "The operation")),
+    responses((status = 200, description = "How it stands, with its steps",
+               body = OperationView)),
+)]
+async fn show(
+    State(server): State<Server>,
+    caller: Caller,
+    Named(id): Named<String>,
+) -> Answer<Json<OperationView>> {
+    caller.may(Need::Read)?;
+    let operation = reached(&server, &caller, &id)?;
+    Ok(Json(OperationView::of(&operation, server.app())))
+}
+
+/// One that is not over.
+fn unfinished(operation: Operation) -> Answer<Operation> {
+    if operation.status == OperationStatus::Running {
+        return Ok(operation);
+    }
+    Err(Failure::conflict(format!(
+        "the {} of {} is over: {}",
+        operation.kind,
+        operation.deployment,
+        operation.status.as_str()
+    ))
+    .into())
+}
+
+/// Cancel an operation
+///
+/// A step that changes something is interrupted where that is safe. What exists stays; the
+/// deployment's status and the event `cancelled` tell what that is.
+#[utoipa::path(
+    post,
+    path = "/v1/operations/{id}/cancel",
+    tag = "Operations",
+    params(("id" = String, Path, description = "The operation")),
+    responses((status = 202, description = "It is being cancelled", body = OperationView)),
+)]
+async fn cancel(
+    State(server): State<Server>,
+    caller: Caller,
+    Named(id): Named<String>,
+    OptionalBody(Nothing {}): OptionalBody<Nothing>,
+) -> Answer<Response> {
+    caller.may(Need::Deploy)?;
+    let operation = unfinished(reached(&server, &caller, &id)?)?;
+    server.executor().give_up(&operation)?;
+    Ok(accepted(&server, &operation))
+}
+
+/// Go on with an interrupted operation
+///
+/// The server does so by itself; this makes it try now.
+#[utoipa::path(
+    post,
+    path = "/v1/operations/{id}/resume",
+    tag = "Operations",
+    params(("id" = String, Path, description = "The operation")),
+    responses((status = 202, description = "It is being carried out", body = OperationView)),
+)]
+async fn resume(
+    State(server): State<Server>,
+    caller: Caller,
+    Named(id): Named<String>,
+    OptionalBody(Nothing {}): OptionalBody<Nothing>,
+) -> Answer<Response> {
+    caller.may(Need::Deploy)?;
+    let operation = unfinished(reached(&server, &caller, &id)?)?;
+    server.executor().submit(&operation);
+    Ok(accepted(&server, &operation))
+}
+
+fn accepted(server: &Server, operation: &Operation) -> Response {
+    (StatusCode::ACCEPTED, Json(OperationView::of(operation, server.app()))).into_response()
+}

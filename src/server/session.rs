@@ -1,0 +1,168 @@
+//! The console's session: a token exchanged for a cookie that no script can read.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::body::Body;
+use super::caller::Caller;
+use super::json::Json;
+use super::problem::{Answer, Problem};
+use super::state::Server;
+use crate::app::AuthError;
+use crate::domain::{Principal, PrincipalKind};
+use crate::secrets::Secret;
+
+/// The cookie's name.
+const COOKIE: &str = "openclaw_pipeline_session";
+
+pub(super) fn routes() -> OpenApiRouter<Server> {
+    OpenApiRouter::new().routes(routes!(show, open, close))
+}
+
+/// The session's cookie, if the request has one.
+pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|it| it.to_str().ok());
+    let pairs = cookies.flat_map(|line| line.split(';')).filter_map(|it| it.trim().split_once('='));
+    pairs.filter(|(name, _)| *name == COOKIE).map(|(_, value)| value).next()
+}
+
+fn set_cookie(server: &Server, value: &str, lasts_s: Option<u32>) -> Answer<HeaderValue> {
+    let secure = if server.is_tls() { "; Secure" } else { "" };
+    let age = lasts_s.map(|seconds| format!("; Max-Age={seconds}")).unwrap_or_default();
+    let text = format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict{secure}{age}");
+    HeaderValue::from_str(&text).map_err(|_| Problem::bad_request("no cookie can be made of this"))
+}
+
+/// A token to sign in with.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct SignIn {
+    /// The token.
+    #[schema(value_type = String)]
+    token: Secret,
+}
+
+/// Who is signed in.
+#[derive(Debug, Serialize, ToSchema)]
+struct SessionView {
+    /// Who.
+    principal: PrincipalView,
+    /// When the session ends, RFC 3339 UTC; null where none was opened just now.
+    #[schema(required)]
+    expires_at: Option<String>,
+}
+
+/// Somebody who is known.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Principal)]
+struct PrincipalView {
+    /// The token's id, or `open` on a server that asks for none.
+    id: String,
+    /// What people call it.
+    label: String,
+    /// How they showed who they are: `token`, `session`, `operator` or `open`.
+    #[schema(value_type = String, examples("session"))]
+    kind: PrincipalKind,
+    /// What they may.
+    scopes: Vec<String>,
+    /// How the names begin that they reach; null is all of them.
+    #[schema(required)]
+    name_prefix: Option<String>,
+}
+
+impl PrincipalView {
+    fn of(principal: &Principal) -> Self {
+        Self {
+            id: principal.id.clone(),
+            label: principal.label.clone(),
+            kind: principal.kind,
+            scopes: principal.scopes.iter().map(ToString::to_string).collect(),
+            name_prefix: principal.name_prefix.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+/// See who is signed in
+#[utoipa::path(
+    get,
+    path = "/v1/session",
+    tag = "Sessions",
+    responses((status = 200, description = "Who makes this request", body = SessionView)),
+)]
+async fn show(caller: Caller) -> Json<SessionView> {
+    Json(SessionView { principal: PrincipalView::of(&caller.principal), expires_at: None })
+}
+
+/// Sign in
+///
+/// Exchanges a token for a cookie that lasts twelve hours. Changes with it are taken from the
+/// console's own pages only.
+#[utoipa::path(
+    post,
+    path = "/v1/session",
+    tag = "Sessions",
+    security(()),
+    request_body = SignIn,
+    responses((status = 200, description = "Signed in", body = SessionView)),
+)]
+async fn open(
+    State(server): State<Server>,
+    address: super::listen::Peer,
+    headers: HeaderMap,
+    Body(sign_in): Body<SignIn>,
+) -> Answer<Response> {
+    let now = std::time::Instant::now();
+    // From another page, it would sign somebody in to what they did not choose.
+    if let Some(site) = headers.get("sec-fetch-site")
+        && site != "same-origin"
+        && site != "none"
+    {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "signing in is for the console's own pages",
+        ));
+    }
+    let address = address.0.to_canonical();
+    server.rate().may_try(address, now).map_err(super::gate::too_many)?;
+    let known = server.authenticator().authenticate(sign_in.token.expose());
+    let principal = known.map_err(|error| match error {
+        AuthError::Failed(failure) => failure.into(),
+        error => {
+            server.rate().failed(address, now);
+            Problem::new(StatusCode::UNAUTHORIZED, error.to_string())
+        }
+    })?;
+    let (cookie, expires_at) = server.authenticator().open_session(&principal)?;
+    let lasts_s = crate::app::SESSION_HOURS * 3600;
+    let cookie = set_cookie(&server, cookie.expose(), u32::try_from(lasts_s).ok())?;
+    let view =
+        SessionView { principal: PrincipalView::of(&principal), expires_at: Some(expires_at) };
+    let mut response = Json(view).into_response();
+    response.headers_mut().insert(header::SET_COOKIE, cookie);
+    Ok(response)
+}
+
+/// Sign out
+#[utoipa::path(
+    delete,
+    path = "/v1/session",
+    tag = "Sessions",
+    responses((status = 204, description = "Signed out")),
+)]
+async fn close(
+    State(server): State<Server>,
+    headers: HeaderMap,
+    _caller: Caller,
+) -> Answer<Response> {
+    if let Some(cookie) = cookie(&headers) {
+        server.authenticator().close_session(cookie)?;
+    }
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response.headers_mut().insert(header::SET_COOKIE, set_cookie(&server, "", Some(0))?);
+    Ok(response)
+}
