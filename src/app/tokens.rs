@@ -16,9 +16,9 @@ use crate::domain::access::{check_label, check_scopes};
 use crate::domain::{Failure, FailureKind, Need, Principal, PrincipalKind};
 use crate::secrets::Secret;
 use crate::secrets::bearer::{self, BearerHash};
-use crate::store::{
-    AuditRecord, IdempotencyKey, NewToken, SessionRecord, Store, StoreError, TokenRecord,
-};
+use crate::store::{IdempotencyKey, SessionRecord, Store, StoreError};
+
+pub use crate::store::{AuditFilter, AuditOutcome, AuditRecord, NewToken, TokenRecord, now};
 
 /// The id of whoever shows the token of the settings.
 pub const CONFIGURED: &str = "configured";

@@ -4,6 +4,10 @@
 
 use clap::{Args, Parser, Subcommand};
 
+mod access;
+
+pub use access::{Audit, CreateToken, Tokens};
+
 /// Launches OpenClaw gateways, proves that they work, lets your browser in, and keeps them.
 #[derive(Debug, Parser)]
 #[command(name = "openclaw-pipeline", version, max_term_width = 100)]
@@ -162,6 +166,11 @@ pub enum Command {
     /// Operations: list, show, go on with, or give up an interrupted one.
     #[command(subcommand)]
     Operations(Operations),
+    /// Tokens of the API: make, list or revoke one.
+    #[command(subcommand)]
+    Tokens(Tokens),
+    /// Show who did what with the API and its tokens, and who was not let; newest first.
+    Audit(Audit),
     /// Settings, and the gateway's own configuration.
     #[command(subcommand)]
     Config(Config),

@@ -70,7 +70,7 @@ impl TokenRecord {
 }
 
 impl Store {
-    /// Keeps a token, with what the audit log says of it.
+    /// Keeps a token. The audit log says it with the token's id and label.
     pub fn create_token(
         &self,
         new: &NewToken,
@@ -85,7 +85,7 @@ impl Store {
             }
             has_room(tx)?;
             insert(tx, &id, new, hash, &record.actor)?;
-            audit::append(tx, record)?;
+            audit::append(tx, &record.clone().about(&id).detail(&new.label))?;
             if let Some(key) = key {
                 idempotency::keep(tx, key, &Answer::shown_once(201, &id))?;
             }
@@ -93,8 +93,8 @@ impl Store {
         })
     }
 
-    /// Ends a token and its sessions, with what the audit log says of it. One that was revoked
-    /// before stays as it is.
+    /// Ends a token and its sessions, and says so in the audit log. One that was revoked before
+    /// stays as it is.
     pub fn revoke_token(&self, id: &str, record: &AuditRecord) -> Result<TokenRecord> {
         self.write(|tx| {
             let revoked = tx.execute(
@@ -106,7 +106,7 @@ impl Store {
             };
             if revoked > 0 {
                 tx.execute("DELETE FROM sessions WHERE principal = ?1", [id])?;
-                audit::append(tx, record)?;
+                audit::append(tx, &record.clone().about(id).detail(&token.label))?;
             }
             Ok(token)
         })

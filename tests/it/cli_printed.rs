@@ -99,7 +99,7 @@ fn a_launch_that_never_gets_ready_heeds_ctrl_c() {
 }
 
 /// Every command in a form that harms nothing, and what it exits with.
-const FORMS: [(&str, &[&str], i32); 25] = [
+const FORMS: [(&str, &[&str], i32); 29] = [
     ("list", &[], 0),
     ("status", &[], 0),
     ("launch", &["--target", "process"], 0),
@@ -118,6 +118,10 @@ const FORMS: [(&str, &[&str], i32); 25] = [
     ("events", &[], 0),
     ("operations", &["list"], 0),
     ("operations", &["show", "none"], 3),
+    ("tokens", &["create", "--label", "one", "--scope", "read"], 0),
+    ("tokens", &["list"], 0),
+    ("tokens", &["revoke", "none"], 3),
+    ("audit", &[], 0),
     ("config", &["explain"], 0),
     ("check", &["gateway"], 0),
     ("env", &[], 0),

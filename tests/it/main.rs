@@ -41,3 +41,4 @@ mod store_group;
 mod store_home;
 mod support;
 mod tidy;
+mod tokens;

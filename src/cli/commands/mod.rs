@@ -13,6 +13,7 @@ mod logs;
 mod place;
 mod serve;
 mod status;
+mod tokens;
 mod verbs;
 
 use std::fs;
@@ -199,6 +200,8 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
             history::events(&session, name.as_deref(), after, limit)
         }
         Command::Operations(operations) => history::operations(&session, operations).await,
+        Command::Tokens(tokens) => tokens::run(&session, tokens),
+        Command::Audit(args) => tokens::audit(&session, &args),
         Command::Config(args) => config::run(&session, &args).await,
         Command::Check(args) => check::run(&session, &args).await,
         Command::Image(args) => image::run(&session, &args).await,
