@@ -7,13 +7,16 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio_util::sync::CancellationToken;
 
 use super::App;
 use crate::domain::access::{check_label, check_scopes};
 use crate::domain::{Failure, FailureKind, Need, Principal, PrincipalKind};
+use crate::exec::wait;
 use crate::secrets::Secret;
 use crate::secrets::bearer::{self, BearerHash};
 use crate::store::{IdempotencyKey, SessionRecord, Store, StoreError};
@@ -24,6 +27,8 @@ pub use crate::store::{AuditFilter, AuditOutcome, AuditRecord, NewToken, TokenRe
 pub const CONFIGURED: &str = "configured";
 /// The most tokens and sessions that are remembered; past that, all are forgotten and read anew.
 const REMEMBERED_MAX: usize = 20_000;
+/// How often it is recorded when tokens were last used.
+const RECORDED_EVERY: Duration = Duration::from_secs(60);
 
 /// Why somebody is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -163,10 +168,28 @@ impl Authenticator {
             taken.iter().map(|(id, ms)| (id.clone(), at(ms))).collect();
         if let Err(error) = self.store.touch_tokens(&last) {
             // The next call has them again.
-            self.memory().used.extend(taken);
+            let mut memory = self.memory();
+            for (token, ms) in taken {
+                let last = memory.used.entry(token).or_default();
+                *last = ms.max(*last);
+            }
             return Err(error.into());
         }
         Ok(())
+    }
+
+    /// Records uses once a minute, until the server ends.
+    pub async fn keep_uses(&self, end: CancellationToken) {
+        let mut ended = false;
+        while !ended {
+            tokio::select! {
+                () = wait::back_off(RECORDED_EVERY) => {}
+                () = end.cancelled() => ended = true,
+            }
+            if let Err(failure) = self.record_uses() {
+                tracing::warn!("when tokens were used is not recorded yet: {failure}");
+            }
+        }
     }
 
     fn configured(&self) -> Option<BearerHash> {

@@ -234,6 +234,29 @@ fn the_last_use_is_recorded_also_of_what_is_no_longer_remembered() {
     assert!(last().expect("recorded") >= first);
 }
 
+#[tokio::test(start_paused = true)]
+async fn uses_are_recorded_within_a_minute_and_at_the_end() {
+    let bench = Bench::new(None);
+    let (token, text) = bench.create(&new(&[Scope::Read]));
+    let (other, text2) = bench.create(&new(&[Scope::Read]));
+    let used = |id: &str| {
+        bench.app.store().token(id).expect("reads").expect("there").last_used_at.is_some()
+    };
+    let end = CancellationToken::new();
+    let keeps = bench.authenticator.keep_uses(end.clone());
+    let asks = async {
+        bench.known(&text).expect("known");
+        let recorded =
+            wait::until(Duration::from_secs(70), || async { used(&token.id).then_some(()) });
+        recorded.await.expect("within a minute");
+        bench.known(&text2).expect("known");
+        assert!(!used(&other.id));
+        end.cancel();
+    };
+    tokio::join!(keeps, asks);
+    assert!(used(&other.id), "nothing is lost by a stop");
+}
+
 #[test]
 fn only_an_administrator_makes_and_sees_tokens() {
     let bench = Bench::new(None);

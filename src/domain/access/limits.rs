@@ -1,7 +1,7 @@
 //! How much a token may have.
 //!
-//! Owns the limits and the answer to "is there room for one more". Refuses to count: whoever asks
-//! says what is there.
+//! Owns the limits, and the answer to what a launch may be. Refuses to count: how many there are is
+//! known under the store's write lock alone, where two launches at once are one after the other.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +36,7 @@ pub struct Limits {
     pub regions: Option<Vec<String>>,
 }
 
-/// What a launch would take, and what its token has already.
+/// What a launch would take.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
     /// Where it would run.
@@ -47,10 +47,13 @@ pub struct Wanted<'a> {
     pub region: Option<&'a str>,
     /// What all of them would cost a month with it, in US dollars, where the target has prices.
     pub monthly_price: Option<u32>,
-    /// How many deployments there are without it.
-    pub deployments: usize,
-    /// How many launches are at work without it.
-    pub launches: usize,
+}
+
+impl Wanted<'_> {
+    /// A launch on a target that has no sizes, regions and prices.
+    pub fn on(target: TargetKind) -> Self {
+        Self { target, size: None, region: None, monthly_price: None }
+    }
 }
 
 impl Limits {
@@ -77,14 +80,11 @@ impl Limits {
         Ok(())
     }
 
-    /// Whether a launch stays within them.
+    /// Whether a launch is of a kind that they allow. Their numbers are the store's to compare.
     pub fn allow(&self, wanted: &Wanted<'_>) -> Result<(), Denied> {
         let listed = |allowed: Option<&Vec<String>>, word: Option<&str>| match (allowed, word) {
             (Some(allowed), Some(word)) => allowed.iter().any(|it| it == word),
             _ => true,
-        };
-        let beyond = |limit: Option<u32>, there: usize| {
-            limit.filter(|limit| usize::try_from(*limit).is_ok_and(|limit| there >= limit))
         };
         if let Some(targets) = &self.targets
             && !targets.contains(&wanted.target)
@@ -97,18 +97,6 @@ impl Limits {
             if !listed(allowed.as_ref(), word) {
                 return Err(Denied::Limit(format!("its limits do not list this {what}")));
             }
-        }
-        if let Some(most) = beyond(self.deployments, wanted.deployments) {
-            return Err(Denied::Limit(format!(
-                "it may have {most} deployments at once, and there are {}",
-                wanted.deployments
-            )));
-        }
-        if let Some(most) = beyond(self.launches, wanted.launches) {
-            return Err(Denied::Limit(format!(
-                "it may have {most} launches at once, and {} are at work",
-                wanted.launches
-            )));
         }
         match (self.monthly_price, wanted.monthly_price) {
             (Some(most), Some(price)) if price > most => Err(Denied::Limit(format!(
