@@ -177,6 +177,11 @@ impl Store {
         self.write(|tx| append(tx, record))
     }
 
+    /// Does the same in a commit that it shares with whoever else waits for one.
+    pub async fn append_audit_async(&self, record: AuditRecord) -> Result<()> {
+        self.write_grouped(move |tx| append(tx, &record)).await
+    }
+
     /// Records many that nobody waits for; those with the same key are one record, which counts
     /// them. A power cut may lose the last ones.
     pub fn append_denials(&self, denials: &[(String, AuditRecord)]) -> Result<()> {

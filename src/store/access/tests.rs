@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use time::macros::datetime;
 
+use super::super::{Along, Begin, NewDeployment, NewToken, TokenRecord, new_id, now};
 use super::super::{Answer, AuditFilter, AuditOutcome, AuditRecord, IdempotencyKey, StoreError};
-use super::super::{NewToken, TokenRecord, now};
 use super::*;
-use crate::domain::{FailureKind, Limits, Principal, Scope};
+use crate::domain::{DeploymentName, FailureKind, Limits, OperationKind, Principal, Scope};
 use crate::secrets::bearer::{BearerHash, new_session, new_token};
 
 const BATCH: i64 = 500;
@@ -279,6 +279,49 @@ fn what_others_wrote_is_clean_and_bounded_in_the_log() {
     assert_eq!(found.name.as_deref(), Some("<script> "));
     assert!(found.address.chars().count() <= 61 && found.detail.chars().count() <= 301);
     assert_eq!((found.outcome, found.status, found.times), (AuditOutcome::Failed, 502, 1));
+}
+
+#[tokio::test]
+async fn records_that_share_a_commit_are_all_there() {
+    let (_dir, store) = opened();
+    let appends = (0..20).map(|number| {
+        let store = store.clone();
+        let record = record("x").detail(number.to_string());
+        tokio::spawn(async move { store.append_audit_async(record).await })
+    });
+    for append in appends.collect::<Vec<_>>() {
+        append.await.expect("no panic").expect("appends");
+    }
+    let filter = AuditFilter { limit: 100, ..AuditFilter::default() };
+    assert_eq!(store.audit(&filter).expect("reads").0.len(), 20);
+}
+
+#[test]
+fn what_was_done_is_told_with_the_operation_that_does_it_or_not_at_all() {
+    let (_dir, store) = opened();
+    let along: std::sync::Arc<dyn Along> =
+        std::sync::Arc::new(record("deployments.stop").from_address("192.0.2.1"));
+    let spec = serde_json::json!({
+        "target": "process", "bind": "127.0.0.1", "heartbeat": "0m", "memory_mib": 1024,
+        "approval": crate::domain::approval::ApprovalPolicy::default(),
+    });
+    let launch = || Begin {
+        create: Some(NewDeployment {
+            id: new_id(),
+            sealed: Vec::new(),
+            spec: serde_json::from_value(spec.clone()).expect("a specification"),
+            owner: None,
+        }),
+        along: vec![along.clone()],
+        ..Begin::new(OperationKind::Launch, DeploymentName::main())
+    };
+    let begun = store.begin(&launch()).expect("begins");
+    store.begin(&launch()).expect_err("one is at work");
+    let filter = AuditFilter { name: Some("main"), limit: 10, ..AuditFilter::default() };
+    let (found, _) = store.audit(&filter).expect("reads");
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].detail, format!("operation {}", begun.id));
+    assert_eq!(found[0].address, "192.0.2.1");
 }
 
 #[test]
