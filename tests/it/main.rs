@@ -33,6 +33,7 @@ mod makefile;
 mod operations_harness;
 mod pruning;
 mod real_life;
+mod schemathesis;
 mod standin_contract;
 mod standin_faults;
 mod store;

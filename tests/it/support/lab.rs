@@ -29,6 +29,8 @@ pub enum Part<'a> {
     Image(&'a str),
     /// An `openclaw` installed from npm, and the node to run it.
     Npm(&'a str),
+    /// The API tester, schemathesis.
+    Schemathesis,
 }
 
 /// The lab on this machine: where its scripts and its cache stand.
@@ -80,6 +82,11 @@ impl Lab {
         self.home.join("npm").join(version)
     }
 
+    /// The Python environment that holds schemathesis.
+    pub fn schemathesis(&self) -> PathBuf {
+        self.home.join("schemathesis")
+    }
+
     fn missing(&self, part: Part<'_>) -> Option<String> {
         match part {
             Part::NetNs => missing_programs(&["ip"]),
@@ -95,6 +102,8 @@ impl Lab {
                 (!script.exists())
                     .then(|| format!("no openclaw@{version}: run tests/lab/setup npm {version}"))
             }
+            Part::Schemathesis => (!self.schemathesis().join("recipe").exists())
+                .then(|| "no schemathesis: run tests/lab/setup schemathesis".to_owned()),
         }
     }
 }

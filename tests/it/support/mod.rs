@@ -23,6 +23,7 @@ pub mod product;
 pub mod real;
 pub mod registry;
 pub mod scene;
+pub mod schemathesis;
 pub mod source;
 pub mod standin;
 pub mod stub_provider;
