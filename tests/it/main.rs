@@ -43,3 +43,4 @@ mod store_home;
 mod support;
 mod tidy;
 mod tokens;
+mod webhook_notify;
