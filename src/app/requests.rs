@@ -55,16 +55,7 @@ impl App {
         along: Alongs,
     ) -> Result<Operation, Failure> {
         let LaunchOrder { name, counts_up, target, settings, protected, owner, .. } = order;
-        // How many there are is counted in the commit.
-        let wanted = Wanted {
-            target,
-            size: None,
-            region: None,
-            monthly_price: None,
-            deployments: 0,
-            launches: 0,
-        };
-        order.limits.allow(&wanted).map_err(|denied| {
+        order.limits.allow(&Wanted::on(target)).map_err(|denied| {
             Failure::new(FailureKind::Forbidden, denied.to_string()).remedy(denied.remedy())
         })?;
         if !target.is_local() && !order.without_credential && settings.credentials()?.is_empty() {

@@ -11,8 +11,9 @@ use serde::de::DeserializeOwned;
 use super::body::{self, RawBody};
 use super::problem::{Answer, Problem};
 use super::state::Server;
+use crate::app::rate;
 use crate::app::{AuditOutcome, AuditRecord, IdempotencyKey, OwnerLimits};
-use crate::domain::{Deployment, DeploymentName, Need, Principal, PrincipalKind};
+use crate::domain::{Deployment, DeploymentName, Need, Principal, PrincipalKind, Scope};
 
 /// Who makes a request.
 #[derive(Debug, Clone)]
@@ -53,6 +54,17 @@ impl Caller {
     pub fn deployment(&self, server: &Server, given: &str) -> Answer<Deployment> {
         let name = self.named(given)?;
         Ok(server.app().deployment(&name)?)
+    }
+
+    /// Counts an event that they post. A token that is good for a deployment's events alone stands
+    /// on that deployment's machine, with whatever runs there.
+    pub fn take(&self, server: &Server, name: &DeploymentName) -> Answer<()> {
+        let scopes = &self.principal.scopes;
+        if scopes.iter().all(|scope| matches!(scope, Scope::Events(_))) {
+            let caller = rate::Caller::Event(&self.principal.id, name.as_str());
+            server.rate().take(caller, std::time::Instant::now()).map_err(super::gate::too_many)?;
+        }
+        Ok(())
     }
 
     /// The line of the audit log that comes along with what they begin.

@@ -92,12 +92,15 @@ pub(super) async fn gate(
         if !is_recorded {
             record(&server, &seen, principal.as_deref(), &request_id, response.status(), problem);
         }
-        tracing::info!(
-            status = response.status().as_u16(),
-            took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
-            by = principal.as_ref().map(|it| it.id.as_str()),
-            "answered"
-        );
+        let status = response.status().as_u16();
+        let took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let by = principal.as_ref().map(|it| it.id.as_str());
+        // Who looks, looks often.
+        if seen.changes || status >= 400 {
+            tracing::info!(status, took_us, by, "answered");
+        } else {
+            tracing::debug!(status, took_us, by, "answered");
+        }
         let origin = match &from {
             From::Allowed(origin) => Some(origin),
             _ => None,
@@ -191,6 +194,7 @@ pub(super) fn too_many(too_many: rate::TooMany) -> Problem {
 fn known(server: &Server, headers: &HeaderMap, address: IpAddr) -> Answer<Arc<Principal>> {
     let authenticator = server.authenticator();
     let now = Instant::now();
+    let guesses = headers.contains_key(header::AUTHORIZATION);
     let shown = if let Some(header) = headers.get(header::AUTHORIZATION) {
         server.rate().may_try(address, now).map_err(too_many)?;
         let token = header.to_str().ok().and_then(bearer);
@@ -199,7 +203,6 @@ fn known(server: &Server, headers: &HeaderMap, address: IpAddr) -> Answer<Arc<Pr
         })?;
         authenticator.authenticate(token)
     } else if let Some(cookie) = session::cookie(headers) {
-        server.rate().may_try(address, now).map_err(too_many)?;
         authenticator.authenticate_session(cookie)
     } else if server.is_loopback() && authenticator.is_open()? {
         return Ok(server.open_principal());
@@ -211,7 +214,10 @@ fn known(server: &Server, headers: &HeaderMap, address: IpAddr) -> Answer<Arc<Pr
         if let AuthError::Failed(failure) = error {
             return failure.into();
         }
-        server.rate().failed(address, now);
+        // A session that ended is no guess: the console goes on asking with it.
+        if guesses {
+            server.rate().failed(address, now);
+        }
         unauthorized(error.to_string())
     })
 }

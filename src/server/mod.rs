@@ -157,7 +157,7 @@ impl Running {
         let (noting, ending) = (server.clone(), end.clone());
         background.spawn(async move { noting.denials().keep(ending).await });
         let (using, ending) = (server.clone(), end.clone());
-        background.spawn(async move { record_uses(&using, ending).await });
+        background.spawn(async move { using.authenticator().keep_uses(ending).await });
         Ok(Self {
             server,
             serving,
@@ -206,9 +206,6 @@ impl Running {
         let _ = self.listening.await;
         self.background.close();
         self.background.wait().await;
-        if let Err(failure) = self.server.authenticator().record_uses() {
-            tracing::warn!("when tokens were last used is not recorded: {failure}");
-        }
     }
 }
 
@@ -228,17 +225,4 @@ async fn bind(reach: &Reach) -> Result<TcpListener, Failure> {
         }
         _ => Failure::failed(format!("the server cannot listen on {address}: {error}")),
     })
-}
-
-/// Records about once a minute when tokens were last used.
-async fn record_uses(server: &Server, end: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = crate::app::back_off(Duration::from_secs(60)) => {}
-            () = end.cancelled() => return,
-        }
-        if let Err(failure) = server.authenticator().record_uses() {
-            tracing::warn!("when tokens were last used is not recorded: {failure}");
-        }
-    }
 }

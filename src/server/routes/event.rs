@@ -13,7 +13,7 @@ use super::super::json::Json;
 use super::super::problem::{Answer, Problem};
 use super::super::state::Server;
 use crate::app::external;
-use crate::domain::{DeploymentName, Need};
+use crate::domain::{DeploymentName, EventType, Need};
 
 pub(super) fn routes() -> OpenApiRouter<Server> {
     OpenApiRouter::new().routes(routes!(post))
@@ -75,15 +75,21 @@ async fn post(
         Some(name) => caller.may_any(&rights(name))?,
         None => caller.may_any(&[Need::Deploy, Need::Approve])?,
     }
+    let kind =
+        external::kind(&body.kind).map_err(|failure| Problem::field("type", failure.message))?;
+    if kind == EventType::CloudflareReady {
+        // It says where users are sent: no gateway's own token may.
+        caller.may_any(&[Need::Deploy, Need::Approve])?;
+    }
     let event = external::Told {
-        kind: external::kind(&body.kind)
-            .map_err(|failure| Problem::field("type", failure.message))?,
+        kind,
         message: body.message,
         timestamp: external::timestamp(body.timestamp)
             .map_err(|failure| Problem::field("timestamp", failure.message))?,
         data: body.data,
     };
     let name = caller.named(given)?;
+    caller.take(&server, &name)?;
     let opens = caller.may_any(&[Need::Deploy, Need::Approve]).is_ok();
     server.app().told_from_outside(&name, event, opens).await?;
     Ok(Json(Forwarded { status: "forwarded" }))

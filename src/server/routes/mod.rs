@@ -12,6 +12,7 @@ mod lifecycle;
 mod logs;
 mod operations;
 mod status;
+mod tokens;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -31,4 +32,5 @@ pub(super) fn all() -> OpenApiRouter<Server> {
         .merge(logs::routes())
         .merge(operations::routes())
         .merge(events::routes())
+        .merge(tokens::routes())
 }
