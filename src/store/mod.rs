@@ -13,13 +13,17 @@ mod approvals;
 mod audit;
 mod backups;
 mod begin;
+mod deliveries;
 mod deployments;
+mod endpoints;
 mod events;
 mod group;
 mod home;
 mod idempotency;
 mod open;
 mod operations;
+mod outbox;
+mod replays;
 mod reserve;
 mod retention;
 mod rows;
@@ -39,10 +43,18 @@ pub use approvals::{APPROVING, ApprovalEnd, ApprovalId, ApprovalRecord, Window};
 pub use audit::{AuditFilter, AuditOutcome, AuditRecord};
 pub use backups::Backup;
 pub use begin::{Along, Begin, OwnerLimits};
+pub use deliveries::{
+    Counts, DEAD_DAYS, DELIVERED_DAYS, Delivery, DeliveryStatus, now_ms, time_of,
+};
 pub use deployments::NewDeployment;
+pub use endpoints::{
+    ENDPOINTS_MAX, Endpoint, EndpointChange, EndpointStatus, Filter, NewEndpoint, SealedSecrets,
+};
 pub use events::NewEvent;
 pub use idempotency::{Answer, IdempotencyKey, Once};
 pub use operations::{Finish, Lease, StepUpdate};
+pub use outbox::{Due, Fate, Outcome};
+pub use replays::{Replay, ReplayStatus, Scope};
 pub use retention::KEPT_DAYS;
 pub use sessions::{SESSION_HOURS, SessionRecord};
 pub use shim::{DeploymentFilter, EventFilter, OperationFilter};

@@ -16,6 +16,7 @@ pub const FILE_NAME: &str = "pipeline.db";
 /// The migrations, oldest first. A database's `user_version` is how many of them it has.
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0001_initial.sql"),
+    include_str!("../../migrations/sqlite/0002_webhooks.sql"),
     include_str!("../../migrations/sqlite/0003_access.sql"),
     include_str!("../../migrations/sqlite/0004_server.sql"),
 ];

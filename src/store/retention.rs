@@ -6,6 +6,7 @@
 
 use time::{Duration, OffsetDateTime};
 
+use super::deliveries::oldest_needed;
 use super::{Result, Store, access, format_time};
 
 /// How long history is kept, in days.
@@ -36,9 +37,14 @@ impl Store {
         }
         self.write(|tx| {
             let mut removed = 0;
-            for statement in [
+            // What an endpoint is yet to be told of stays, whatever its age.
+            let needed = oldest_needed(tx)?.unwrap_or(i64::MAX);
+            removed += tx.execute(
                 "DELETE FROM events WHERE sequence IN (SELECT sequence FROM events \
-                 WHERE timestamp < ?1 ORDER BY sequence LIMIT ?2)",
+                 WHERE timestamp < ?1 AND sequence < ?3 ORDER BY sequence LIMIT ?2)",
+                (oldest, BATCH, needed),
+            )?;
+            for statement in [
                 "DELETE FROM approvals WHERE id IN (SELECT id FROM approvals \
                  WHERE decided_at < ?1 ORDER BY id LIMIT ?2)",
                 "DELETE FROM operations WHERE id IN (SELECT id FROM operations AS old \
