@@ -10,6 +10,7 @@ pub mod redact;
 pub mod seal;
 pub mod seal_file;
 pub mod token;
+pub mod webhook;
 
 pub use envfile::EnvFile;
 pub use private::{read_private, write_private};
