@@ -89,8 +89,25 @@ export function reconcile(parent, items, keyOf, make) {
     if (part.node === place) place = place.nextSibling;
     else parent.insertBefore(part.node, place);
   }
-  for (const [key, part] of known) if (!kept.has(key)) part.node.remove();
+  for (const [key, part] of known) {
+    if (kept.has(key)) continue;
+    handOn(part.node);
+    part.node.remove();
+  }
   parent.kept = kept;
+}
+
+/**
+ * Gives the focus of what is about to go to what stands beside it: to its heading and to no button,
+ * because a key that is pressed once more must not decide about another one.
+ */
+function handOn(node) {
+  if (!node.contains(document.activeElement)) return;
+  const beside = node.nextElementSibling ?? node.previousElementSibling;
+  const heading = beside?.querySelector("th, summary") ?? document.querySelector("main h1");
+  if (!heading) return;
+  if (heading.localName !== "summary") heading.setAttribute("tabindex", "-1");
+  heading.focus({ preventScroll: true });
 }
 
 let counter = 0;

@@ -11,6 +11,25 @@ const LONGEST_WAIT_MS = 30_000;
 const MAX_BUFFER = 4 << 20;
 
 /**
+ * A page that was left is kept for the way back, with its streams open, and the browser has only six
+ * connections for one server: a few such pages, and nothing loads any more.
+ */
+let left = new AbortController();
+addEventListener("pagehide", () => left.abort());
+addEventListener("pageshow", (event) => {
+  if (event.persisted) left = new AbortController();
+});
+
+/** Waits until the page is there again. */
+function back(signal) {
+  return new Promise((resolve) => {
+    if (!left.signal.aborted) resolve();
+    addEventListener("pageshow", resolve, { once: true });
+    signal.addEventListener("abort", resolve, { once: true });
+  });
+}
+
+/**
  * Follows `path` until `signal` is aborted.
  * `on`: `event({ id, type, data })`, `state("live" | "waiting")`, `gone()` (the history that was
  * asked for is no longer kept), `refused(problem)` (trying again is of no use), and `ended()`,
@@ -50,6 +69,10 @@ export async function follow(path, signal, on) {
       }
     }
     on.state?.("waiting");
+    if (left.signal.aborted) {
+      await back(signal);
+      continue;
+    }
     failures += 1;
     const slow = Math.min(LONGEST_WAIT_MS, 500 * 2 ** Math.min(failures, 7));
     await rest(wait ?? slow * (0.5 + Math.random() / 2), signal);
@@ -85,7 +108,7 @@ async function once(path, signal, lastId, on) {
       cache: "no-store",
       credentials: "same-origin",
       redirect: "error",
-      signal: AbortSignal.any([signal, silence.signal]),
+      signal: AbortSignal.any([signal, silence.signal, left.signal]),
     });
     if (!response.ok) throw await problemOf(response);
     signals.dispatchEvent(new CustomEvent("reached"));
