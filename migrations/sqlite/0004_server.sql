@@ -7,3 +7,6 @@ CREATE INDEX deployments_by_owner ON deployments (owner, status) WHERE owner IS 
 
 -- The names that are taken.
 CREATE INDEX deployments_living ON deployments (name, target) WHERE status <> 'destroyed';
+
+-- Whether somebody asked that it be given up, while it was at work.
+ALTER TABLE operations ADD COLUMN given_up INTEGER NOT NULL DEFAULT 0;

@@ -35,6 +35,11 @@ impl App {
         let lock = self.engine().lock(name, operation.kind.as_str()).await?;
         // It may have been finished while the lock was waited for.
         let Some(operation) = self.store().active_operation(name)? else { return Ok(None) };
+        if operation.given_up {
+            // Somebody asked for that while it was at work, and whoever was at work is gone.
+            self.engine().cancel(&operation)?;
+            return Ok(None);
+        }
         sink.progress().note(&format!(
             "going on with the {} that was interrupted ({})",
             operation.kind, operation.id

@@ -221,6 +221,9 @@ pub struct Operation {
     /// The deployment's status before it began; `None` when there was no deployment.
     #[serde(skip)]
     pub prior: Option<DeploymentStatus>,
+    /// Whether somebody asked that it be given up, while it was at work.
+    #[serde(skip)]
+    pub given_up: bool,
     /// How often an executor took it up.
     #[serde(skip)]
     pub epoch: i64,

@@ -253,6 +253,7 @@ fn put_operation(
         ended_at: None,
         params: begin.params.clone(),
         prior,
+        given_up: false,
         epoch: 0,
     })
 }

@@ -87,6 +87,18 @@ impl Store {
         })
     }
 
+    /// Records that an operation is to be given up by whoever executes it, or comes after them;
+    /// `false` when it is over.
+    pub fn ask_to_give_up(&self, operation: &str) -> Result<bool> {
+        self.write(|tx| {
+            let asked = tx.execute(
+                "UPDATE operations SET given_up = 1 WHERE id = ?1 AND status = 'running'",
+                [operation],
+            )?;
+            Ok(asked == 1)
+        })
+    }
+
     /// Stores that a step is about to act. Its place in the journal is made when it has none.
     pub fn step_intent(
         &self,

@@ -13,8 +13,8 @@ use crate::domain::{
 
 pub(super) const DEPLOYMENT: &str =
     "SELECT id, name, status, spec, facts, created_at, updated_at, owner FROM deployments";
-pub(super) const OPERATION: &str = "SELECT id, kind, deployment, status, params, epoch, error, created_at, ended_at, prior \
-     FROM operations";
+pub(super) const OPERATION: &str = "SELECT id, kind, deployment, status, params, epoch, error, created_at, ended_at, prior, \
+     given_up FROM operations";
 pub(super) const EVENT: &str =
     "SELECT sequence, id, type, name, operation, message, timestamp, data, source FROM events";
 
@@ -68,6 +68,7 @@ pub(super) fn operation(row: &Row<'_>) -> Result<Operation> {
             .get::<_, Option<String>>(9)?
             .map(|prior| known("the status", &prior, DeploymentStatus::parse(&prior)))
             .transpose()?,
+        given_up: row.get(10)?,
     })
 }
 

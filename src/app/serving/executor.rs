@@ -52,13 +52,26 @@ struct Work {
     reporter: Reporter,
     /// Ends what runs of it.
     cancel: CancellationToken,
-    /// Whether it is to be given up once it is interrupted.
-    given_up: Arc<AtomicBool>,
     /// Says that it may be tried again now.
     again: Arc<Notify>,
     /// Says that it is over, here.
     over: CancellationToken,
     begun: Arc<AtomicBool>,
+}
+
+/// An operation that is seen to here, until this is dropped, whatever happens to its task.
+struct SeenTo {
+    executor: Executor,
+    id: String,
+    work: Work,
+}
+
+impl Drop for SeenTo {
+    fn drop(&mut self) {
+        self.executor.at_work().remove(&self.id);
+        self.work.over.cancel();
+        self.work.reporter.report(Report::Over);
+    }
 }
 
 /// What the executor has to do.
@@ -122,7 +135,6 @@ impl Executor {
         let work = Work {
             reporter: Reporter::new(),
             cancel: self.inner.interrupt.child_token(),
-            given_up: Arc::default(),
             again: Arc::default(),
             over: CancellationToken::new(),
             begun: Arc::default(),
@@ -135,15 +147,11 @@ impl Executor {
             kind = %operation.kind,
             deployment = %operation.deployment,
         );
-        let (executor, id, its) = (self.clone(), operation.id.clone(), work.clone());
+        let seen_to =
+            SeenTo { executor: self.clone(), id: operation.id.clone(), work: work.clone() };
         self.inner.tasks.spawn(
-            async move {
-                executor.carry_out(&id, &its).await;
-                executor.at_work().remove(&id);
-                its.over.cancel();
-                its.reporter.report(Report::Over);
-            }
-            .instrument(span),
+            async move { seen_to.executor.carry_out(&seen_to.id, &seen_to.work).await }
+                .instrument(span),
         );
         Some(work)
     }
@@ -153,21 +161,24 @@ impl Executor {
         self.work_on(operation).map(|work| work.reporter.follow())
     }
 
-    /// Waits until nobody works on an operation here any more, and answers how it stands.
-    pub async fn ended(&self, id: &str) -> Result<Operation, Failure> {
+    /// Waits until nobody works on an operation here any more, but no longer than `at_most`, and
+    /// answers how it stands.
+    pub async fn ended(&self, id: &str, at_most: Duration) -> Result<Operation, Failure> {
         let over = self.at_work().get(id).map(|work| work.over.clone());
         if let Some(over) = over {
-            over.cancelled().await;
+            // Where it takes longer, how it stands says so.
+            let _ = tokio::time::timeout(at_most, over.cancelled()).await;
         }
         self.inner.app.operation(id)
     }
 
-    /// Gives an operation up: what runs of it is interrupted first. What exists stays.
+    /// Gives an operation up: what runs of it is interrupted first. What exists stays. That it was
+    /// asked for is stored: whoever comes after this server does not go on with it.
     pub fn give_up(&self, operation: &Operation) -> Result<(), Failure> {
+        self.inner.app.store().ask_to_give_up(&operation.id)?;
         let Some(work) = self.work_on(operation) else {
             return Err(stopping());
         };
-        work.given_up.store(true, Ordering::Release);
         work.cancel.cancel();
         work.again.notify_one();
         Ok(())
@@ -225,14 +236,14 @@ impl Executor {
         if is_over(&operation) {
             return Ok(true);
         }
-        if work.given_up.load(Ordering::Acquire) {
+        if operation.given_up {
             app.engine().cancel(&operation)?;
             return Ok(true);
         }
         let ended = app.engine().execute(&operation, &lock, &work.reporter, &work.cancel).await?;
         let interrupted =
             ended.failure.as_ref().is_some_and(|it| it.kind == FailureKind::Interrupted);
-        if interrupted && work.given_up.load(Ordering::Acquire) {
+        if interrupted && ended.operation.given_up {
             app.engine().cancel(&ended.operation)?;
             return Ok(true);
         }

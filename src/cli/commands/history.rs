@@ -140,6 +140,7 @@ mod tests {
             ended_at: None,
             params: serde_json::Value::Null,
             prior: None,
+            given_up: false,
             epoch: 1,
         })
     }

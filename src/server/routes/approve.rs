@@ -1,5 +1,7 @@
 //! Who is let in: approvals, requests that are turned away, devices.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -23,6 +25,9 @@ pub(super) fn routes() -> OpenApiRouter<Server> {
         .routes(routes!(devices))
         .routes(routes!(remove))
 }
+
+/// How long an approval may take: connecting to a gateway that has just begun takes up to a minute.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Which browsers are let in.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -119,13 +124,13 @@ async fn let_in(
     app.refuse_asleep(&name).await?;
     let operation = app.begin_order(&name, Order::Approve { request_id }, Vec::new()).await?;
     server.executor().submit(&operation);
-    let ended = server.executor().ended(&operation.id).await?;
+    let ended = server.executor().ended(&operation.id, PATIENCE).await?;
     if ended.status != OperationStatus::Succeeded {
         return Err(match ended.error {
             Some(failure) => failure.into(),
             None => Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "the approval was interrupted; the server goes on with it",
+                "the approval takes longer than it should; the server goes on with it",
             ),
         });
     }
