@@ -33,10 +33,13 @@ pub fn run() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let spec = Bench::new().spec(OLD);
     let (mut floor, mut events, mut launches) = (Vec::new(), Vec::new(), Vec::new());
+    let mut looks = Vec::new();
     for turn in 0..TURNS {
         floor.push(bare_turn(&bare));
-        let its = store.clone();
+        let (its, other) = (store.clone(), store.clone());
+        let looking = std::thread::spawn(move || look(&other));
         events.push(runtime.block_on(turn_of(move |_| event(its.clone()))));
+        looks.extend(looking.join().expect("no panic"));
         let (its, spec) = (store.clone(), spec.clone());
         launches.push(runtime.block_on(turn_of(move |number| {
             launch(its.clone(), format!("d{turn}-{number}"), spec.clone())
@@ -48,6 +51,13 @@ pub fn run() {
         let rate = report(what, turns);
         println!("  {what} = {:.2} x bare commits; allowed 0.50 x", rate / floor);
     }
+    let looks = Samples(looks);
+    let us = |percent| looks.percentile(percent).as_secs_f64() * 1_000_000.0;
+    println!(
+        "  a look at the last events meanwhile: median {:.0} us, p99 {:.0} us",
+        us(50),
+        us(99)
+    );
     println!();
 }
 
@@ -55,6 +65,19 @@ pub fn run() {
 async fn event(store: Store) {
     let event = NewEvent::external(EventType::HealthCheck, "a message of some length");
     store.append_event_async(DeploymentName::main(), event).await.expect("commits");
+}
+
+/// Looks at the store again and again while others write; answers how long each look took.
+fn look(store: &Store) -> Vec<Duration> {
+    let (begun, mut each) = (Instant::now(), Vec::new());
+    while begun.elapsed() < TURN {
+        let one = Instant::now();
+        store.last_events(None, 10).expect("reads");
+        each.push(one.elapsed());
+        // Now and then, as somebody who looks does, and not without a pause.
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    each
 }
 
 /// What a launch writes before it is accepted.

@@ -13,6 +13,7 @@ mod approvals;
 mod audit;
 mod backups;
 mod begin;
+mod changes;
 mod deliveries;
 mod deployments;
 mod endpoints;
@@ -23,6 +24,7 @@ mod idempotency;
 mod open;
 mod operations;
 mod outbox;
+mod reader;
 mod replays;
 mod reserve;
 mod retention;
@@ -114,6 +116,10 @@ pub struct Store {
 
 /// What every clone of a store shares with the thread that commits for it.
 struct Shared {
+    /// Before the connection, so that they close before it: the last one to close puts the files
+    /// at rest, and one that only reads could not.
+    readers: reader::Readers,
+    changes: changes::Changes,
     connection: Mutex<Connection>,
     /// Held while the connection is waited for: a thread that gives the connection back and wants
     /// it again at once does not pass by one that waits.
@@ -129,8 +135,13 @@ impl std::fmt::Debug for Store {
 
 impl Store {
     fn new(connection: Connection, path: PathBuf) -> Self {
-        let shared =
-            Arc::new(Shared { connection: Mutex::new(connection), door: Mutex::default(), path });
+        let shared = Arc::new(Shared {
+            readers: reader::Readers::default(),
+            changes: changes::Changes::default(),
+            connection: Mutex::new(connection),
+            door: Mutex::default(),
+            path,
+        });
         Self { shared, group: Arc::default() }
     }
 
@@ -156,7 +167,7 @@ impl Store {
     }
 
     fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        work(&self.shared.lock())
+        self.shared.read(work)
     }
 }
 
@@ -179,7 +190,7 @@ impl Shared {
             tx.commit()?;
             Ok(value)
         };
-        match once(connection) {
+        let ended = match once(connection) {
             // What was done must be recorded, also on a full disk: that is what the reserve is for.
             Err(StoreError::Sqlite(error))
                 if reserve::may_be_full(&error) && self.release_reserve() =>
@@ -187,7 +198,11 @@ impl Shared {
                 once(connection)
             }
             ended => ended,
+        };
+        if ended.is_ok() {
+            self.changes.committed();
         }
+        ended
     }
 
     fn release_reserve(&self) -> bool {

@@ -61,13 +61,12 @@ impl Store {
             .open(path)
             .map_err(|error| home::unusable(home, &error))?;
         let connection = Connection::open(path)?;
-        connection.busy_handler(Some(look_again))?;
+        prepare(&connection)?;
         check(&connection, path)?;
         // WAL lets `status` read while a launch writes; FULL makes a commit survive a power cut.
         write_ahead(&connection)?;
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "foreign_keys", true)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
         let store = Self::new(connection, path.to_owned());
         store.migrate()?;
         Ok(store)
@@ -120,6 +119,13 @@ impl Store {
             Ok(())
         })
     }
+}
+
+/// What every connection has.
+pub(super) fn prepare(db: &Connection) -> Result<()> {
+    db.busy_handler(Some(look_again))?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(())
 }
 
 /// Whether to look again for the end of another process's transaction, after a pause.

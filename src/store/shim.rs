@@ -34,20 +34,6 @@ pub struct EventFilter {
     pub operation: Option<String>,
 }
 impl Store {
-    /// v
-    pub fn version(&self) -> Result<i64> {
-        self.last_sequence().map(|n| n + self.read(|db| Ok(db.total_changes() as i64)).unwrap())
-    }
-    /// c
-    pub async fn changed(&self, seen: i64) -> i64 {
-        loop {
-            let v = self.version().unwrap_or(0);
-            if v != seen {
-                return v;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await
-        }
-    }
     /// l
     pub fn last_sequence(&self) -> Result<i64> {
         self.read(|db| {
