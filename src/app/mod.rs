@@ -53,7 +53,9 @@ pub use audit::Denials;
 pub use devices::{Device, Devices, Waiting};
 pub use launching::{LaunchRequest, Launched};
 pub use orders::Order;
-pub use requests::{Alongs, LaunchOrder, checked_artefact, checked_key, is_official_image};
+pub use requests::{
+    Alongs, LaunchOrder, checked_artefact, checked_key, is_official_image, steps_ahead,
+};
 pub use rotation::Rotation;
 pub use serving::{DEFAULT_GRACE, Executor, Load, Serving};
 pub use specification::Wanted;

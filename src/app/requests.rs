@@ -16,9 +16,10 @@ use crate::config::rules;
 use crate::domain::access::Wanted;
 use crate::domain::{
     DeploymentName, EventType, Failure, FailureKind, Limits, Operation, OperationKind,
-    OperationStatus, TargetKind,
+    OperationStatus, StepStatus, TargetKind,
 };
 use crate::operations::approval::Approved;
+use crate::operations::definition;
 use crate::secrets::{Secret, token};
 use crate::store::{Along, Answer, Begin, IdempotencyKey, NewEvent, OwnerLimits, Store};
 use crate::targets::DEFAULT_IMAGE;
@@ -144,6 +145,17 @@ impl App {
     pub fn protect(&self, name: &DeploymentName, protected: bool) -> Result<(), Failure> {
         Ok(self.store().set_protected(name, protected)?)
     }
+}
+
+/// The steps of an operation that is at work which have not begun.
+pub fn steps_ahead(operation: &Operation) -> impl Iterator<Item = &'static str> {
+    let is_over = operation.status != OperationStatus::Running;
+    // One that puts things back has a step that failed, and goes forward no more.
+    let fails = operation.steps.iter().any(|step| step.status == StepStatus::FailedClean);
+    let steps = definition(operation.kind).steps.iter().map(|step| step.name);
+    steps.filter(move |name| {
+        !is_over && !fails && !operation.steps.iter().any(|begun| begun.name == *name)
+    })
 }
 
 /// The version or image that a request names, checked.

@@ -15,6 +15,7 @@ mod options;
 mod origin;
 mod page;
 mod problem;
+mod remedy;
 mod routes;
 mod session;
 mod start;

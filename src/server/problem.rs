@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
+use super::remedy::for_callers;
 use crate::domain::{Denied, Failure, FailureKind};
 
 /// One field that breaks a rule.
@@ -182,7 +183,7 @@ impl Problem {
         let mut told = self.clone();
         told.detail = hide(&told.detail);
         told.error.clone_from(&told.detail);
-        told.remedy = told.remedy.map(|remedy| hide(&remedy));
+        told.remedy = told.remedy.map(|it| for_callers(&hide(&it)));
         for error in &mut told.errors {
             error.message = hide(&error.message);
         }

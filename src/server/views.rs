@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::app::App;
+use super::remedy::for_callers;
+use crate::app::{App, steps_ahead};
 use crate::domain::approval::ApprovalMode;
 use crate::domain::{
     Deployment, DeploymentStatus, Event, EventSource, EventType, Failure, FailureKind, Operation,
@@ -136,6 +137,19 @@ pub struct StepView {
     pub message: Option<String>,
 }
 
+impl StepView {
+    /// A step that is to come.
+    fn pending(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            status: StepStatus::Pending,
+            started_at: None,
+            ended_at: None,
+            message: None,
+        }
+    }
+}
+
 /// Why an operation failed.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = OperationError)]
@@ -154,7 +168,7 @@ impl ErrorView {
         Self {
             kind: failure.kind,
             message: app.without_paths(&failure.message),
-            remedy: failure.remedy.as_deref().map(|it| app.without_paths(it)),
+            remedy: failure.remedy.as_deref().map(|it| for_callers(&app.without_paths(it))),
         }
     }
 }
@@ -174,7 +188,7 @@ pub struct OperationView {
     pub deployment: Option<String>,
     /// How it stands.
     pub status: OperationStatus,
-    /// Its steps so far.
+    /// Its steps: those that began, and, while it is at work, those that are to come.
     pub steps: Vec<StepView>,
     /// Why it failed.
     #[schema(required)]
@@ -187,6 +201,11 @@ pub struct OperationView {
 }
 
 impl OperationView {
+    /// An operation of a deployment, as a list has it.
+    pub fn without_steps(operation: &Operation, app: &App) -> Self {
+        Self { steps: Vec::new(), ..Self::of(operation, app) }
+    }
+
     /// An operation of a deployment.
     pub fn of(operation: &Operation, app: &App) -> Self {
         let plain = |text: &str| app.without_paths(text);
@@ -205,6 +224,7 @@ impl OperationView {
                     ended_at: step.ended_at.clone(),
                     message: step.message.as_deref().map(plain),
                 })
+                .chain(steps_ahead(operation).map(StepView::pending))
                 .collect(),
             error: operation.error.as_ref().map(|error| ErrorView::of(error, app)),
             created_at: operation.created_at.clone(),

@@ -76,7 +76,7 @@ fn listed(
         limit,
         "operations",
         |(sequence, _)| sequence.to_string(),
-        |(_, operation)| OperationView::of(operation, server.app()),
+        |(_, operation)| OperationView::without_steps(operation, server.app()),
     )))
 }
 
