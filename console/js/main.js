@@ -45,8 +45,12 @@ function frame() {
   );
   document.getElementById("live").hidden = !who;
   const account = document.getElementById("account");
-  account.hidden = !who || session.isOpen();
+  account.hidden = !who;
   if (!who) return;
+  if (session.isOpen()) {
+    fill(account, h("div", { class: "who" }, h("b", null, "Open server"), h("span", { class: "soft little" }, "Nobody needs a token on this machine.")));
+    return;
+  }
   const scopes = who.scopes?.join(", ") ?? "";
   fill(
     account,

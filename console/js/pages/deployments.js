@@ -40,6 +40,7 @@ export function deploymentsPage({ main, query, signal }) {
     filter.target = target.value();
     setQuery(filter);
     pages.clear();
+    summary.textContent = "";
     firstLook(pages, place, show, "read").then(search);
   };
   status.input.addEventListener("change", narrow);

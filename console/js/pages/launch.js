@@ -92,7 +92,7 @@ function launchForm(known, signal) {
   const section = (title, about, ...parts) => h("fieldset", { class: "card padded" }, h("legend", { class: "unseen" }, title), h("div", null, h("h2", { "aria-hidden": "true" }, title), about && h("p", { class: "soft little" }, about)), parts);
   const form = h(
     "form",
-    { novalidate: true, class: "stack wide form", autocomplete: "off", on: { submit: send } },
+    { novalidate: true, "aria-label": "Launch", class: "stack wide form", autocomplete: "off", on: { submit: send } },
     section("Its name and place", null, nodes("name", "target")),
     section(
       "Provider keys",

@@ -20,7 +20,7 @@ export function signInPage({ main, query }) {
   });
   const place = h("div");
   const submit = button("Sign in", { type: "submit", class: "primary" });
-  const form = h("form", { novalidate: true, class: "stack", on: { submit: send } }, token.node, place, submit);
+  const form = h("form", { novalidate: true, class: "stack", "aria-label": "Sign in", on: { submit: send } }, token.node, place, submit);
   async function send(event) {
     event.preventDefault();
     if (submit.getAttribute("aria-busy") || !allRight([token])) return;
