@@ -135,7 +135,7 @@ export function rotate(context) {
     work: async (_, signal) => {
       const credentials = Object.fromEntries(keys.filter((it) => it.value()).map((it) => [it.name, it.value()]));
       const drop = held.filter((_, index) => drops[index].value());
-      const body = { new_token: fresh.value(), credentials, drop };
+      const body = { new_token: fresh.value() || own.value() !== "", credentials, drop };
       if (own.value()) body.token = own.value();
       const answer = await begin("POST", of(context.name, "/rotate"), body, signal);
       await context.refresh();

@@ -123,8 +123,9 @@ export function showProblem(problem, fields, place, scope) {
   let first = null;
   let rest = problem.errors.length === 0;
   for (const { field: name, message } of problem.errors) {
-    const base = String(name).split(/[.[]/)[0];
-    const found = fields.find((it) => it.name === name) ?? fields.find((it) => it.name === base);
+    // `credentials.openai_api_key` is the field of the last part, or else of the first.
+    const parts = String(name).split(/[.[\]]+/);
+    const found = [name, parts.at(-1), parts[0]].map((it) => fields.find((one) => one.name === it)).find(Boolean);
     if (found) {
       found.say(message);
       first ??= found.input;

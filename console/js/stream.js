@@ -54,7 +54,9 @@ export async function follow(path, signal, on) {
       if (on.ended && !on.ended()) return;
     } catch (problem) {
       if (signal.aborted) return;
-      if (problem instanceof Problem && problem.status === 410) {
+      const stale = problem instanceof Problem && (problem.status === 410 || (problem.status === 400 && lastId));
+      if (stale) {
+        // Pruned, or of another history than this server's: what is shown has to be read anew.
         lastId = null;
         on.gone?.();
         wait = 0;

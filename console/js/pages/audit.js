@@ -19,7 +19,7 @@ export function auditPage({ main, query, signal }) {
   const place = h("div", { class: "card" });
   const list = table("Audit log, newest first", COLUMNS);
   const more = moreButton(pages, show, "entries");
-  const actor = field({ name: "actor", label: "Who", plain: true, type: "search", value: filter.actor });
+  const actor = field({ name: "actor", label: "Who", plain: true, type: "search", value: filter.actor, placeholder: "A token’s id" });
   const name = field({ name: "name", label: "Deployment", plain: true, type: "search", value: filter.name });
   const outcome = field({ name: "outcome", label: "Outcome", plain: true, value: filter.outcome, options: OUTCOMES });
   const narrow = (event) => {
@@ -37,7 +37,7 @@ export function auditPage({ main, query, signal }) {
       fill(place, h("div", { class: "empty" }, h("h2", null, "Nothing matches"), h("p", null, "No entry has this actor, deployment and outcome.")));
       return;
     }
-    reconcile(list.body, pages.items, (it) => it.id, makeRow);
+    reconcile(list.body, pages.items, (it) => it.sequence, makeRow);
     more.update();
     if (!list.node.isConnected) fill(place, list.node, more);
   }
@@ -48,19 +48,17 @@ export function auditPage({ main, query, signal }) {
   else firstLook(pages, place, show, "admin");
 }
 
-/** The first of these that is there: the same thing by the names that it may have. */
-const first = (it, ...names) => names.map((key) => it[key]).find((value) => value !== null && value !== undefined && value !== "");
-
 function makeRow(it) {
   const { node, cells } = row(COLUMNS);
   const [at, who, what, where, outcome, from] = cells;
-  const stamp = first(it, "at", "timestamp", "created_at");
-  at.append(when(stamp), h("span", { class: "sub" }, moment(stamp)));
-  const actor = first(it, "actor", "actor_label", "token");
-  who.append(inert(typeof actor === "object" ? first(actor, "label", "id") : actor ?? "nobody", 120));
-  what.append(inert(first(it, "action", "what", "call") ?? "—", 120), it.detail ? h("span", { class: "sub" }, inert(it.detail, 300)) : "");
-  where.append(it.name ? h("a", { href: `/deployments/${encodeURIComponent(it.name)}` }, inert(it.name, 60)) : "—");
-  outcome.append(badge(String(it.outcome)), it.status ? h("span", { class: "sub" }, String(it.status)) : "");
-  from.append(inert(first(it, "address", "remote_address", "from") ?? "—", 80));
+  const sub = (text, max) => (text ? h("span", { class: "sub" }, inert(text, max)) : "");
+  at.append(when(it.at), h("span", { class: "sub" }, moment(it.at)));
+  who.append(inert(it.actor_label || it.actor || "nobody", 120), it.actor_label ? sub(it.actor, 80) : "");
+  what.append(inert(it.action, 120), sub(it.detail, 300));
+  where.append(it.name ? inert(it.name, 60) : "—");
+  // Denials that are alike are one line a minute.
+  const often = it.times > 1 ? `${it.times} times` : "";
+  outcome.append(badge(String(it.outcome)), sub([it.status || "by command", often].filter(Boolean).join(", "), 60));
+  from.append(inert(it.address || "—", 80));
   return { node };
 }

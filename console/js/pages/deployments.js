@@ -16,6 +16,9 @@ import { badge, isActive, STATUSES } from "../status.js";
 import { inert } from "../text.js";
 
 const COLUMNS = [["Name"], ["Status"], ["Target", "tight"], ["Version", "tight"], ["Model"], ["Changed", "num end"]];
+const BUSY = ["launching", "updating", "restarting", "destroying"];
+/** How many are looked at closer at once. */
+const CLOSER = 8;
 /** The most that a search by text looks through. */
 const SEARCHED = 2000;
 
@@ -65,6 +68,13 @@ export function deploymentsPage({ main, query, signal }) {
     return !wanted || [deployment.name, deployment.model, deployment.url, deployment.version].some((it) => String(it ?? "").toLowerCase().includes(wanted));
   }
 
+  // The list has no operations: those that are being worked on are looked at one by one, a few.
+  function lookCloser() {
+    const busy = pages.items.filter((it) => BUSY.includes(it.status) && it.operation === undefined);
+    for (const it of busy.slice(0, CLOSER)) waiting.add(it.name);
+    if (busy.length > 0) one();
+  }
+
   function show() {
     const shown = pages.items.filter(matches);
     if (shown.length === 0) {
@@ -76,6 +86,7 @@ export function deploymentsPage({ main, query, signal }) {
     reconcile(list.body, shown, (it) => it.name, makeRow);
     more.update();
     if (!list.node.isConnected) fill(place, list.node, more);
+    lookCloser();
     const many = count(shown.length, "deployment");
     summary.textContent = `${many}${pages.next ? " so far" : ""}${filter.q ? " found" : ""}`;
   }
@@ -126,14 +137,23 @@ export function deploymentsPage({ main, query, signal }) {
   }
 
   const again = coalesce(async () => {
-    if (await pages.again()) show();
+    const before = new Map(pages.items.map((it) => [it.name, it.operation]));
+    if (!(await pages.again())) return;
+    // Until each is looked at again, its steps are those that were seen last.
+    for (const it of pages.items) {
+      if (!BUSY.includes(it.status) || it.operation) continue;
+      it.operation = before.get(it.name);
+      if (it.operation && waiting.size < CLOSER) waiting.add(it.name);
+    }
+    show();
+    if (waiting.size > 0) one();
   }, signal);
   const waiting = new Set();
   const one = coalesce(async () => {
     const names = [...waiting];
     waiting.clear();
     // Many at once are one page's work.
-    if (names.length > 8 || names.some((name) => !pages.items.some((it) => it.name === name))) {
+    if (names.length > CLOSER || names.some((name) => !pages.items.some((it) => it.name === name))) {
       again();
       return;
     }
@@ -148,7 +168,10 @@ export function deploymentsPage({ main, query, signal }) {
       const gone = (filter.status && fresh.status !== filter.status) || (filter.target && fresh.target !== filter.target);
       if (at() >= 0) pages.items.splice(at(), 1, ...(gone ? [] : [fresh]));
     } catch (problem) {
-      if (problem?.status === 404 && at() >= 0) pages.items.splice(at(), 1);
+      if (at() < 0) return;
+      if (problem?.status === 404) pages.items.splice(at(), 1);
+      // Not to be looked at closer again and again.
+      else pages.items[at()].operation ??= null;
     }
   }
 
@@ -163,7 +186,7 @@ export function deploymentsPage({ main, query, signal }) {
   function steady() {
     const timer = setInterval(() => {
       if (document.hidden) return;
-      for (const it of pages.items.filter((it) => isActive(it.operation)).slice(0, 8)) {
+      for (const it of pages.items.filter((it) => isActive(it.operation)).slice(0, CLOSER)) {
         waiting.add(it.name);
         one();
       }

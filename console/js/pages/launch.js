@@ -49,7 +49,7 @@ function launchForm(known, signal) {
   const has = (name) => (known ? name in known : LEAST.includes(name));
   const listed = (name) => (known?.[name]?.enum ?? []).filter((it) => typeof it === "string");
   const pick = (name, label, hint, texts, first) =>
-    field({ name, label, hint, options: [["", first], ...listed(name).map((it) => [it, texts[it] ?? it])] });
+    field({ name, label, hint, options: [["", first], ...(listed(name).length > 0 ? listed(name) : Object.keys(texts)).map((it) => [it, texts[it] ?? it])] });
   const fields = {};
   const add = (name, make) => {
     if (has(name)) fields[name] = make();
@@ -84,9 +84,11 @@ function launchForm(known, signal) {
   );
   add("allow_no_credential", () => tick({ name: "allow_no_credential", label: "Launch without a key", hint: "For targets that refuse one without. The agent cannot answer until it has one." }));
 
+  add("protected", () => tick({ name: "protected", label: "Protect it", hint: "Only an administrator can destroy it then." }));
+
   const nodes = (...names) => names.map((it) => fields[it]?.node).filter(Boolean);
   const more = nodes("expose", "port", "version", "image", "memory", "region", "size", "approval", "exec_ask", "heartbeat", "provider", "token");
-  const wide = nodes("env", "allow_no_credential");
+  const wide = nodes("env", "protected", "allow_no_credential");
   const place = h("div");
   const submit = button("Launch", { type: "submit", class: "primary", icon: "play" });
   const section = (title, about, ...parts) => h("fieldset", { class: "card padded" }, h("legend", { class: "unseen" }, title), h("div", null, h("h2", { "aria-hidden": "true" }, title), about && h("p", { class: "soft little" }, about)), parts);

@@ -54,7 +54,7 @@ export function devices({ name, signal, deployment }) {
     const [device, from, asks, since, act] = cells;
     const label = it.device_id.slice(0, 12);
     fill(device, identity(it), !it.is_new && h("span", { class: "chip bad" }, "known device, asks for more"));
-    from.append(inert(it.address, 80));
+    from.append(inert(it.address ?? "unknown", 80));
     asks.append(chips(it.roles), chips(it.scopes));
     since.append(when(it.requested_at, "unknown"));
     const yes = guarded("Let in", { class: "compact primary", icon: "check", "aria-label": `Let in device ${label}` }, () => approve(context(), it));
@@ -103,7 +103,8 @@ function nobody(title, text) {
 
 /** A device: its key's hash, which it cannot choose, before what it says of itself. */
 function identity(it) {
-  return [h("span", { class: "mono", title: plain(it.device_id, 128) }, inert(it.device_id.slice(0, 12), 20)), h("span", { class: "sub" }, it.platform ? ["says it is ", inert(it.platform, 120)] : "says nothing of itself")];
+  const claims = [it.display_name, it.platform].filter(Boolean).flatMap((text, index) => [index > 0 && ", ", inert(text, 120)]);
+  return [h("span", { class: "mono", title: plain(it.device_id, 128) }, inert(it.device_id.slice(0, 12), 20)), h("span", { class: "sub" }, claims.length > 0 ? ["says it is ", claims] : "says nothing of itself")];
 }
 
 function chips(list) {

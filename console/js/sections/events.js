@@ -1,4 +1,5 @@
-// What happened to a deployment. Owns its events, newest first, each as the server told it.
+// What happened to a deployment. Owns its events, newest first, each as the server told it. The API
+// lists them oldest first, so that the newest are at the end of its pages: all are read, to a bound.
 
 import { of } from "../api.js";
 import { fill, h, reconcile } from "../dom.js";
@@ -7,7 +8,8 @@ import { Pages, firstLook, moreButton } from "../paging.js";
 import { eventTone } from "../status.js";
 import { inert } from "../text.js";
 
-/** The most that are shown; older ones are in the API. */
+/** The most that are read at once, and the most that are shown. */
+const READ = 4000;
 const MOST = 1000;
 
 export function events({ name, signal }) {
@@ -27,7 +29,12 @@ export function events({ name, signal }) {
     if (!feed.isConnected) fill(place, feed, more);
   }
 
-  firstLook(pages, place, show, "read");
+  async function rest() {
+    while (pages.next && pages.items.length < READ) await pages.more(200);
+    show();
+  }
+
+  firstLook(pages, place, show, "read").then(rest).catch(() => {});
   return {
     node: h("section", { "aria-label": "Events" }, h("h2", { class: "unseen" }, "Events"), place),
     event(event) {
@@ -35,7 +42,7 @@ export function events({ name, signal }) {
       pages.items.unshift(event);
       show();
     },
-    look: () => pages.again().then((fresh) => fresh && show(), () => {}),
+    look: () => pages.again().then((fresh) => fresh && rest()).catch(() => {}),
   };
 }
 
