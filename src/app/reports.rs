@@ -60,7 +60,13 @@ impl Report {
     pub fn tell(&self, sink: &dyn Sink) {
         match self {
             Self::StepBegins { name, number, of, says, again } => {
-                sink.tell(&Told::StepBegins { name, number: *number, of: *of, says, again: *again })
+                sink.tell(&Told::StepBegins {
+                    name,
+                    number: *number,
+                    of: *of,
+                    says,
+                    again: *again,
+                });
             }
             Self::StepEnds { name, status, took_ms, message } => sink.tell(&Told::StepEnds {
                 name,

@@ -160,13 +160,10 @@ pub fn steps_ahead(operation: &Operation) -> impl Iterator<Item = &'static str> 
 
 /// The version or image that a request names, checked.
 pub fn checked_artefact(
-    version: Option<String>,
-    named: Option<String>,
+    version: Option<&str>,
+    named: Option<&str>,
 ) -> Result<(Option<String>, Option<String>), Failure> {
-    Ok((
-        version.as_deref().map(rules::version).transpose()?,
-        named.as_deref().map(image).transpose()?,
-    ))
+    Ok((version.map(rules::version).transpose()?, named.map(image).transpose()?))
 }
 
 /// A secret that a request gives for a variable, checked.

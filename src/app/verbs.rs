@@ -70,12 +70,10 @@ impl App {
                 return succeeded(operation);
             }
         }
-        let lock = match lock {
-            Some(lock) => lock,
-            None => {
-                let lock = self.engine().lock(&operation.deployment, operation.kind.as_str());
-                lock.await?
-            }
+        let lock = if let Some(lock) = lock {
+            lock
+        } else {
+            self.engine().lock(&operation.deployment, operation.kind.as_str()).await?
         };
         let ended = self.engine().execute(operation, &lock, sink, cancel).await?;
         match ended.failure {

@@ -59,13 +59,12 @@ pub fn answered<T: Serialize>(
 ) -> Answer<Response> {
     // Read before the state is: an answer is never older than what it is kept under.
     let version = server.app().store().version().map_err(Failure::from)?;
-    let bytes = match server.cache().get(version, &asked) {
-        Some(bytes) => bytes,
-        None => {
-            let bytes = Bytes::from(serde_json::to_vec(&make()?)?);
-            server.cache().put(version, asked, &bytes);
-            bytes
-        }
+    let bytes = if let Some(bytes) = server.cache().get(version, &asked) {
+        bytes
+    } else {
+        let bytes = Bytes::from(serde_json::to_vec(&make()?)?);
+        server.cache().put(version, asked, &bytes);
+        bytes
     };
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, bytes).into_response())

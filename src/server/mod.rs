@@ -129,7 +129,7 @@ impl Running {
         };
         let listener = bind(&reach).await?;
         let address = listener.local_addr()?;
-        let serving = Serving::begin(app).await?;
+        let serving = Serving::begin(app)?;
         let (end, stop_listening) = (CancellationToken::new(), CancellationToken::new());
         let tail = tail::Tail::of(serving.app().clone(), end.clone())?;
         let server = Server::new(Parts {

@@ -12,7 +12,7 @@ use utoipa::openapi::security::{
 use utoipa::openapi::{Info, License, OpenApi, Ref, RefOr, ResponseBuilder};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::problem::{FieldError, Problem};
+use super::problem::{Details, FieldError};
 
 /// What the description says of itself.
 const DESCRIPTION: &str = "Launches OpenClaw gateways, proves that they work, lets their users' \
@@ -35,7 +35,7 @@ pub fn complete(mut api: OpenApi) -> OpenApi {
     api.servers = None;
     let components = api.components.get_or_insert_default();
     for (name, schema) in
-        [(Problem::name(), Problem::schema()), (FieldError::name(), FieldError::schema())]
+        [(Details::name(), Details::schema()), (FieldError::name(), FieldError::schema())]
     {
         components.schemas.insert(name.into_owned(), schema);
     }
@@ -61,20 +61,16 @@ pub fn complete(mut api: OpenApi) -> OpenApi {
         SecurityRequirement::new("session", none),
     ]);
     for item in api.paths.paths.values_mut() {
-        for operation in
-            [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete, &mut item.put]
-        {
-            if let Some(operation) = operation {
-                add_problem(operation);
-            }
-        }
+        let calls =
+            [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete, &mut item.put];
+        calls.into_iter().flatten().for_each(add_problem);
     }
     api
 }
 
 /// Every call may be answered with a problem.
 fn add_problem(operation: &mut Operation) {
-    let schema = RefOr::Ref(Ref::from_schema_name(Problem::name()));
+    let schema = RefOr::Ref(Ref::from_schema_name(Details::name()));
     let response = ResponseBuilder::new()
         .description("Why it was not done: problem details (RFC 9457)")
         .content("application/problem+json", ContentBuilder::new().schema(Some(schema)).build())

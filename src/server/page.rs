@@ -54,8 +54,10 @@ pub fn page<T, V>(
 ) -> Page<V> {
     let more = found.len() > limit;
     found.truncate(limit);
-    let last = found.last().filter(|_| more);
-    let next_cursor = last.map(|last| cursor_at(list, &place(last)));
+    let next_cursor = match found.last() {
+        Some(end) if more => Some(cursor_at(list, &place(end))),
+        _ => None,
+    };
     Page { items: found.iter().map(view).collect(), next_cursor }
 }
 

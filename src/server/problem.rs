@@ -3,6 +3,8 @@
 //! Owns the mapping from failures to statuses, and the form of it. Refuses to tell what is only the
 //! server's business: a path of its machine, or what its store said.
 
+use std::ops::{Deref, DerefMut};
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -24,7 +26,8 @@ pub struct FieldError {
 
 /// Why a call was not answered as asked, as problem details (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Problem {
+#[schema(as = Problem)]
+pub struct Details {
     /// The kind of problem, as a URN.
     #[serde(rename = "type")]
     #[schema(examples("urn:openclaw-pipeline:not-found"))]
@@ -61,6 +64,24 @@ pub struct Problem {
     pub allow: Option<HeaderValue>,
 }
 
+/// Why a call is not answered as asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem(Box<Details>);
+
+impl Deref for Problem {
+    type Target = Details;
+
+    fn deref(&self) -> &Details {
+        &self.0
+    }
+}
+
+impl DerefMut for Problem {
+    fn deref_mut(&mut self) -> &mut Details {
+        &mut self.0
+    }
+}
+
 /// A result whose error is a problem.
 pub type Answer<T> = Result<T, Problem>;
 
@@ -69,7 +90,7 @@ impl Problem {
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Problem");
         let detail = detail.into();
-        Self {
+        Self(Box::new(Details {
             kind: format!("urn:openclaw-pipeline:{}", title.to_ascii_lowercase().replace(' ', "-")),
             title: title.to_owned(),
             status: status.as_u16(),
@@ -81,7 +102,7 @@ impl Problem {
             oldest: None,
             retry_after_s: None,
             allow: None,
-        }
+        }))
     }
 
     /// The request breaks a rule.
@@ -181,14 +202,15 @@ impl Problem {
     /// Writes it out.
     pub(super) fn write(&self, hide: impl Fn(&str) -> String) -> Response {
         let mut told = self.clone();
+        let told = &mut *told.0;
         told.detail = hide(&told.detail);
         told.error.clone_from(&told.detail);
-        told.remedy = told.remedy.map(|it| for_callers(&hide(&it)));
+        told.remedy = told.remedy.take().map(|it| for_callers(&hide(&it)));
         for error in &mut told.errors {
             error.message = hide(&error.message);
         }
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_vec(&told).unwrap_or_else(|_| json!({}).to_string().into_bytes());
+        let body = serde_json::to_vec(told).unwrap_or_else(|_| json!({}).to_string().into_bytes());
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -13,15 +13,12 @@ pub fn for_callers(remedy: &str) -> String {
     while let Some(at) = rest.find(PROGRAM) {
         text.push_str(&rest[..at]);
         let command = &rest[at + PROGRAM.len()..];
-        match call(command) {
-            Some((call, length)) => {
-                text.push_str(&call);
-                rest = &command[length..];
-            }
-            None => {
-                text.push_str(PROGRAM);
-                rest = command;
-            }
+        if let Some((call, length)) = call(command) {
+            text.push_str(&call);
+            rest = &command[length..];
+        } else {
+            text.push_str(PROGRAM);
+            rest = command;
         }
     }
     text.push_str(rest);

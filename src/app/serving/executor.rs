@@ -248,9 +248,10 @@ impl Executor {
             return Ok(true);
         }
         drop(lock);
-        match &ended.failure {
-            Some(failure) => tracing::warn!("{failure}"),
-            None => tracing::info!("{} of {name} is done", operation.kind),
+        if let Some(failure) = &ended.failure {
+            tracing::warn!("{failure}");
+        } else {
+            tracing::info!("{} of {name} is done", operation.kind);
         }
         if ended.failure.is_none() && operation.kind == OperationKind::Update {
             app.prune(name, &work.reporter).await;

@@ -24,7 +24,7 @@ pub(super) async fn keep(app: App, end: CancellationToken) {
         if let Err(failure) = app.survey().await {
             tracing::warn!("the gateways could not be looked at: {failure}");
         }
-        if round % PRUNE_AFTER == 0 {
+        if round.is_multiple_of(PRUNE_AFTER) {
             prune(&app);
         }
         round = round.wrapping_add(1);

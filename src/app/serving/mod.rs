@@ -39,7 +39,7 @@ pub struct Serving {
 
 impl Serving {
     /// Takes the data directory over, goes on with whatever was interrupted there, and takes work.
-    pub async fn begin(app: App) -> Result<Self, Failure> {
+    pub fn begin(app: App) -> Result<Self, Failure> {
         let lock = take(&app)?;
         crate::exec::raise_descriptor_limit();
         let looks = Arc::new(Notify::new());

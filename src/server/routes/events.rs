@@ -145,7 +145,7 @@ async fn events(
         let place: Option<i64> = page::cursor(which.cursor.as_deref(), "events")?;
         return list(&server, &filter, place.or(after).unwrap_or(0), which.limit);
     }
-    Ok(follow(&server, filter, after, None)?)
+    follow(&server, filter, after, None)
 }
 
 /// List a deployment's events
@@ -206,7 +206,7 @@ async fn of_operation(
         let place: Option<i64> = page::cursor(which.cursor.as_deref(), "events")?;
         return list(&server, &filter, place.or(after).unwrap_or(0), which.limit);
     }
-    Ok(follow(&server, filter, Some(after.unwrap_or(0)), Some(operation.id))?)
+    follow(&server, filter, Some(after.unwrap_or(0)), Some(operation.id))
 }
 
 fn list(server: &Server, filter: &EventFilter, after: i64, limit: Option<u32>) -> Answer<Response> {

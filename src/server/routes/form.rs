@@ -13,6 +13,9 @@ use crate::config::Variable;
 use crate::domain::{DeploymentName, TargetKind};
 use crate::secrets::Secret;
 
+/// The field of each variable.
+type Fields = Vec<(Variable, &'static str)>;
+
 /// How the name of a launch is taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -151,7 +154,7 @@ impl LaunchForm {
     }
 
     /// What is named, by variable; the further variables; and the field of each variable.
-    fn settings(&self) -> (Vec<(Variable, Secret)>, Vec<Secret>, Vec<(Variable, &'static str)>) {
+    fn settings(&self) -> (Vec<(Variable, Secret)>, Vec<Secret>, Fields) {
         use Variable as V;
         let text = |given: &Option<String>| given.clone().map(Secret::new);
         let fields = [
@@ -178,7 +181,7 @@ impl LaunchForm {
             (V::GatewayPort, "port", self.port.map(|port| Secret::new(port.to_string()))),
             (V::Approval, "approval", text(&self.approval)),
         ];
-        let names = fields.iter().map(|(variable, field, _)| (*variable, *field)).collect();
+        let of_variables = fields.iter().map(|(variable, field, _)| (*variable, *field)).collect();
         let named = fields
             .into_iter()
             .filter_map(|(variable, _, given)| Some((variable, given?)))
@@ -187,7 +190,7 @@ impl LaunchForm {
             .collect();
         let env = self.env.iter().flatten();
         let env = env.map(|(key, value)| Secret::new(format!("{key}={}", value.expose())));
-        (named, env.collect(), names)
+        (named, env.collect(), of_variables)
     }
 }
 
@@ -245,6 +248,9 @@ fn refuse_wrong(
     }
     match problem {
         None => Ok(()),
-        Some(problem) => Err(Problem { errors, ..problem }),
+        Some(mut problem) => {
+            problem.errors = errors;
+            Err(problem)
+        }
     }
 }

@@ -162,7 +162,7 @@ async fn update(
         return Err(Problem::field("image", "version and image both name what to run; give one"));
     }
     let field = if image.is_some() { "image" } else { "version" };
-    let (version, image) = checked_artefact(version, image)
+    let (version, image) = checked_artefact(version.as_deref(), image.as_deref())
         .map_err(|failure| Problem::field(field, failure.message))?;
     let live = server.live();
     let settings = live.settings.for_request([], Vec::new(), false);
