@@ -227,4 +227,7 @@ pub struct Operation {
     /// How often an executor took it up.
     #[serde(skip)]
     pub epoch: i64,
+    /// Its place in the order in which operations began.
+    #[serde(skip)]
+    pub sequence: i64,
 }

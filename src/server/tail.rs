@@ -80,11 +80,13 @@ async fn follow(
                     break;
                 }
             };
-            let Some(newest) = found.last() else { break };
-            last = newest.sequence;
-            for event in found {
+            last = found.seen;
+            for event in found.events {
                 // Nobody listens, perhaps.
                 let _ = frames.send(Arc::new(Frame::of(event)));
+            }
+            if !found.more {
+                break;
             }
         }
         tokio::select! {

@@ -164,8 +164,8 @@ fn free_name(tx: &Transaction<'_>, base: &DeploymentName) -> Result<DeploymentNa
     })
 }
 
-/// The living names between two, by an index of them alone.
-pub(super) const TAKEN_NUMBERS: &str =
+/// The living names between two.
+const TAKEN_NUMBERS: &str =
     "SELECT name FROM deployments WHERE name >= ?1 AND name < ?2 AND status <> 'destroyed'";
 
 fn look(tx: &Transaction<'_>, begin: &Begin) -> Result<()> {
@@ -221,7 +221,7 @@ fn check_limits(tx: &Transaction<'_>, limits: &OwnerLimits, is_new: bool) -> Res
 }
 
 /// How many deployments an owner has that live, and that are being launched.
-pub(super) const OWNED: &str = "SELECT count(*) FILTER (WHERE status <> 'destroyed'), \
+const OWNED: &str = "SELECT count(*) FILTER (WHERE status <> 'destroyed'), \
      count(*) FILTER (WHERE status = 'launching') FROM deployments WHERE owner = ?1";
 
 fn put_operation(
@@ -234,7 +234,7 @@ fn put_operation(
         "INSERT INTO operations (id, kind, deployment, status, params, prior, created_at) \
          VALUES (?1, ?2, ?3, 'running', ?4, ?5, ?6)",
     )?;
-    insert.execute((
+    let sequence = insert.insert((
         &id,
         begin.kind.as_str(),
         begin.deployment.as_str(),
@@ -255,6 +255,7 @@ fn put_operation(
         prior,
         given_up: false,
         epoch: 0,
+        sequence,
     })
 }
 
@@ -311,4 +312,22 @@ fn put_sealed(
         insert.execute((name.as_str(), slot, value))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_limits_are_found_by_indexes_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(dir.path()).expect("opens");
+        for (sql, index) in [
+            (TAKEN_NUMBERS, "deployments_living (name>? AND name<?)"),
+            (OWNED, "deployments_by_owner (owner=?)"),
+        ] {
+            let plan = store.read(|db| Ok(rows::plan(db, sql))).expect("a plan");
+            assert_eq!(plan, [format!("SEARCH deployments USING COVERING INDEX {index}")]);
+        }
+    }
 }

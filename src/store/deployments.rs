@@ -6,6 +6,7 @@ use super::{Lease, Result, Store, StoreError, now, operations, rows};
 use crate::domain::status::next;
 use crate::domain::{
     Change, Deployment, DeploymentName, DeploymentSpec, DeploymentStatus, Facts, Failure,
+    TargetKind,
 };
 
 /// What a launch records.
@@ -19,6 +20,32 @@ pub struct NewDeployment {
     pub spec: DeploymentSpec,
     /// The id of the API token that launches it; `None` is the operator.
     pub owner: Option<String>,
+}
+
+/// Which deployments a page is of.
+#[derive(Debug, Clone, Default)]
+pub struct DeploymentFilter {
+    /// Of this status alone.
+    pub status: Option<DeploymentStatus>,
+    /// On this target alone.
+    pub target: Option<TargetKind>,
+    /// With names that begin so.
+    pub name_prefix: Option<String>,
+}
+
+/// A page's statement: the names by an index of what a filter looks at, and only then the rows.
+fn page(status: Option<DeploymentStatus>) -> String {
+    // In words of the statement, so that the database knows which index has them all.
+    let of_status = match status {
+        None => "status <> 'destroyed'".to_owned(),
+        Some(DeploymentStatus::Destroyed) => "status = 'destroyed'".to_owned(),
+        Some(status) => format!("status <> 'destroyed' AND status = '{status}'"),
+    };
+    format!(
+        "{} WHERE name IN (SELECT name FROM deployments WHERE name >= ?1 AND name < ?2 \
+         AND {of_status} AND (?3 IS NULL OR target = ?3) ORDER BY name LIMIT ?4) ORDER BY name",
+        rows::DEPLOYMENT
+    )
 }
 
 impl Store {
@@ -40,6 +67,27 @@ impl Store {
                 rows::DEPLOYMENT
             ))?;
             let mut found = statement.query([with_destroyed])?;
+            let mut deployments = Vec::new();
+            while let Some(row) = found.next()? {
+                deployments.push(rows::deployment(row)?);
+            }
+            Ok(deployments)
+        })
+    }
+
+    /// A page of the deployments that a filter lets through, by name, after one of them. Destroyed
+    /// ones are there only when the filter names their status.
+    pub fn deployments_page(
+        &self,
+        filter: &DeploymentFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Deployment>> {
+        let (from, to) = rows::name_range(filter.name_prefix.as_deref(), after);
+        let target = filter.target.map(TargetKind::as_str);
+        self.read(|db| {
+            let mut statement = db.prepare_cached(&page(filter.status))?;
+            let mut found = statement.query((from, to, target, operations::as_i64(limit)))?;
             let mut deployments = Vec::new();
             while let Some(row) = found.next()? {
                 deployments.push(rows::deployment(row)?);
@@ -150,4 +198,28 @@ pub(super) fn apply(
             .execute((name.as_str(), after.as_str(), now()))?;
     }
     Ok(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_page_walks_through_the_rows() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(dir.path()).expect("opens");
+        let statuses = DeploymentStatus::ALL.into_iter().map(Some).chain([None]);
+        for status in statuses {
+            let plan = store.read(|db| Ok(rows::plan(db, &page(status)))).expect("a plan");
+            let index = match status {
+                Some(DeploymentStatus::Destroyed) => "deployments_destroyed",
+                _ => "deployments_living",
+            };
+            let step =
+                format!("SEARCH deployments USING COVERING INDEX {index} (name>? AND name<?)");
+            assert!(plan.contains(&step), "{status:?}: {plan:?}");
+            assert!(plan.contains(&"SEARCH deployments USING PRIMARY KEY (name=?)".to_owned()));
+            assert!(!plan.iter().any(|step| step.starts_with("SCAN")), "{plan:?}");
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! Events, in commit order.
 
-use rusqlite::Transaction;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 use serde_json::Value;
 
+use super::operations::as_i64;
 use super::{Result, Store, new_id, now, rows};
 use crate::domain::{DeploymentName, Event, EventSource, EventType};
 
@@ -37,6 +38,75 @@ impl NewEvent {
     }
 }
 
+/// Which events a page is of.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    /// Of this deployment alone.
+    pub name: Option<DeploymentName>,
+    /// Of deployments whose names begin so.
+    pub name_prefix: Option<String>,
+    /// Of these types; none is all.
+    pub types: Vec<EventType>,
+    /// Of this operation alone.
+    pub operation: Option<String>,
+}
+
+/// A page of events.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventsPage {
+    /// Those that the filter lets through, oldest first.
+    pub events: Vec<Event>,
+    /// The last sequence number that was looked at: the next page comes after it. It may be beyond
+    /// the last event of this one.
+    pub seen: i64,
+    /// Whether there may be more by now.
+    pub more: bool,
+}
+
+/// How far the history of events reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct History {
+    /// The oldest event that is there.
+    pub oldest: Option<i64>,
+    /// The last event that was removed because of its age; 0 when none was.
+    pub pruned_to: i64,
+    /// The last event that there was, still there or not; 0 when there was none.
+    pub last: i64,
+}
+
+impl History {
+    /// Whether every event after this one is still there.
+    pub fn is_complete_after(&self, sequence: i64) -> bool {
+        sequence >= self.pruned_to
+    }
+}
+
+/// How many events one page looks at: a bound on what a filter costs that lets next to none
+/// through.
+const LOOKED_AT: usize = 5000;
+
+/// What a page goes through: what the filter names that has an index. The rest of the filter is
+/// looked at event by event.
+fn page(filter: &EventFilter) -> String {
+    let of = match filter {
+        EventFilter { operation: Some(_), .. } => "operation = ?2 AND",
+        EventFilter { name: Some(_), .. } => "name = ?2 AND",
+        _ => "?2 IS NULL AND",
+    };
+    format!("{} WHERE {of} sequence > ?1 ORDER BY sequence LIMIT ?3", rows::EVENT)
+}
+
+impl EventFilter {
+    /// Whether it lets a row through.
+    fn lets_through(&self, row: &Row<'_>) -> rusqlite::Result<bool> {
+        let (kind, name) = (row.get_ref(2)?.as_str()?, row.get_ref(3)?.as_str()?);
+        let of_type = self.types.is_empty() || self.types.iter().any(|it| it.as_str() == kind);
+        let of_name = self.name.as_ref().is_none_or(|it| it.as_str() == name);
+        let of_prefix = self.name_prefix.as_ref().is_none_or(|it| name.starts_with(it));
+        Ok(of_type && of_name && of_prefix)
+    }
+}
+
 impl Store {
     /// Appends an event that no operation tells of.
     pub fn append_event(&self, name: &DeploymentName, event: &NewEvent) -> Result<Event> {
@@ -46,6 +116,54 @@ impl Store {
     /// [`Store::append_event`], in a commit that is shared with whoever else waits for one.
     pub async fn append_event_async(&self, name: DeploymentName, event: NewEvent) -> Result<Event> {
         self.write_grouped(move |tx| append(tx, &name, None, &event)).await
+    }
+
+    /// A page of the events after a sequence number that a filter lets through, oldest first.
+    pub fn events_page(
+        &self,
+        filter: &EventFilter,
+        after: i64,
+        limit: usize,
+    ) -> Result<EventsPage> {
+        let of = filter.operation.as_deref();
+        let of = of.or(filter.name.as_ref().map(DeploymentName::as_str));
+        self.read(|db| {
+            let mut statement = db.prepare_cached(&page(filter))?;
+            let mut found = statement.query((after, of, as_i64(LOOKED_AT)))?;
+            let mut page = EventsPage { events: Vec::new(), seen: after, more: false };
+            let mut looked_at = 0;
+            while let Some(row) = found.next()? {
+                looked_at += 1;
+                if filter.lets_through(row)? {
+                    if page.events.len() == limit {
+                        page.more = true;
+                        return Ok(page);
+                    }
+                    page.events.push(rows::event(row)?);
+                }
+                page.seen = row.get(0)?;
+            }
+            page.more = looked_at == LOOKED_AT;
+            Ok(page)
+        })
+    }
+
+    /// The last sequence number that was given; 0 when none was.
+    pub fn last_sequence(&self) -> Result<i64> {
+        self.read(last_sequence)
+    }
+
+    /// How far the history of events reaches.
+    pub fn history(&self) -> Result<History> {
+        self.read(|db| {
+            let oldest = db
+                .prepare_cached("SELECT min(sequence) FROM events")?
+                .query_row([], |row| row.get(0))?;
+            let pruned_to = db
+                .prepare_cached("SELECT events_pruned_to FROM installation")?
+                .query_row([], |row| row.get(0))?;
+            Ok(History { oldest, pruned_to, last: last_sequence(db)? })
+        })
     }
 
     /// The last event of an operation.
@@ -67,8 +185,7 @@ impl Store {
                 "{} WHERE ?1 IS NULL OR name = ?1 ORDER BY sequence DESC LIMIT ?2",
                 rows::EVENT
             ))?;
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let mut found = statement.query((name.map(DeploymentName::as_str), limit))?;
+            let mut found = statement.query((name.map(DeploymentName::as_str), as_i64(limit)))?;
             let mut events = Vec::new();
             while let Some(row) = found.next()? {
                 events.push(rows::event(row)?);
@@ -91,8 +208,8 @@ impl Store {
                  ORDER BY sequence LIMIT ?3",
                 rows::EVENT
             ))?;
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let mut found = statement.query((after, name.map(DeploymentName::as_str), limit))?;
+            let name = name.map(DeploymentName::as_str);
+            let mut found = statement.query((after, name, as_i64(limit)))?;
             let mut events = Vec::new();
             while let Some(row) = found.next()? {
                 events.push(rows::event(row)?);
@@ -100,6 +217,12 @@ impl Store {
             Ok(events)
         })
     }
+}
+
+fn last_sequence(db: &Connection) -> Result<i64> {
+    let mut statement =
+        db.prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'events'")?;
+    Ok(statement.query_row([], |row| row.get(0)).optional()?.unwrap_or(0))
 }
 
 /// Gives an event its place in the order.
@@ -165,5 +288,25 @@ mod tests {
         store.write(|tx| Ok(tx.execute(old, [])?)).expect("writes");
         let found = store.events(None, 0, 10).expect("reads").remove(0);
         assert_eq!(found.source, EventSource::Pipeline);
+    }
+
+    #[test]
+    fn no_page_walks_through_what_it_is_not_of() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(dir.path()).expect("opens");
+        let name = Some(DeploymentName::main());
+        let operation = Some("an id".to_owned());
+        let all = EventFilter::default();
+        for (filter, index) in [
+            (all.clone(), "INTEGER PRIMARY KEY (rowid>?)"),
+            (EventFilter { name, ..all.clone() }, "INDEX events_by_name (name=? AND sequence>?)"),
+            (
+                EventFilter { operation, ..all },
+                "INDEX events_by_operation (operation=? AND sequence>?)",
+            ),
+        ] {
+            let plan = store.read(|db| Ok(rows::plan(db, &page(&filter)))).expect("a plan");
+            assert_eq!(plan, [format!("SEARCH events USING {index}")]);
+        }
     }
 }

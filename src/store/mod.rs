@@ -14,6 +14,7 @@ mod audit;
 mod backups;
 mod begin;
 mod changes;
+mod counts;
 mod deliveries;
 mod deployments;
 mod endpoints;
@@ -31,7 +32,6 @@ mod retention;
 mod rows;
 mod sealed;
 mod sessions;
-mod shim;
 mod tokens;
 
 use std::path::{Path, PathBuf};
@@ -45,21 +45,21 @@ pub use approvals::{APPROVING, ApprovalEnd, ApprovalId, ApprovalRecord, Window};
 pub use audit::{AuditFilter, AuditOutcome, AuditRecord};
 pub use backups::Backup;
 pub use begin::{Along, Begin, OwnerLimits};
+pub use counts::Census;
 pub use deliveries::{
     Counts, DEAD_DAYS, DELIVERED_DAYS, Delivery, DeliveryStatus, now_ms, time_of,
 };
-pub use deployments::NewDeployment;
+pub use deployments::{DeploymentFilter, NewDeployment};
 pub use endpoints::{
     ENDPOINTS_MAX, Endpoint, EndpointChange, EndpointStatus, Filter, NewEndpoint, SealedSecrets,
 };
-pub use events::NewEvent;
+pub use events::{EventFilter, EventsPage, History, NewEvent};
 pub use idempotency::{Answer, IdempotencyKey, Once};
-pub use operations::{Finish, Lease, StepUpdate};
+pub use operations::{Finish, Lease, OperationFilter, StepUpdate};
 pub use outbox::{Due, Fate, Outcome};
 pub use replays::{Replay, ReplayStatus, Scope};
 pub use retention::KEPT_DAYS;
 pub use sessions::{SESSION_HOURS, SessionRecord};
-pub use shim::{DeploymentFilter, EventFilter, OperationFilter};
 pub use tokens::{NewToken, TokenRecord, unknown as unknown_token};
 
 /// A failure of the store.

@@ -197,3 +197,30 @@ fn check(db: &Connection, path: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_of_the_first_version_is_brought_on() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let old = Connection::open(dir.path().join(FILE_NAME)).expect("opens");
+        old.execute_batch(MIGRATIONS[0]).expect("makes its tables");
+        old.execute_batch(
+            "PRAGMA user_version = 1; \
+             INSERT INTO installation (id, created_at) VALUES ('it', '2026-01-01'); \
+             INSERT INTO events (sequence, id, type, name, message, timestamp) \
+             VALUES (41, '1', 'completed', 'main', 'it works', '2026-01-01T00:00:00.000Z')",
+        )
+        .expect("writes");
+        drop(old);
+        let store = Store::open(dir.path()).expect("opens");
+        assert_eq!(store.installation_id().expect("reads"), "it");
+        let event = store.events(None, 0, 10).expect("reads").remove(0);
+        assert_eq!((event.sequence, event.source.as_str()), (41, "pipeline"));
+        // What was removed by then was not written down, and shows by what is left.
+        let history = store.history().expect("reads");
+        assert_eq!((history.oldest, history.pruned_to, history.last), (Some(41), 40, 41));
+    }
+}

@@ -51,6 +51,40 @@ pub struct Finish<'a> {
     pub event: Option<NewEvent>,
 }
 
+/// Which operations a page is of.
+#[derive(Debug, Clone, Default)]
+pub struct OperationFilter {
+    /// Of this deployment alone.
+    pub deployment: Option<DeploymentName>,
+    /// Of this status alone.
+    pub status: Option<OperationStatus>,
+    /// Of deployments whose names begin so.
+    pub name_prefix: Option<String>,
+}
+
+/// A page's statement: which ones by the index of what the filter names, and only then the rows.
+fn page(filter: &OperationFilter) -> String {
+    // Of names that begin so there may be few among many operations, or many. Their part of the
+    // index is gone through, which is bounded by their own history.
+    let (index, of) = match (&filter.deployment, &filter.name_prefix, filter.status) {
+        (Some(_), _, _) => ("operations_by_deployment", "deployment = ?1"),
+        (None, Some(_), _) => ("operations_by_deployment", "deployment >= ?1 AND deployment < ?2"),
+        (None, None, Some(_)) => ("operations_by_status", "status = ?3"),
+        (None, None, None) => {
+            return format!(
+                "{} WHERE sequence < ?4 ORDER BY sequence DESC LIMIT ?5",
+                rows::OPERATION
+            );
+        }
+    };
+    format!(
+        "{} WHERE sequence IN (SELECT sequence FROM operations INDEXED BY {index} WHERE {of} \
+         AND (?3 IS NULL OR status = ?3) AND sequence < ?4 ORDER BY sequence DESC LIMIT ?5) \
+         ORDER BY sequence DESC",
+        rows::OPERATION
+    )
+}
+
 impl Store {
     /// What is answered to whoever asks for another operation of a deployment meanwhile.
     pub fn at_work(active: &Operation) -> StoreError {
@@ -171,44 +205,51 @@ impl Store {
         self.read(|db| {
             let mut statement = db.prepare_cached(&format!("{} WHERE id = ?1", rows::OPERATION))?;
             let mut found = statement.query([id])?;
-            let Some(mut operation) = found.next()?.map(rows::operation).transpose()? else {
-                return Ok(None);
-            };
-            let mut statement = db.prepare_cached(
-                "SELECT name, status, started_at, ended_at, message, output FROM steps \
-                 WHERE operation = ?1 ORDER BY position",
-            )?;
-            let mut steps = statement.query([id])?;
-            while let Some(row) = steps.next()? {
-                operation.steps.push(rows::step(row)?);
-            }
-            Ok(Some(operation))
+            found.next()?.map(|row| with_steps(db, rows::operation(row)?)).transpose()
         })
+    }
+
+    /// A page of the operations that a filter lets through, with their steps, newest first: those
+    /// that began before the one with this sequence number.
+    pub fn operations_page(
+        &self,
+        filter: &OperationFilter,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Operation>> {
+        let prefix = filter.name_prefix.as_deref();
+        let (from, to) = match &filter.deployment {
+            Some(name) if !name.as_str().starts_with(prefix.unwrap_or_default()) => {
+                return Ok(Vec::new());
+            }
+            Some(name) => (name.to_string(), String::new()),
+            None => rows::name_range(prefix, None),
+        };
+        let status = filter.status.map(OperationStatus::as_str);
+        let (before, limit) = (before.unwrap_or(i64::MAX), as_i64(limit));
+        self.read(|db| {
+            let mut statement = db.prepare_cached(&page(filter))?;
+            let mut found = statement.query((from, to, status, before, limit))?;
+            let mut operations = Vec::new();
+            while let Some(row) = found.next()? {
+                operations.push(with_steps(db, rows::operation(row)?)?);
+            }
+            Ok(operations)
+        })
+    }
+
+    /// Every operation that has begun and not ended, with its steps, oldest first.
+    pub fn operations_running(&self) -> Result<Vec<Operation>> {
+        let status = Some(OperationStatus::Running);
+        let running = OperationFilter { status, ..OperationFilter::default() };
+        let mut found = self.operations_page(&running, None, usize::MAX)?;
+        found.reverse();
+        Ok(found)
     }
 
     /// The operation that is at work on a deployment, or was when it was interrupted.
     pub fn active_operation(&self, name: &DeploymentName) -> Result<Option<Operation>> {
-        let found = self.read(|db| active(db, name))?;
-        match found {
-            Some(operation) => self.operation(&operation.id),
-            None => Ok(None),
-        }
-    }
-
-    /// Every operation that is not over, oldest first.
-    pub fn operations_running(&self) -> Result<Vec<Operation>> {
-        self.read(|db| {
-            let mut statement = db.prepare_cached(&format!(
-                "{} WHERE status = 'running' ORDER BY sequence",
-                rows::OPERATION
-            ))?;
-            let mut found = statement.query([])?;
-            let mut operations = Vec::new();
-            while let Some(row) = found.next()? {
-                operations.push(rows::operation(row)?);
-            }
-            Ok(operations)
-        })
+        self.read(|db| active(db, name)?.map(|it| with_steps(db, it)).transpose())
     }
 
     /// The last operations, newest first; of one deployment when named.
@@ -232,8 +273,20 @@ impl Store {
     }
 }
 
-fn as_i64(number: usize) -> i64 {
+pub(super) fn as_i64(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn with_steps(db: &rusqlite::Connection, mut operation: Operation) -> Result<Operation> {
+    let mut statement = db.prepare_cached(
+        "SELECT name, status, started_at, ended_at, message, output FROM steps \
+         WHERE operation = ?1 ORDER BY position",
+    )?;
+    let mut steps = statement.query([&operation.id])?;
+    while let Some(row) = steps.next()? {
+        operation.steps.push(rows::step(row)?);
+    }
+    Ok(operation)
 }
 
 /// The failure for a name that nothing has.
@@ -263,4 +316,34 @@ pub(super) fn check_lease(tx: &Transaction<'_>, lease: &Lease) -> Result<()> {
         )
         .optional()?;
     if current == Some(lease.epoch) { Ok(()) } else { Err(StoreError::LeaseLost) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_page_walks_through_the_rows() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(dir.path()).expect("opens");
+        let (name, prefix) = (Some(DeploymentName::main()), Some("m".to_owned()));
+        for (deployment, name_prefix) in [(None, None), (name, None), (None, prefix)] {
+            for status in [None, Some(OperationStatus::Failed)] {
+                let filter = OperationFilter {
+                    deployment: deployment.clone(),
+                    status,
+                    name_prefix: name_prefix.clone(),
+                };
+                let plan = store.read(|db| Ok(rows::plan(db, &page(&filter)))).expect("a plan");
+                let looks: Vec<_> =
+                    plan.iter().filter(|step| step.contains(" operations ")).collect();
+                assert!(looks.iter().all(|step| step.starts_with("SEARCH")), "{plan:?}");
+                // Beside the page itself, nothing but an index is read.
+                let which = "SEARCH operations USING COVERING INDEX";
+                let rows = "SEARCH operations USING INTEGER PRIMARY KEY";
+                let other = |step: &&&String| !step.starts_with(which) && !step.starts_with(rows);
+                assert_eq!(looks.iter().filter(other).count(), 0, "{plan:?}");
+            }
+        }
+    }
 }

@@ -14,7 +14,7 @@ use crate::domain::{
 pub(super) const DEPLOYMENT: &str =
     "SELECT id, name, status, spec, facts, created_at, updated_at, owner FROM deployments";
 pub(super) const OPERATION: &str = "SELECT id, kind, deployment, status, params, epoch, error, created_at, ended_at, prior, \
-     given_up FROM operations";
+     given_up, sequence FROM operations";
 pub(super) const EVENT: &str =
     "SELECT sequence, id, type, name, operation, message, timestamp, data, source FROM events";
 
@@ -69,6 +69,7 @@ pub(super) fn operation(row: &Row<'_>) -> Result<Operation> {
             .map(|prior| known("the status", &prior, DeploymentStatus::parse(&prior)))
             .transpose()?,
         given_up: row.get(10)?,
+        sequence: row.get(11)?,
     })
 }
 
@@ -98,4 +99,47 @@ pub(super) fn event(row: &Row<'_>) -> Result<Event> {
         data: json(&row.get::<_, String>(7)?)?,
         source: known("the source", &source, EventSource::parse(&source))?,
     })
+}
+
+/// Where the names lie that begin so and come after one: from the first text, which is one of
+/// them, to the second, which is not. A space comes before whatever a name is made of, and a brace
+/// after it.
+pub(super) fn name_range(prefix: Option<&str>, after: Option<&str>) -> (String, String) {
+    let prefix = prefix.unwrap_or_default();
+    let after = after.map(|name| format!("{name} ")).unwrap_or_default();
+    (after.max(prefix.to_owned()), format!("{prefix}{{"))
+}
+
+/// The steps of the database's plan for a statement.
+#[cfg(test)]
+pub(super) fn plan(db: &rusqlite::Connection, sql: &str) -> Vec<String> {
+    let mut statement = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a statement");
+    let mut found = statement.raw_query();
+    let mut plan = Vec::new();
+    while let Some(row) = found.next().expect("a plan") {
+        plan.push(row.get(3).expect("a step"));
+    }
+    plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_of_names_holds_what_begins_so_and_comes_after() {
+        let names = ["a", "a-1", "a0", "aa", "ab", "abc", "ac", "b", "z9"];
+        let within = |prefix, after| {
+            let (from, to) = name_range(prefix, after);
+            let within = |name: &&&str| **name >= from.as_str() && **name < to.as_str();
+            names.iter().filter(within).copied().collect::<Vec<_>>()
+        };
+        assert_eq!(within(None, None), names);
+        assert_eq!(within(None, Some("a")), names[1..]);
+        assert_eq!(within(None, Some("z9")), [""; 0]);
+        assert_eq!(within(Some("ab"), None), ["ab", "abc"]);
+        assert_eq!(within(Some("ab"), Some("ab")), ["abc"]);
+        assert_eq!(within(Some("ab"), Some("a")), ["ab", "abc"]);
+        assert_eq!(within(Some("ab"), Some("b")), [""; 0]);
+    }
 }

@@ -40,6 +40,7 @@ mod store;
 mod store_begin;
 mod store_group;
 mod store_home;
+mod store_pages;
 mod support;
 mod tidy;
 mod tokens;

@@ -142,6 +142,7 @@ mod tests {
             prior: None,
             given_up: false,
             epoch: 1,
+            sequence: 0,
         })
     }
 

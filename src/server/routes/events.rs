@@ -211,31 +211,33 @@ async fn of_operation(
 
 fn list(server: &Server, filter: &EventFilter, after: i64, limit: Option<u32>) -> Answer<Response> {
     let limit = page::limit(limit)?;
-    let found = server.app().store().events_page(filter, after, limit + 1);
-    let found = found.map_err(Failure::from)?;
-    let place = |event: &Event| event.sequence.to_string();
-    let page = page::page(found, limit, "events", place, |it| EventView::from(it));
+    let found = server.app().store().events_page(filter, after, limit).map_err(Failure::from)?;
+    let page = Page {
+        items: found.events.iter().map(EventView::from).collect(),
+        next_cursor: found.more.then(|| page::cursor_at("events", &found.seen.to_string())),
+    };
     Ok(Json(page).into_response())
 }
 
 /// Refuses to resume after an event that is not known: older than what is kept, or to come.
 fn refuse_gap(server: &Server, after: i64) -> Answer<()> {
-    let store = server.app().store();
-    let pruned = store.pruned_to().map_err(Failure::from)?;
-    if after < pruned && after > 0 {
+    let history = server.app().store().history().map_err(Failure::from)?;
+    if after < history.pruned_to {
         let mut problem = Problem::new(
             StatusCode::GONE,
-            format!("events up to {pruned} are kept no longer: this one cannot be resumed after"),
+            format!(
+                "events up to {} are kept no longer: this one cannot be resumed after",
+                history.pruned_to
+            ),
         )
         .remedy("read how everything stands (GET /status), and follow from the oldest on");
-        problem.oldest = Some(pruned + 1);
+        problem.oldest = Some(history.oldest.unwrap_or(history.last + 1));
         return Err(problem);
     }
-    let last = store.last_sequence().map_err(Failure::from)?;
-    if after > last {
+    if after > history.last {
         return Err(Problem::field(
             "Last-Event-ID",
-            format!("there is no event {after} yet; the last is {last}"),
+            format!("there is no event {after} yet; the last is {}", history.last),
         ));
     }
     Ok(())
@@ -339,11 +341,9 @@ impl Listener {
                 return None;
             }
         };
-        self.behind = found.len() == BATCH;
-        for event in found {
-            self.last = event.sequence;
-            self.waiting.push_back(Frame::of(event).text);
-        }
+        self.behind = found.more;
+        self.last = found.seen;
+        self.waiting.extend(found.events.into_iter().map(|event| Frame::of(event).text));
         Some(())
     }
 

@@ -75,8 +75,8 @@ fn listed(
         found,
         limit,
         "operations",
-        |(sequence, _)| sequence.to_string(),
-        |(_, operation)| OperationView::without_steps(operation, server.app()),
+        |operation| operation.sequence.to_string(),
+        |operation| OperationView::without_steps(operation, server.app()),
     )))
 }
 
