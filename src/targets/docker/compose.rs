@@ -24,6 +24,8 @@ use crate::secrets::private::create_private_directory;
 
 /// The service in the compose file.
 const SERVICE: &str = "openclaw-gateway";
+/// The volumes of the file that are the other service's, and no deployment's.
+const SERVER_VOLUMES: [&str; 2] = ["pipeline-data", "pipeline-key"];
 /// Where a plugin of the Docker command line stands, beside the user's own directory.
 const PLUGINS: [&str; 4] = [
     "/usr/local/lib/docker/cli-plugins",
@@ -178,7 +180,12 @@ fn variables(site: &Site) -> Value {
         given.map(|(index, (name, _))| (name, format!("${{{}}}", handle(index)))).collect();
     let labels = json!({ owner::NAME: site.deployment.name, owner::ID: site.deployment.id });
     let labelled = json!({ "labels": labels });
-    let volumes: BTreeMap<_, _> = owner::VOLUMES.map(|name| (name, &labelled)).into();
+    let mut volumes: BTreeMap<_, _> = owner::VOLUMES.map(|name| (name, labelled.clone())).into();
+    // docker-compose 1.29 makes every volume of the file, used or not: these are then one that is
+    // there already.
+    let name = format!("{}_{}", container(site), owner::VOLUMES[0]);
+    let stand_in = json!({ "name": name, "labels": labels });
+    volumes.extend(SERVER_VOLUMES.map(|volume| (volume, stand_in.clone())));
     // JSON is YAML; nothing here needs quoting rules of its own.
     json!({
         "services": { SERVICE: { "environment": names, "labels": labels } },
@@ -343,8 +350,12 @@ mod tests {
         {
             assert_eq!(id(&format!("{at}/labels")), Some(site.deployment.id.as_str()), "{at}");
         }
-        for volume in owner::VOLUMES {
-            assert!(assets::DOCKER_COMPOSE.contains(&format!("\n  {volume}:\n")), "{volume}");
+        let (_, declared) = assets::DOCKER_COMPOSE.split_once("\nvolumes:\n").expect("volumes");
+        let declared: Vec<_> = declared.lines().map(|line| line.trim_matches([' ', ':'])).collect();
+        assert_eq!(declared, [&owner::VOLUMES[..], &SERVER_VOLUMES].concat());
+        let config = format!("{}_config", container(&site));
+        for volume in SERVER_VOLUMES {
+            assert_eq!(file["volumes"][volume]["name"], config.as_str());
         }
     }
 }
