@@ -34,6 +34,7 @@ mod operations_harness;
 mod pruning;
 mod real_life;
 mod schemathesis;
+mod server_api;
 mod standin_contract;
 mod standin_faults;
 mod store;

@@ -24,6 +24,7 @@ pub mod real;
 pub mod registry;
 pub mod scene;
 pub mod schemathesis;
+pub mod server;
 pub mod source;
 pub mod standin;
 pub mod stub_provider;

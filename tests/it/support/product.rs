@@ -95,6 +95,11 @@ impl Product {
         self
     }
 
+    /// What a variable is for every command.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.env.get(name).and_then(|value| value.to_str()).map(str::to_owned)
+    }
+
     /// Something in the fixture's own directory.
     pub fn path(&self, part: &str) -> PathBuf {
         self.directory.path().join(part)
@@ -117,7 +122,7 @@ impl Product {
 
     /// The port that `GATEWAY_PORT` names.
     pub fn port(&self) -> u16 {
-        let port = self.env.get("GATEWAY_PORT").and_then(|port| port.to_str());
+        let port = self.variable("GATEWAY_PORT");
         port.and_then(|port| port.parse().ok()).expect("a port")
     }
 
@@ -312,6 +317,11 @@ impl Run {
         command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.current_dir(self.command.get_current_dir().expect("a directory"));
         Some(Self { command, input: self.input })
+    }
+
+    /// The command itself, for whoever starts it in another way.
+    pub fn into_command(self) -> Command {
+        self.command
     }
 
     /// Starts it, to be read line by line.
