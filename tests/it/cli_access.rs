@@ -6,26 +6,8 @@ use std::io::Write as _;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::support::asking::ask;
 use crate::support::product::{Product, until};
-
-/// Makes the gateway find requests of devices at its next start, as if they had just asked.
-fn ask(product: &Product, requests: &[(&str, &str, &[&str])]) {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("now");
-    let pending: Vec<Value> = requests
-        .iter()
-        .map(|(id, role, scopes)| {
-            json!({
-                "requestId": id, "deviceId": format!("device-of-{id}"), "publicKey": "key",
-                "role": role, "roles": [role], "scopes": scopes, "remoteIp": "203.0.113.7",
-                "clientId": "openclaw-control-ui", "clientMode": "webchat",
-                "platform": "Linux x86_64", "isRepair": false,
-                "ts": u64::try_from(now.as_millis()).expect("fits"),
-            })
-        })
-        .collect();
-    let path = product.state("main").join("state/standin-pairing.json");
-    std::fs::write(path, json!({ "pending": pending, "paired": [] }).to_string()).expect("a file");
-}
 
 #[test]
 fn open_gives_a_new_one_time_link_each_time() {
@@ -94,6 +76,7 @@ fn devices_wait_are_let_in_and_put_out_by_hand() {
     product.run(["stop"]).ok();
     ask(
         &product,
+        "main",
         &[
             ("req-browser", "operator", &["operator.read", "operator.write"]),
             ("req-node", "node", &[]),
@@ -147,7 +130,7 @@ fn an_approval_that_the_gateway_refuses_is_a_failure() {
     product.run(["launch", "--target", "process", "--approval", "off"]).ok();
     product.run(["stop"]).ok();
     // No approver can grant a scope like that.
-    ask(&product, &[("req-odd", "operator", &["other.scope"])]);
+    ask(&product, "main", &[("req-odd", "operator", &["other.scope"])]);
     product.run(["start"]).ok();
     let refused = product.run(["approve", "--request", "req-odd"]).code(1);
     refused.says("was not let in: ").says("other.scope").says("openclaw-pipeline devices main");
@@ -178,7 +161,7 @@ fn an_open_window_lets_a_browser_in_after_the_command_has_exited() {
     let product = Product::new();
     product.launch();
     product.run(["stop"]).ok();
-    ask(&product, &[("req-1", "operator", &["operator.read"]), ("req-2", "node", &[])]);
+    ask(&product, "main", &[("req-1", "operator", &["operator.read"]), ("req-2", "node", &[])]);
     product.run(["start"]).ok();
     until("the browser is in", || {
         product.events("main").contains(&"approve_success".to_owned()).then_some(())

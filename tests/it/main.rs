@@ -35,6 +35,7 @@ mod pruning;
 mod real_life;
 mod schemathesis;
 mod server_api;
+mod server_life;
 mod standin_contract;
 mod standin_faults;
 mod store;

@@ -7,13 +7,8 @@ use crate::domain::credential::CREDENTIALS;
 use crate::secrets::Secret;
 
 /// What of the server's own settings means one deployment of its operator's, and no request's.
-const NOT_INHERITED: [Variable; 5] = [
-    Variable::Name,
-    Variable::GatewayToken,
-    Variable::GatewayPort,
-    Variable::GatewayBind,
-    Variable::EnvFile,
-];
+const NOT_INHERITED: [Variable; 4] =
+    [Variable::Name, Variable::GatewayToken, Variable::GatewayPort, Variable::EnvFile];
 
 impl Settings {
     /// The settings of a request. The server's own provider credentials go into them only where
@@ -62,7 +57,7 @@ mod tests {
         assert_eq!(request.name().expect("a name").as_str(), "main");
         assert!(request.gateway_token().expect("reads").is_none());
         assert_eq!(request.port().expect("reads"), None);
-        assert!(request.bind().expect("reads").is_loopback());
+        assert!(!request.bind().expect("the server's").is_loopback());
         assert_eq!(request.heartbeat().expect("the server's"), "30m");
         let keys = |settings: &Settings| {
             let given = settings.credentials().expect("reads");

@@ -8,6 +8,7 @@
 // Each subject uses the part that it needs.
 #![allow(dead_code)]
 
+pub mod asking;
 pub mod bench;
 pub mod browser;
 pub mod control_ui;

@@ -1,0 +1,260 @@
+//! The server's life: it is killed and goes on, is told to stop, is told to read its settings anew,
+//! takes the work of commands, and lets browsers in.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::asking::ask;
+use crate::support::product::{Product, free_port, until};
+use crate::support::server::{Call, Served};
+
+/// The types of a deployment's events, in order.
+fn kinds(served: &Served, name: &str) -> Vec<String> {
+    let page =
+        served.call("GET", &format!("/v1/deployments/{name}/events?limit=200")).send().ok(200);
+    let items = page["items"].as_array().expect("events");
+    items.iter().map(|it| it["type"].as_str().expect("a type").to_owned()).collect()
+}
+
+/// Waits until a step of an operation runs.
+fn in_step(served: &Served, operation: &str, step: &str) {
+    until("the step runs", || {
+        let operation = served.get(&format!("/v1/operations/{operation}")).ok(200);
+        let steps = operation["steps"].as_array().expect("steps").clone();
+        steps.iter().any(|it| it["name"] == step && it["status"] == "running").then_some(())
+    });
+}
+
+fn id(begun: &Value) -> String {
+    begun["id"].as_str().or_else(|| begun["operation_id"].as_str()).expect("an id").to_owned()
+}
+
+#[test]
+fn a_launch_goes_on_after_a_kill_in_each_of_its_steps_and_tells_everything_once() {
+    let mut served = Served::begin();
+    for (number, step) in ["configure", "start", "prove"].into_iter().enumerate() {
+        let name = format!("killed{number}");
+        let body = Served::launch_body(&name);
+        let begun = served.call("POST", "/launch").key(&name).json(&body).send().ok(202);
+        // The stand-in is quick: the kill hits the step, or what comes after it.
+        until("the step has begun", || {
+            let operation = served.get(&format!("/v1/operations/{}", id(&begun))).ok(200);
+            let steps = operation["steps"].as_array().expect("steps").clone();
+            steps.iter().any(|it| it["name"] == step && it["status"] != "pending").then_some(())
+        });
+        served.kill();
+        served.start_again();
+        let again = served.call("POST", "/launch").key(&name).json(&body).send().ok(202);
+        assert_eq!(again, begun, "the same request, the same answer");
+        let ended = served.ended(&begun);
+        assert_eq!(ended["status"], "succeeded", "{ended:#}");
+        let kinds = kinds(&served, &name);
+        for once in ["launching", "completed"] {
+            assert_eq!(kinds.iter().filter(|kind| *kind == once).count(), 1, "{kinds:?}");
+        }
+        assert_eq!(served.product().gateways().len(), number + 1, "one of each");
+        assert_eq!(served.product().keepers().len(), number + 1, "one of each");
+    }
+    // Every event that there was, in order and without a gap, for whoever followed from the start.
+    let last = served.get("/v1/events?limit=1").ok(200);
+    assert!(last["next_cursor"].is_string(), "{last}");
+    let mut stream = served.call("GET", "/v1/events").header("last-event-id", "0").stream();
+    let mut sequences = Vec::new();
+    while sequences.len() < 15 {
+        sequences.push(stream.next().json()["sequence"].as_i64().expect("a number"));
+    }
+    assert_eq!(sequences, (1..=15).collect::<Vec<i64>>());
+    served.assert_well();
+}
+
+#[test]
+fn a_stop_interrupts_what_runs_and_the_next_server_goes_on() {
+    let mut product = Product::new();
+    product.set("OPENCLAW_PIPELINE_API_TOKEN", "a-token-for-this-test-0123456789");
+    let mut served = Served::on(product, &["--grace", "0"]);
+    let begun = served.post("/launch", &Served::launch_body("box")).ok(202);
+    in_step(&served, &id(&begun), "prove");
+    assert_eq!(served.stop(), 0);
+    assert_eq!(served.product().json(["operations", "show", &id(&begun)])["status"], "running");
+    served.start_again();
+    let ended = served.ended(&begun);
+    assert_eq!(ended["status"], "succeeded", "{ended:#}");
+    served.assert_well();
+}
+
+#[test]
+fn what_runs_may_come_to_its_end_before_the_server_stops() {
+    let mut served = Served::begin();
+    let begun = served.post("/launch", &Served::launch_body("box")).ok(202);
+    in_step(&served, &id(&begun), "prove");
+    assert_eq!(served.stop(), 0);
+    assert_eq!(served.product().json(["operations", "show", &id(&begun)])["status"], "succeeded");
+    // The window that the launch opened is a keeper's from here on.
+    ask(served.product(), "box", &[("req-1", "operator", &["operator.read"])]);
+    served.product().run(["restart", "box"]).ok();
+    until("a keeper lets the browser in", || {
+        served.product().events("box").contains(&"approve_success".to_owned()).then_some(())
+    });
+    served.assert_well();
+}
+
+#[test]
+fn a_cancelled_operation_stays_cancelled_through_a_kill() {
+    let mut served = Served::begin();
+    served.launch("box");
+    let begun = served.post("/v1/deployments/box/restart", &json!({})).ok(202);
+    let cancel = format!("/v1/operations/{}/cancel", id(&begun));
+    served.call("POST", &cancel).send().ok(202);
+    served.kill();
+    served.start_again();
+    let ended = served.ended(&begun);
+    assert_eq!(ended["status"], "cancelled", "{ended:#}");
+    assert!(kinds(&served, "box").contains(&"cancelled".to_owned()));
+    served.call("POST", &cancel).send().problem(409);
+    served.assert_well();
+}
+
+#[test]
+fn commands_hand_their_work_to_the_server_and_follow_it() {
+    let served = Served::begin();
+    let port = free_port().to_string();
+    let launched = served
+        .product()
+        .run(["launch", "box", "--target", "process", "--port", &port, "--no-link"])
+        .ok();
+    launched.says("prove the gateway").says("✓");
+    let operation = served.product().operation("box", "launch");
+    let id = operation["id"].as_str().expect("an id");
+    assert!(served.log().contains(id), "the server carried it out");
+    // What the server is at work on, a command follows.
+    let begun = served.post("/v1/deployments/box/restart", &json!({})).ok(202);
+    let followed = served.product().run(["restart", "box"]).ok();
+    followed.says("following the restart that the server is at work on");
+    assert_eq!(served.ended(&begun)["status"], "succeeded");
+    // And gives up.
+    let begun = served.post("/v1/deployments/box/restart", &json!({})).ok(202);
+    let given_up =
+        served.product().run(["operations", "cancel", begun["id"].as_str().expect("an id")]).done();
+    let ended = served.ended(&begun);
+    let expected = if given_up.code == 0 { "cancelled" } else { "succeeded" };
+    assert_eq!(ended["status"], expected, "{ended:#}");
+    // A failure of it is the command's.
+    served.product().fault("box", "exit=1");
+    served.product().run(["restart", "box"]).code(1).says("step prove");
+    served.assert_well();
+}
+
+#[test]
+fn a_command_goes_on_itself_when_the_server_dies() {
+    let mut served = Served::begin();
+    served.launch("box");
+    let restart = served.product().run(["restart", "box"]).live();
+    until("the server is at work on it", || {
+        let page = served.get("/v1/operations?status=running").ok(200);
+        page["items"].as_array().is_some_and(|items| !items.is_empty()).then_some(())
+    });
+    served.kill();
+    let done = restart.done();
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let operations = served.product().json(["operations", "list", "box"]);
+    let restarts = operations["items"].as_array().expect("a list").clone();
+    let restarts: Vec<&Value> = restarts.iter().filter(|it| it["kind"] == "restart").collect();
+    assert_eq!(restarts.len(), 1, "{operations:#}");
+    assert_eq!(restarts[0]["status"], "succeeded");
+    served.product().assert_one_gateway("box");
+}
+
+#[test]
+fn a_second_server_on_the_same_data_is_refused() {
+    let served = Served::begin();
+    let second = served.product().run(["serve", "--port", "0"]).code(4);
+    second.says("a server holds the data directory already").says(&served.pid().to_string());
+    served.get("/health").ok(200);
+}
+
+#[test]
+fn the_server_lets_browsers_in_also_after_it_was_killed() {
+    let mut served = Served::begin();
+    served.launch("box");
+    let browsers: [(&str, &str, &[&str]); 2] =
+        [("req-1", "operator", &["operator.read"]), ("req-2", "node", &[])];
+    ask(served.product(), "box", &browsers);
+    served.kill();
+    served.start_again();
+    let begun = served.post("/v1/deployments/box/restart", &json!({})).ok(202);
+    assert_eq!(served.ended(&begun)["status"], "succeeded");
+    until("the browser is in", || {
+        kinds(&served, "box").contains(&"approve_success".to_owned()).then_some(())
+    });
+    let devices = served.get("/v1/deployments/box/devices").ok(200);
+    assert_eq!(devices["paired"][0]["device_id"], "device-of-req-1", "{devices:#}");
+    assert_eq!(devices["pending"][0]["request_id"], "req-2", "{devices:#}");
+    // No keeper was needed for that but the one that supervises the gateway.
+    assert_eq!(served.product().keepers().len(), 1);
+    served.assert_well();
+}
+
+#[test]
+fn pairing_required_from_a_front_end_opens_a_window_for_one() {
+    let mut product = Product::new();
+    product.set("OPENCLAW_PIPELINE_API_TOKEN", "a-token-for-this-test-0123456789");
+    product.set("OPENCLAW_PIPELINE_APPROVAL_DEVICES", "1");
+    let served = Served::on(product, &[]);
+    served.launch("box");
+    let connect = served.token(["--scope", "connect"]);
+    let events = served.token(["--events", "box"]);
+    let asks = |ids: &[&str]| {
+        let asked: Vec<(&str, &str, &[&str])> =
+            ids.iter().map(|id| (*id, "operator", &["operator.read"][..])).collect();
+        let stop = served.post("/v1/deployments/box/stop", &json!({})).ok(202);
+        served.ended(&stop);
+        ask(served.product(), "box", &asked);
+        let start = served.post("/v1/deployments/box/start", &json!({})).ok(202);
+        assert_eq!(served.ended(&start)["status"], "succeeded");
+    };
+    let decided = || {
+        let of = |it: &Value| it["request_id"].as_str().unwrap_or_default().to_owned();
+        let status = served.product().json(["status", "box"]);
+        let approvals = status["approvals"].as_array().expect("approvals").clone();
+        approvals.iter().filter(|it| it["decision"] == "approved").map(of).collect::<BTreeSet<_>>()
+    };
+    asks(&["first"]);
+    until("the window's one device is in", || decided().contains("first").then_some(()));
+    asks(&["second", "third"]);
+    // A hint of whoever stands on the gateway's machine opens nothing.
+    let hint = json!({ "type": "PairingRequired", "name": "box", "message": "somebody waits" });
+    let post = |token: &str| {
+        Call::to(served.address(), "POST", "/webhook/event").token(token).json(&hint).send()
+    };
+    assert_eq!(post(&events.text).ok(200), json!({ "status": "forwarded" }));
+    assert_eq!(post(&connect.text).ok(200), json!({ "status": "forwarded" }));
+    until("one more is in", || (decided().len() == 2).then_some(()));
+    let devices = served.get("/v1/deployments/box/devices").ok(200);
+    assert_eq!(devices["pending"].as_array().map(Vec::len), Some(1), "{devices:#}");
+    served.assert_well();
+}
+
+#[test]
+fn settings_are_read_anew_and_wrong_ones_leave_what_is() {
+    let product = Product::new();
+    let env = product.work().join(".env");
+    fs::write(&env, "OPENCLAW_PIPELINE_CORS_ORIGINS=https://one.example\n").expect("written");
+    let served = Served::on(product, &[]);
+    let allows = |origin: &str| {
+        let answer = served.call("GET", "/health").header("origin", origin).send();
+        answer.header("access-control-allow-origin") == origin
+    };
+    assert!(allows("https://one.example") && !allows("https://two.example"));
+    let log = "the settings were read anew";
+    fs::write(&env, "OPENCLAW_PIPELINE_CORS_ORIGINS=https://two.example\n").expect("written");
+    served.signal(Signal::HUP);
+    until("it reads them", || served.log().contains(log).then_some(()));
+    assert!(allows("https://two.example") && !allows("https://one.example"));
+    fs::write(&env, "OPENCLAW_PIPELINE_CORS_ORIGINS=*\n").expect("written");
+    served.signal(Signal::HUP);
+    until("it says so", || served.log().contains("could not be read anew").then_some(()));
+    assert!(allows("https://two.example"), "what was in force stays");
+}
