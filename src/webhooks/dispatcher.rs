@@ -48,7 +48,7 @@ pub(super) struct Dispatcher {
     tries: JoinSet<Answer>,
     under_way: HashMap<task::Id, UnderWay>,
     receivers: HashMap<i64, Receiver>,
-    /// What is not recorded yet; its deployments count as busy until it is.
+    /// What is not recorded yet.
     ended: Vec<Outcome>,
     began: Instant,
     cleaned: Option<Instant>,
@@ -107,8 +107,11 @@ impl Dispatcher {
     async fn turn(&mut self) -> Result<Duration, Failure> {
         let now = Instant::now();
         let clean = self.cleaned.is_none_or(|at| now >= at + CLEAN_EVERY) && self.only.is_none();
+        let outcomes = std::mem::take(&mut self.ended);
+        // Once these are recorded, their deployments are free; if they cannot be, nothing begins.
+        self.count_busy();
         let mut turn = Turn {
-            outcomes: std::mem::take(&mut self.ended),
+            outcomes,
             only: self.only,
             clean,
             longest: self.schedule.longest,
@@ -126,7 +129,7 @@ impl Dispatcher {
         })
         .await
         .map_err(|error| Failure::failed(format!("the outbox: {error}")))?;
-        self.recorded(turn);
+        self.ended = turn.outcomes;
         let plan = plan?;
         if clean {
             self.cleaned = Some(now);
@@ -134,14 +137,14 @@ impl Dispatcher {
         Ok(self.start(plan))
     }
 
-    /// Frees the deployments of which a try was recorded, and keeps what could not be.
-    fn recorded(&mut self, turn: Turn) {
-        self.ended = turn.outcomes;
-        for (number, receiver) in &mut self.receivers {
-            let busy = self.under_way.values().map(|it| (it.due.endpoint, &it.due.name));
-            let waits = self.ended.iter().map(|it| (it.endpoint, &it.name));
-            let own = busy.chain(waits).filter(|(endpoint, _)| endpoint == number);
-            receiver.busy = own.map(|(_, name)| name.clone()).collect();
+    /// Counts the deployments of each receiver of which a try is under way.
+    fn count_busy(&mut self) {
+        for receiver in self.receivers.values_mut() {
+            receiver.busy.clear();
+        }
+        for UnderWay { due, .. } in self.under_way.values() {
+            let receiver = self.receivers.entry(due.endpoint).or_default();
+            receiver.busy.insert(due.name.clone());
         }
     }
 

@@ -14,7 +14,7 @@ use crate::store::{Endpoint, SealedSecrets, now_ms};
 /// A receiver.
 #[derive(Default)]
 pub(super) struct Receiver {
-    /// The deployments of which a try is under way, or not recorded yet.
+    /// The deployments of which a try is under way.
     pub(super) busy: BTreeSet<String>,
     /// When the last try began.
     pub(super) started: Option<Instant>,

@@ -47,3 +47,6 @@ mod support;
 mod tidy;
 mod tokens;
 mod webhook_notify;
+mod webhooks;
+mod webhooks_faults;
+mod webhooks_kill;
