@@ -9,7 +9,7 @@ use super::{Result, Store, StoreError, format_time};
 use crate::domain::EventType;
 
 /// How many events one commit fans out to one endpoint: a bound on how long others wait for it.
-const FANNED: i64 = 500;
+const FANNED: i64 = 250;
 /// How long a delivery that arrived is listed, in days.
 pub const DELIVERED_DAYS: i64 = 7;
 /// How long a dead letter is kept, in days.
@@ -145,18 +145,17 @@ fn delivery(row: &Row<'_>) -> Result<Delivery> {
 
 impl Store {
     /// Gives a batch of events that have happened since to the endpoints that take them; to one
-    /// when named. Answers whether there is more. It does not wait for the disk: what a power cut
+    /// when named. Answers whether there were any. It does not wait for the disk: what a power cut
     /// takes is derived again from the events.
     pub fn fan_out(&self, only: Option<i64>) -> Result<bool> {
         if self.read(|db| behind(db, only))?.is_empty() {
             return Ok(false);
         }
         self.write_unsynced(|tx| {
-            let mut more = false;
             for endpoint in behind(tx, only)? {
-                more |= fan_out_to(tx, &endpoint)?;
+                fan_out_to(tx, &endpoint)?;
             }
-            Ok(more)
+            Ok(true)
         })
     }
 
@@ -260,23 +259,22 @@ impl Store {
     }
 }
 
-fn fan_out_to(tx: &Transaction<'_>, endpoint: &Endpoint) -> Result<bool> {
+fn fan_out_to(tx: &Transaction<'_>, endpoint: &Endpoint) -> Result<()> {
     let mut next = tx.prepare_cached(
         "SELECT sequence, type, name FROM events WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
     )?;
     let mut events = next.query((endpoint.position, FANNED))?;
-    let (mut looked_at, mut position) = (0, endpoint.position);
+    let mut position = endpoint.position;
     while let Some(event) = events.next()? {
         let (kind, name): (String, String) = (event.get(1)?, event.get(2)?);
         position = event.get(0)?;
-        looked_at += 1;
         if endpoint.filter.takes(EventType::parse(&kind), &name) {
             enqueue(tx, endpoint.number, position, &name, "")?;
         }
     }
     tx.prepare_cached("UPDATE endpoints SET position = ?2 WHERE sequence = ?1")?
         .execute((endpoint.number, position))?;
-    Ok(looked_at == FANNED)
+    Ok(())
 }
 
 /// Queues an event behind what is pending of its deployment; `false` when it was queued before.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::super::{
-    EndpointChange, Fate, Filter, NewEndpoint, NewEvent, Outcome, Replay, ReplayStatus, Scope,
-    new_id,
+    EndpointChange, Fate, Filter, NewEndpoint, NewEvent, NewReplay, Outcome, Replay, ReplayStatus,
+    Scope, new_id,
 };
 use super::*;
 use crate::domain::DeploymentName;
@@ -27,7 +27,7 @@ impl Scene {
         let id = new_id();
         let (url, secret) = ("http://127.0.0.1:1/".into(), vec![1]);
         let new = NewEndpoint { id, url, filter, is_frontend, owner: None, secret };
-        self.store.put_endpoint(&new).expect("records")
+        self.store.put_endpoint(&new, None, None).expect("records")
     }
 
     fn frontend(&self) -> Endpoint {
@@ -73,7 +73,15 @@ impl Scene {
     }
 
     fn replay(&self, endpoint: &Endpoint, range: (i64, i64), scope: Scope) -> Replay {
-        let replay = self.store.begin_replay(endpoint, range.0, range.1, scope).expect("begins");
+        let new = NewReplay {
+            endpoint,
+            from_sequence: range.0,
+            to_sequence: range.1,
+            scope,
+            record: None,
+            once: None,
+        };
+        let replay = self.store.begin_replay(&new).expect("begins");
         while self.store.advance_replays().expect("advances") {}
         replay
     }
@@ -103,7 +111,7 @@ fn the_front_end_is_told_everything_and_others_what_happens_next() {
 fn filters_take_types_and_beginnings_of_names() {
     let scene = Scene::new();
     let events = Some(vec![EventType::Completed, EventType::Failed]);
-    let names = Some(vec!["shop-".to_owned(), "blog".to_owned()]);
+    let names = Some(["shop-", "blog"].map(|it| it.parse().expect("a prefix")).to_vec());
     let by_type = scene.endpoint(false, Filter { events: events.clone(), names: None });
     let by_name = scene.endpoint(false, Filter { events: None, names: names.clone() });
     let by_both = scene.endpoint(false, Filter { events, names });
@@ -173,7 +181,7 @@ fn a_receiver_that_is_gone_is_disabled_and_goes_on_when_it_is_enabled() {
     let third = scene.event("a", EventType::Stopped);
     scene.fan_out();
     assert_eq!(scene.listed(&frontend, DeliveryStatus::Pending), [first, second, third]);
-    assert!(scene.store.enable_endpoint(&frontend.id).expect("enables"));
+    assert!(scene.store.enable_endpoint(&frontend.id, None).expect("enables"));
     let known = scene.store.frontend().expect("reads").expect("is there");
     assert_eq!((known.reason, known.held_until_ms), (None, None));
     assert_eq!(scene.due(&frontend).len(), 2);
@@ -188,10 +196,10 @@ fn another_address_keeps_what_is_pending_and_is_tried_at_once() {
     scene.end(&frontend, "a", AGAIN);
     let url = Some("http://127.0.0.1:2/".to_owned());
     let change = EndpointChange { url, ..EndpointChange::default() };
-    let changed = scene.store.change_endpoint(&frontend.id, &change).expect("changes");
+    let changed = scene.store.change_endpoint(&frontend.id, &change, None).expect("changes");
     assert_eq!(changed.expect("is there").url, "http://127.0.0.1:2/");
     assert_eq!(scene.due(&frontend), [("a".into(), first)]);
-    assert_eq!(scene.store.change_endpoint("none", &change).expect("reads"), None);
+    assert_eq!(scene.store.change_endpoint("none", &change, None).expect("reads"), None);
 }
 
 #[test]
@@ -272,11 +280,11 @@ fn a_long_replay_goes_bit_by_bit_and_can_be_cancelled() {
     while store.advance_replays().expect("advances") {}
     let known = scene.replayed(&replay);
     assert_eq!((known.queued, known.position), (750, 750));
-    let cancelled = store.cancel_replay(&replay.id).expect("cancels").expect("is there");
+    let cancelled = store.cancel_replay(&replay.id, None).expect("cancels").expect("is there");
     assert_eq!((cancelled.status, cancelled.delivered), (ReplayStatus::Cancelled, 250));
     assert_eq!(scene.due(&frontend), []);
     assert_eq!(store.counts(&frontend).expect("reads").pending, 0);
-    assert_eq!(store.cancel_replay("none").expect("reads"), None);
+    assert_eq!(store.cancel_replay("none", None).expect("reads"), None);
 }
 
 #[test]
@@ -287,8 +295,8 @@ fn what_is_removed_is_gone_at_once_and_its_rows_soon() {
         scene.event("a", EventType::Started);
     }
     scene.fan_out();
-    assert!(scene.store.remove_endpoint(&other.id).expect("removes"));
-    assert!(!scene.store.remove_endpoint(&other.id).expect("reads"), "once");
+    assert!(scene.store.remove_endpoint(&other.id, None).expect("removes"));
+    assert!(!scene.store.remove_endpoint(&other.id, None).expect("reads"), "once");
     assert_eq!(scene.store.endpoints().expect("lists").len(), 1);
     while scene.store.sweep_endpoints().expect("sweeps") {}
     let left: (i64, i64, i64) = scene

@@ -4,9 +4,11 @@
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 use serde::Serialize;
 
+use super::audit::{self, AuditRecord};
 use super::deliveries::now_ms;
+use super::idempotency::{self, Answer, IdempotencyKey};
 use super::{Result, Store, StoreError, now, rows};
-use crate::domain::{EventType, Failure};
+use crate::domain::{EventType, Failure, NamePrefix};
 
 /// How many endpoints there may be: each has its own connections and its own share of memory.
 pub const ENDPOINTS_MAX: i64 = 32;
@@ -19,7 +21,7 @@ pub struct Filter {
     /// These types; `None` for all.
     pub events: Option<Vec<EventType>>,
     /// Those of deployments whose name begins so; `None` for all.
-    pub names: Option<Vec<String>>,
+    pub names: Option<Vec<NamePrefix>>,
 }
 
 impl Filter {
@@ -27,7 +29,7 @@ impl Filter {
     pub fn takes(&self, kind: Option<EventType>, name: &str) -> bool {
         let of_type =
             self.events.as_ref().is_none_or(|list| kind.is_some_and(|kind| list.contains(&kind)));
-        let named = |list: &Vec<String>| list.iter().any(|it| name.starts_with(it.as_str()));
+        let named = |list: &Vec<NamePrefix>| list.iter().any(|it| name.starts_with(it.as_str()));
         of_type && self.names.as_ref().is_none_or(named)
     }
 }
@@ -114,7 +116,7 @@ pub struct EndpointChange {
     /// The types that it is sent.
     pub events: Option<Option<Vec<EventType>>>,
     /// What the names begin with that it is told of.
-    pub names: Option<Option<Vec<String>>>,
+    pub names: Option<Option<Vec<NamePrefix>>>,
 }
 
 const ENDPOINT: &str = "SELECT sequence, id, url, events, names, status, reason, is_frontend, \
@@ -175,9 +177,19 @@ pub(super) fn behind(db: &Connection, only: Option<i64>) -> Result<Vec<Endpoint>
 }
 
 impl Store {
-    /// Records an endpoint.
-    pub fn put_endpoint(&self, new: &NewEndpoint) -> Result<Endpoint> {
+    /// Records an endpoint; with a record, the audit log says it. A request that was sent before
+    /// is answered with what it made.
+    pub fn put_endpoint(
+        &self,
+        new: &NewEndpoint,
+        record: Option<&AuditRecord>,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Endpoint> {
         self.write(|tx| {
+            if let Some(key) = key {
+                idempotency::claim(tx, key)?;
+                idempotency::keep(tx, key, &Answer::shown_once(201, &new.id))?;
+            }
             let there: i64 = tx.query_row(
                 "SELECT count(*) FROM endpoints WHERE status <> 'removed'",
                 [],
@@ -206,6 +218,7 @@ impl Store {
                     now(),
                 ),
             )?;
+            note(tx, record, &new.id)?;
             by_id(tx, &new.id)?.ok_or_else(|| StoreError::Corrupt("a new endpoint".into()))
         })
     }
@@ -227,7 +240,12 @@ impl Store {
 
     /// Changes an endpoint; `None` when there is none. What is pending stays pending, and where
     /// it goes somewhere else now, it is tried at once.
-    pub fn change_endpoint(&self, id: &str, change: &EndpointChange) -> Result<Option<Endpoint>> {
+    pub fn change_endpoint(
+        &self,
+        id: &str,
+        change: &EndpointChange,
+        record: Option<&AuditRecord>,
+    ) -> Result<Option<Endpoint>> {
         self.write(|tx| {
             let Some(known) = by_id(tx, id)? else { return Ok(None) };
             let url = change.url.as_ref().unwrap_or(&known.url);
@@ -245,12 +263,13 @@ impl Store {
             if *url != known.url {
                 begin_anew(tx, known.number)?;
             }
+            note(tx, record, id)?;
             by_id(tx, id)
         })
     }
 
     /// Sends an endpoint what waits for it from now on; `false` when there is no such endpoint.
-    pub fn enable_endpoint(&self, id: &str) -> Result<bool> {
+    pub fn enable_endpoint(&self, id: &str, record: Option<&AuditRecord>) -> Result<bool> {
         self.write(|tx| {
             let Some(known) = by_id(tx, id)? else { return Ok(false) };
             tx.execute(
@@ -259,38 +278,61 @@ impl Store {
                 (known.number, now_ms()),
             )?;
             begin_anew(tx, known.number)?;
+            note(tx, record, id)?;
             Ok(true)
         })
     }
 
     /// Keeps what comes for an endpoint until it is enabled; `false` when there is none.
-    pub fn disable_endpoint(&self, id: &str, reason: &str) -> Result<bool> {
+    pub fn disable_endpoint(
+        &self,
+        id: &str,
+        reason: &str,
+        record: Option<&AuditRecord>,
+    ) -> Result<bool> {
         self.write(|tx| {
             let changed = tx.execute(
                 "UPDATE endpoints SET status = 'disabled', reason = ?2 \
                  WHERE id = ?1 AND status <> 'removed'",
                 (id, reason),
             )?;
+            if changed == 1 {
+                note(tx, record, id)?;
+            }
             Ok(changed == 1)
         })
     }
 
     /// Puts a sealed secret in force; the one in force signs as well until a moment. `false` when
     /// there is no such endpoint.
-    pub fn rotate_endpoint(&self, id: &str, secret: &[u8], until_ms: i64) -> Result<bool> {
+    pub fn rotate_endpoint(
+        &self,
+        id: &str,
+        secret: &[u8],
+        until_ms: i64,
+        record: Option<&AuditRecord>,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<bool> {
         self.write(|tx| {
+            if let Some(key) = key {
+                idempotency::claim(tx, key)?;
+                idempotency::keep(tx, key, &Answer::shown_once(200, id))?;
+            }
             let changed = tx.execute(
                 "UPDATE endpoints SET old_secret = secret, old_until_ms = ?3, secret = ?2 \
                  WHERE id = ?1 AND status <> 'removed'",
                 (id, secret, until_ms),
             )?;
+            if changed == 1 {
+                note(tx, record, id)?;
+            }
             Ok(changed == 1)
         })
     }
 
     /// Removes an endpoint with everything that is pending for it; `false` when there is none. It
     /// is gone at once; its rows go in batches, by [`Store::sweep_endpoints`].
-    pub fn remove_endpoint(&self, id: &str) -> Result<bool> {
+    pub fn remove_endpoint(&self, id: &str, record: Option<&AuditRecord>) -> Result<bool> {
         self.write(|tx| {
             let Some(known) = by_id(tx, id)? else { return Ok(false) };
             tx.execute(
@@ -303,6 +345,7 @@ impl Store {
                  WHERE endpoint = ?1 AND status = 'running'",
                 (known.number, now()),
             )?;
+            note(tx, record, id)?;
             Ok(true)
         })
     }
@@ -332,6 +375,11 @@ impl Store {
             Ok(true)
         })
     }
+}
+
+/// Has the audit log say what was done with an endpoint.
+pub(super) fn note(tx: &Transaction<'_>, record: Option<&AuditRecord>, id: &str) -> Result<()> {
+    record.map_or(Ok(()), |record| audit::append(tx, &record.clone().about(id)))
 }
 
 /// Forgets every pause: what kept the receiver away need not hold any more.

@@ -7,11 +7,13 @@
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 use serde::Serialize;
 
+use super::audit::AuditRecord;
 use super::deliveries::enqueue;
-use super::endpoints::Endpoint;
+use super::endpoints::{Endpoint, note};
+use super::idempotency::{self, Answer, IdempotencyKey};
 use super::outbox::settle_queue;
-use super::{Result, Store, StoreError, new_id, now};
-use crate::domain::{EventType, Failure};
+use super::{Result, Store, StoreError, new_id, now, rows};
+use crate::domain::{DeploymentName, EventType, Failure};
 
 /// How many deliveries of one replay are pending at most.
 const WINDOW: i64 = 500;
@@ -70,6 +72,23 @@ impl ReplayStatus {
             Self::Cancelled => "cancelled",
         }
     }
+}
+
+/// A replay to be.
+#[derive(Clone, Copy)]
+pub struct NewReplay<'a> {
+    /// To this endpoint.
+    pub endpoint: &'a Endpoint,
+    /// From this event.
+    pub from_sequence: i64,
+    /// To this one, included.
+    pub to_sequence: i64,
+    /// Which of them.
+    pub scope: Scope,
+    /// What the audit log says.
+    pub record: Option<&'a AuditRecord>,
+    /// The request that it is for, and its answer.
+    pub once: Option<(&'a IdempotencyKey, &'a dyn Fn(&Replay) -> Answer)>,
 }
 
 /// A replay.
@@ -137,44 +156,57 @@ fn find(db: &Connection, condition: &str, values: impl rusqlite::Params) -> Resu
 }
 
 impl Store {
-    /// Begins a replay of the events from one to another, both included.
-    pub fn begin_replay(
-        &self,
-        endpoint: &Endpoint,
-        from_sequence: i64,
-        to_sequence: i64,
-        scope: Scope,
-    ) -> Result<Replay> {
+    /// Begins a replay.
+    pub fn begin_replay(&self, new: &NewReplay<'_>) -> Result<Replay> {
         let id = new_id();
         self.write(|tx| {
-            let running: i64 = tx.query_row(
-                "SELECT count(*) FROM replays WHERE endpoint = ?1 AND status = 'running'",
-                [endpoint.number],
-                |row| row.get(0),
-            )?;
-            if running >= RUNNING_MAX {
-                return Err(StoreError::Refused(
-                    Failure::conflict(format!(
-                        "{running} replays to this endpoint are under way already"
-                    ))
-                    .remedy("wait for one of them to end, or cancel it"),
-                ));
+            if let Some((key, _)) = new.once {
+                idempotency::claim(tx, key)?;
             }
+            may_begin(tx, new)?;
             tx.execute(
                 "INSERT INTO replays (id, endpoint, endpoint_id, from_sequence, to_sequence, \
                  scope, status, position, created_at) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'running', ?4 - 1, ?7)",
                 (
                     &id,
-                    endpoint.number,
-                    &endpoint.id,
-                    from_sequence,
-                    to_sequence,
-                    scope.as_str(),
+                    new.endpoint.number,
+                    &new.endpoint.id,
+                    new.from_sequence,
+                    new.to_sequence,
+                    new.scope.as_str(),
                     now(),
                 ),
             )?;
-            find(tx, "id = ?1", [&id])?.pop().ok_or_else(|| StoreError::Corrupt("a replay".into()))
+            let corrupt = || StoreError::Corrupt("a replay".into());
+            let begun = find(tx, "id = ?1", [&id])?.pop().ok_or_else(corrupt)?;
+            if let Some((key, answer)) = new.once {
+                idempotency::keep(tx, key, &answer(&begun))?;
+            }
+            note(tx, new.record, &new.endpoint.id)?;
+            Ok(begun)
+        })
+    }
+
+    /// The place in the order of an event, and its deployment.
+    pub fn place_of(&self, event: &str) -> Result<Option<(i64, DeploymentName)>> {
+        self.read(|db| {
+            let mut found = db.prepare_cached(&format!("{} WHERE id = ?1", rows::EVENT))?;
+            let mut found = found.query([event])?;
+            let event = found.next()?.map(rows::event).transpose()?;
+            Ok(event.map(|it| (it.sequence, it.name)))
+        })
+    }
+
+    /// The first and the last event that there are.
+    pub fn extent(&self) -> Result<Option<(i64, i64)>> {
+        self.read(|db| {
+            let mut extent = db.prepare_cached(
+                "SELECT (SELECT min(sequence) FROM events), (SELECT max(sequence) FROM events)",
+            )?;
+            let (first, last): (Option<i64>, Option<i64>) =
+                extent.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(first.zip(last))
         })
     }
 
@@ -192,7 +224,7 @@ impl Store {
 
     /// Gives a replay up that is under way: what it has not sent yet is not sent. `None` when there
     /// is no such replay; one that has ended stays as it ended.
-    pub fn cancel_replay(&self, id: &str) -> Result<Option<Replay>> {
+    pub fn cancel_replay(&self, id: &str, record: Option<&AuditRecord>) -> Result<Option<Replay>> {
         self.write(|tx| {
             let running = "SELECT endpoint, from_sequence, to_sequence FROM replays \
                            WHERE id = ?1 AND status = 'running'";
@@ -202,6 +234,7 @@ impl Store {
             if let Some((endpoint, from, to)) = found {
                 unqueue(tx, endpoint, (from, to), id)?;
                 end(tx, id, ReplayStatus::Cancelled)?;
+                note(tx, record, id)?;
             }
             Ok(find(tx, "id = ?1", [id])?.pop())
         })
@@ -239,6 +272,33 @@ impl Store {
             Ok(tx.execute(&format!("DELETE FROM replays WHERE sequence IN ({OLD})"), [before])?)
         })
     }
+}
+
+fn may_begin(tx: &Transaction<'_>, new: &NewReplay<'_>) -> Result<()> {
+    let running: i64 = tx.query_row(
+        "SELECT count(*) FROM replays WHERE endpoint = ?1 AND status = 'running'",
+        [new.endpoint.number],
+        |row| row.get(0),
+    )?;
+    if running >= RUNNING_MAX {
+        return Err(StoreError::Refused(
+            Failure::conflict(format!("{running} replays to this endpoint are under way already"))
+                .remedy("wait for one of them to end, or cancel it"),
+        ));
+    }
+    let is_pending: bool = tx.query_row(
+        "SELECT EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?1 AND event = ?2 \
+         AND status = 'pending')",
+        (new.endpoint.number, new.from_sequence),
+        |row| row.get(0),
+    )?;
+    if new.scope == Scope::Exact && is_pending {
+        return Err(StoreError::Refused(
+            Failure::conflict("the event is still on its way to this endpoint")
+                .remedy("wait until it has arrived or is a dead letter"),
+        ));
+    }
+    Ok(())
 }
 
 /// Queues the next bit; whether more can be queued at once.

@@ -21,6 +21,7 @@ use super::schedule::{Answer, Schedule, Tried, Verdict, in_words};
 use super::sender::{Parcel, Sender};
 use super::turn::{Plan, Turn};
 use crate::domain::Failure;
+use crate::exec::wait;
 use crate::secrets::SealingKey;
 use crate::store::{Due, Endpoint, Fate, Outcome, Store, now_ms};
 
@@ -50,6 +51,8 @@ pub(super) struct Dispatcher {
     receivers: HashMap<i64, Receiver>,
     /// What is not recorded yet.
     ended: Vec<Outcome>,
+    /// The version of the store that was looked at.
+    seen: i64,
     began: Instant,
     cleaned: Option<Instant>,
 }
@@ -68,6 +71,7 @@ impl Dispatcher {
             under_way: HashMap::new(),
             receivers: HashMap::new(),
             ended: Vec::new(),
+            seen: i64::MIN,
             began: Instant::now(),
             cleaned: None,
         }
@@ -76,14 +80,16 @@ impl Dispatcher {
     /// Sends what comes until it is cancelled.
     pub(super) async fn run(mut self, cancel: &CancellationToken) {
         while !cancel.is_cancelled() {
-            let pause = match self.turn().await {
-                Ok(pause) => pause,
+            match self.turn().await {
+                Ok(pause) => self.wait(pause, cancel).await,
                 Err(failure) => {
                     tracing::warn!("events wait, because the store failed: {failure}");
-                    STORE_PAUSE
+                    tokio::select! {
+                        () = cancel.cancelled() => {}
+                        () = wait::back_off(STORE_PAUSE) => {}
+                    }
                 }
-            };
-            self.wait(pause, cancel).await;
+            }
         }
         self.stop().await;
     }
@@ -134,6 +140,7 @@ impl Dispatcher {
         if clean {
             self.cleaned = Some(now);
         }
+        self.seen = plan.seen;
         Ok(self.start(plan))
     }
 
@@ -204,7 +211,8 @@ impl Dispatcher {
             ended = self.tries.join_next_with_id(), if !self.tries.is_empty() => {
                 self.note(ended);
             }
-            () = super::wait_for_change(&self.store, pause) => {}
+            _ = self.store.changed(self.seen) => {}
+            () = wait::back_off(pause) => {}
         }
         // Whatever else has ended by now is recorded along with it.
         while let Some(ended) = self.tries.try_join_next_with_id() {

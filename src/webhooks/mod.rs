@@ -103,8 +103,3 @@ pub async fn deliver_now(
 fn lock_file(store: &Store) -> PathBuf {
     store.path().with_file_name("webhooks.lock")
 }
-
-/// Waits until something is stored, for so long at most.
-async fn wait_for_change(_store: &Store, at_most: Duration) {
-    wait::back_off(at_most.min(Duration::from_millis(5))).await;
-}

@@ -36,7 +36,7 @@ pub struct Schedule {
     pub spacing: Duration,
     /// How long deliveries that are under way are waited for at the end.
     pub linger: Duration,
-    /// How long the outbox is not looked at, at most, when nobody says that it changed.
+    /// How long the outbox is not looked at, at most, when nothing is said to have changed.
     pub look: Duration,
 }
 
@@ -53,7 +53,7 @@ impl Default for Schedule {
             at_once: 16,
             spacing: Duration::from_millis(100),
             linger: Duration::from_secs(3),
-            look: Duration::from_millis(250),
+            look: Duration::from_secs(10),
         }
     }
 }

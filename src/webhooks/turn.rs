@@ -34,6 +34,8 @@ pub(super) struct Plan {
     pub(super) more: bool,
     /// How long nothing is due.
     pub(super) pause: Option<Duration>,
+    /// The store's version that all of this holds for.
+    pub(super) seen: i64,
 }
 
 impl Turn {
@@ -45,7 +47,7 @@ impl Turn {
             store.record_outcomes(&self.outcomes, &back)?;
         }
         self.outcomes.clear();
-        let mut more = store.fan_out(self.only)?;
+        let mut more = false;
         if self.only.is_none() {
             more |= store.advance_replays()?;
             more |= store.sweep_endpoints()?;
@@ -54,7 +56,14 @@ impl Turn {
             store.tame_pauses(now_ms().saturating_add(millis(self.longest)))?;
             store.prune_deliveries()?;
         }
-        let mut plan = Plan { endpoints: Vec::new(), more, pause: None };
+        // Once nothing is left to fan out, nothing has happened since the version was read but what
+        // changes it.
+        let mut seen = store.version()?;
+        if store.fan_out(self.only)? {
+            seen = store.version()?;
+            more |= store.fan_out(self.only)?;
+        }
+        let mut plan = Plan { endpoints: Vec::new(), more, pause: None, seen };
         for endpoint in store.endpoints()? {
             if self.only.is_none_or(|only| only == endpoint.number) {
                 self.take_due(store, endpoint, &mut plan)?;

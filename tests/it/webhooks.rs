@@ -77,7 +77,7 @@ async fn a_receiver_that_is_slow_is_sent_a_bounded_number_at_once() {
 async fn filters_decide_who_is_told_what() {
     let (outbox, receiver) = (Outbox::new(), Receiver::start());
     let events = Some(vec![EventType::Completed]);
-    let names = Some(vec!["shop-".to_owned()]);
+    let names = Some(vec!["shop-".parse().expect("a prefix")]);
     let url = format!("{}/hooks?for=me", receiver.url());
     let (other, _) = outbox.endpoint(&url, false, Filter { events, names });
     let _running = outbox.run(quick());
@@ -99,10 +99,13 @@ async fn a_rotated_secret_signs_with_both_for_a_day() {
     let new = openclaw_pipeline::secrets::webhook::generate_webhook_secret();
     let sealed = message::seal(&outbox.key, &frontend.id, &new);
     let soon = now_ms() + 60_000;
-    outbox.store.rotate_endpoint(&frontend.id, &sealed, soon).expect("rotated");
+    outbox.store.rotate_endpoint(&frontend.id, &sealed, soon, None, None).expect("rotated");
     outbox.tell("main");
     outbox.drained(&frontend).await;
-    outbox.store.rotate_endpoint(&frontend.id, &sealed, now_ms()).expect("the day is over");
+    outbox
+        .store
+        .rotate_endpoint(&frontend.id, &sealed, now_ms(), None, None)
+        .expect("the day is over");
     outbox.tell("main");
     outbox.drained(&frontend).await;
     let signed: Vec<(bool, bool)> = receiver

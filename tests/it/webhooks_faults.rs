@@ -85,7 +85,7 @@ async fn a_receiver_that_is_gone_is_sent_nothing_until_it_is_enabled() {
     outbox.tell("main");
     until("it is kept", || outbox.counts(&frontend).pending == 2).await;
     assert_eq!(receiver.count(), tried);
-    outbox.store.enable_endpoint(&frontend.id).expect("enabled");
+    outbox.store.enable_endpoint(&frontend.id, None).expect("enabled");
     outbox.drained(&frontend).await;
     assert_eq!(receiver.orders()["main"], [1, 2]);
 }
@@ -184,7 +184,7 @@ async fn dead_letters_let_the_others_go_on_and_can_be_sent_again() {
     let next = outbox.tell("main");
     outbox.drained(&frontend).await;
     assert_eq!(receiver.orders()["main"], [next]);
-    let replay = outbox.store.begin_replay(&frontend, 1, 3, Scope::Dead).expect("begun");
+    let replay = outbox.replay(&frontend, (1, 3), Scope::Dead);
     until("it is done", || ended(&outbox, &replay).status == ReplayStatus::Succeeded).await;
     assert_eq!(receiver.orders()["main"], [next, 1, 2, 3]);
     let left: Vec<i64> =
@@ -233,7 +233,7 @@ async fn a_replay_that_is_killed_over_and_over_loses_nothing_and_doubles_no_row(
     outbox.tell_many(1500, 7);
     let db = rusqlite::Connection::open(outbox.store.path()).expect("opened");
     db.execute("UPDATE endpoints SET position = 1500", []).expect("as if it had been told");
-    let replay = outbox.store.begin_replay(&frontend, 1, 1500, Scope::All).expect("begun");
+    let replay = outbox.replay(&frontend, (1, 1500), Scope::All);
     let mut kills = 0;
     while ended(&outbox, &replay).status == ReplayStatus::Running {
         let (running, seen) = (outbox.run(quick()), receiver.count());
@@ -343,7 +343,7 @@ async fn a_secret_stands_in_no_row_no_reason_and_no_log() {
     let (frontend, secret) = outbox.frontend(&receiver);
     // A secret that cannot be opened is a reason, too.
     let (broken, _) = outbox.other(&receiver);
-    outbox.store.rotate_endpoint(&broken.id, b"\x01not sealed", 0).expect("rotated");
+    outbox.store.rotate_endpoint(&broken.id, b"\x01not sealed", 0, None, None).expect("rotated");
     for mode in [status(500), Mode::Refuse, Mode::Ok] {
         receiver.set(mode);
         outbox.tell("main");

@@ -11,7 +11,8 @@ use openclaw_pipeline::exec::wait;
 use openclaw_pipeline::secrets::webhook::generate_webhook_secret;
 use openclaw_pipeline::secrets::{SealingKey, Secret};
 use openclaw_pipeline::store::{
-    Counts, Delivery, DeliveryStatus, Endpoint, Filter, NewEndpoint, NewEvent, Store, new_id,
+    Counts, Delivery, DeliveryStatus, Endpoint, Filter, NewEndpoint, NewEvent, NewReplay, Replay,
+    Scope, Store, new_id,
 };
 use openclaw_pipeline::webhooks::address::Rule;
 use openclaw_pipeline::webhooks::{Options, Schedule, message, run};
@@ -96,7 +97,7 @@ impl Outbox {
         let sealed = message::seal(&self.key, &id, &secret);
         let url = url.to_owned();
         let new = NewEndpoint { id, url, filter, is_frontend, owner: None, secret: sealed };
-        (self.store.put_endpoint(&new).expect("recorded"), secret)
+        (self.store.put_endpoint(&new, None, None).expect("recorded"), secret)
     }
 
     /// Tells of something, and answers its sequence number.
@@ -118,6 +119,14 @@ impl Outbox {
                     SELECT 'event-' || i, 'started', 'box-' || (i % ?2), 'a message', ?3 FROM n";
         let now = openclaw_pipeline::store::now();
         db.execute(tell, (events, boxes, now)).expect("told");
+    }
+
+    /// Begins a replay.
+    pub fn replay(&self, endpoint: &Endpoint, range: (i64, i64), scope: Scope) -> Replay {
+        let (from_sequence, to_sequence) = range;
+        let (record, once) = (None, None);
+        let new = NewReplay { endpoint, from_sequence, to_sequence, scope, record, once };
+        self.store.begin_replay(&new).expect("begun")
     }
 
     /// Runs a dispatcher.
