@@ -9,6 +9,7 @@ mod backups;
 pub mod check;
 pub mod devices;
 pub mod doctor;
+pub mod endpoints;
 pub mod env_file;
 pub mod external;
 mod handover;

@@ -5,8 +5,10 @@
 use clap::{Args, Parser, Subcommand};
 
 mod access;
+mod webhooks;
 
 pub use access::{Audit, CreateToken, Tokens};
+pub use webhooks::{ReplayArgs, Webhooks};
 
 /// Launches OpenClaw gateways, proves that they work, lets your browser in, and keeps them.
 #[derive(Debug, Parser)]
@@ -166,6 +168,9 @@ pub enum Command {
     /// Operations: list, show, go on with, or give up an interrupted one.
     #[command(subcommand)]
     Operations(Operations),
+    /// Where events are sent: list, add or remove an endpoint, see what arrived, send it again.
+    #[command(subcommand)]
+    Webhooks(Webhooks),
     /// Tokens of the API: make, list or revoke one.
     #[command(subcommand)]
     Tokens(Tokens),

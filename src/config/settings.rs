@@ -364,6 +364,9 @@ impl Settings {
             V::CorsOrigins => self.cors_origins().map(drop),
             V::TlsCert | V::TlsKey => self.tls().map(drop),
             V::OtlpEndpoint => self.otlp_endpoint().map(drop),
+            V::FrontendUrl => self.frontend_url().map(drop),
+            V::WebhookSecret => self.webhook_secret().map(drop),
+            V::WebhookRetry => self.webhook_retry().map(drop),
             V::ClaudeCodeOauthToken
             | V::AnthropicApiKey
             | V::GeminiApiKey
@@ -611,6 +614,7 @@ fn unknown_in_environment(sources: &Sources, notices: &mut Vec<String>) {
     }
 }
 
+mod events;
 mod request;
 mod server;
 

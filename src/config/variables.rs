@@ -57,6 +57,9 @@ pub enum Variable {
     TlsCert,
     TlsKey,
     OtlpEndpoint,
+    FrontendUrl,
+    WebhookSecret,
+    WebhookRetry,
 }
 
 /// What the value of a variable is when nobody gives one.
@@ -119,6 +122,7 @@ const APPROVAL: &str = "Letting browsers in";
 const ARTEFACT: &str = "What runs";
 const PLACES: &str = "Where things are kept";
 const SERVER: &str = "The server (openclaw-pipeline serve)";
+const EVENTS: &str = "Telling your front end what happens";
 
 const fn credential(variable: Variable, name: &'static str, doc: &'static str) -> Definition {
     Definition {
@@ -146,7 +150,7 @@ use DefaultValue::{Computed, Text, Unset};
 
 /// Every variable, in the order in which people meet them. The credentials are
 /// [`crate::domain::credential::CREDENTIALS`], in their order.
-pub const VARIABLES: [Definition; 38] = [
+pub const VARIABLES: [Definition; 41] = [
     credential(
         Variable::ClaudeCodeOauthToken,
         "CLAUDE_CODE_OAUTH_TOKEN",
@@ -391,6 +395,32 @@ pub const VARIABLES: [Definition; 38] = [
         Unset("no traces are sent"),
         "Where traces go, by OTLP over HTTP: http://localhost:4318 for example",
     ),
+    row(
+        EVENTS,
+        Variable::FrontendUrl,
+        "FRONTEND_URL",
+        Text("http://localhost:3000"),
+        "Your front end: events go to FRONTEND_URL/api/webhook/pipeline. serve sends them; other \
+         commands do so only where this is set",
+    ),
+    Definition {
+        secret: true,
+        ..row(
+            EVENTS,
+            Variable::WebhookSecret,
+            "OPENCLAW_PIPELINE_WEBHOOK_SECRET",
+            Unset("generated, and shown once"),
+            "What events to your front end are signed with: whsec_ and 24 to 64 bytes in base64",
+        )
+    },
+    row(
+        EVENTS,
+        Variable::WebhookRetry,
+        "OPENCLAW_PIPELINE_WEBHOOK_RETRY",
+        Text("24h"),
+        "How long an event is tried before it goes to the dead letters: 30m, 24h, 7d and the \
+         like; at most 30d",
+    ),
 ];
 
 #[cfg(test)]
@@ -426,6 +456,7 @@ mod tests {
                 Variable::ApiToken,
                 Variable::EventsToken,
                 Variable::DatabaseUrl,
+                Variable::WebhookSecret,
             ];
             let secret = row.group == CREDENTIAL || others.contains(&row.variable);
             assert_eq!(row.secret, secret, "{}", row.name);

@@ -57,7 +57,7 @@ pub use events::{EventFilter, EventsPage, History, NewEvent};
 pub use idempotency::{Answer, IdempotencyKey, Once};
 pub use operations::{Finish, Lease, OperationFilter, StepUpdate};
 pub use outbox::{Due, Fate, Outcome};
-pub use replays::{NewReplay, Replay, ReplayStatus, Scope};
+pub use replays::{AskedOnce, NewReplay, Replay, ReplayStatus, Scope};
 pub use retention::KEPT_DAYS;
 pub use sessions::{SESSION_HOURS, SessionRecord};
 pub use tokens::{NewToken, TokenRecord, unknown as unknown_token};

@@ -74,6 +74,9 @@ impl ReplayStatus {
     }
 }
 
+/// A request that may be sent again, and what it is answered.
+pub type AskedOnce<'a> = (&'a IdempotencyKey, &'a dyn Fn(&Replay) -> Answer);
+
 /// A replay to be.
 #[derive(Clone, Copy)]
 pub struct NewReplay<'a> {
@@ -88,7 +91,7 @@ pub struct NewReplay<'a> {
     /// What the audit log says.
     pub record: Option<&'a AuditRecord>,
     /// The request that it is for, and its answer.
-    pub once: Option<(&'a IdempotencyKey, &'a dyn Fn(&Replay) -> Answer)>,
+    pub once: Option<AskedOnce<'a>>,
 }
 
 /// A replay.

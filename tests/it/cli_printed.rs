@@ -99,7 +99,7 @@ fn a_launch_that_never_gets_ready_heeds_ctrl_c() {
 }
 
 /// Every command in a form that harms nothing, and what it exits with.
-const FORMS: [(&str, &[&str], i32); 29] = [
+const FORMS: [(&str, &[&str], i32); 37] = [
     ("list", &[], 0),
     ("status", &[], 0),
     ("launch", &["--target", "process"], 0),
@@ -118,6 +118,14 @@ const FORMS: [(&str, &[&str], i32); 29] = [
     ("events", &[], 0),
     ("operations", &["list"], 0),
     ("operations", &["show", "none"], 3),
+    ("webhooks", &["list"], 0),
+    ("webhooks", &["add", "https://app.example/hooks", "--events", "completed,failed"], 0),
+    ("webhooks", &["add", "http://app.example/hooks"], 2),
+    ("webhooks", &["remove", "none"], 3),
+    ("webhooks", &["enable", "none"], 3),
+    ("webhooks", &["rotate-secret", "none"], 3),
+    ("webhooks", &["deliveries", "none", "--status", "dead"], 3),
+    ("webhooks", &["replay", "none", "--from", "1", "--to", "2"], 3),
     ("tokens", &["create", "--label", "one", "--scope", "read"], 0),
     ("tokens", &["list"], 0),
     ("tokens", &["revoke", "none"], 3),

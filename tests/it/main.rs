@@ -48,5 +48,6 @@ mod tidy;
 mod tokens;
 mod webhook_notify;
 mod webhooks;
+mod webhooks_cli;
 mod webhooks_faults;
 mod webhooks_kill;

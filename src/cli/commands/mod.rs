@@ -15,6 +15,7 @@ mod serve;
 mod status;
 mod tokens;
 mod verbs;
+mod webhooks;
 
 use std::fs;
 
@@ -200,6 +201,7 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
             history::events(&session, name.as_deref(), after, limit)
         }
         Command::Operations(operations) => history::operations(&session, operations).await,
+        Command::Webhooks(args) => webhooks::run(&session, args),
         Command::Tokens(tokens) => tokens::run(&session, tokens),
         Command::Audit(args) => tokens::audit(&session, &args),
         Command::Config(args) => config::run(&session, &args).await,
