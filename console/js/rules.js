@@ -113,7 +113,7 @@ export function receiver(text) {
   try {
     url = new URL(text);
   } catch {
-    return "A full address, such as https://hooks.example.com/openclaw.";
+    return "A full address, such as https://hooks.team.example/openclaw.";
   }
   if (url.protocol !== "https:" && url.protocol !== "http:") return "The address starts with https://.";
   if (url.username || url.password) return "No user name or password in the address: the signature proves who sent it.";

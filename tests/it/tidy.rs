@@ -28,13 +28,14 @@ const LONG: [(&str, &str); 6] = [
 ];
 
 /// The hosts that texts of the repository may name, beside those that are nobody's: what anybody
-/// can reach. The lockfiles' funding links are among them.
-const HOSTS: [&str; 13] = [
+/// can reach. The lockfiles' funding links are among them, and what Swagger UI's licences name.
+const HOSTS: [&str; 16] = [
     "docs.openclaw.ai",
     "dotenvx.com",
     "feross.org",
     "ghcr.io",
     "github.com",
+    "jedwatson.github.io",
     "keepachangelog.com",
     "liberapay.com",
     "opencollective.com",
@@ -42,7 +43,10 @@ const HOSTS: [&str; 13] = [
     "paypal.me",
     "rustup.rs",
     "semver.org",
+    "www.apache.org",
     "www.patreon.com",
+    // The name of a namespace: every drawing that stands in a file of its own has it.
+    "www.w3.org",
 ];
 
 /// Whether a host is loopback or one that documents use (RFC 2606, RFC 5737).
@@ -68,6 +72,13 @@ fn texts() -> Vec<(String, String)> {
         .collect()
 }
 
+/// What browsers are sent: the console's files, and those beside Swagger UI's own.
+fn pages() -> Vec<String> {
+    let own = files("assets/swagger-ui").into_iter();
+    let own = own.filter(|path| ["html", "css", "js"].iter().any(|it| has_extension(path, it)));
+    files("console").into_iter().chain(own).collect()
+}
+
 fn refuse(rule: &str, wrong: &[String]) {
     assert!(wrong.is_empty(), "{rule}:\n  {}", wrong.join("\n  "));
 }
@@ -87,12 +98,20 @@ fn hits(path: &str, needles: &[&str]) -> Vec<String> {
 fn every_module_says_what_it_owns() {
     let silent = sources().into_iter().filter(|path| !read(path).starts_with("//!"));
     refuse("a module opens with a //! comment", &silent.collect::<Vec<_>>());
+    let opens = [("js", "// "), ("css", "/* ")];
+    let silent = pages().into_iter().filter(|path| {
+        opens.iter().any(|(kind, sign)| has_extension(path, kind) && !read(path).starts_with(sign))
+    });
+    refuse("a script or style opens with a comment", &silent.collect::<Vec<_>>());
 }
 
 #[test]
 fn no_file_is_long_without_a_reason() {
-    let lengths: BTreeMap<String, usize> =
-        sources().into_iter().map(|path| (path.clone(), read(&path).lines().count())).collect();
+    let lengths: BTreeMap<String, usize> = sources()
+        .into_iter()
+        .chain(pages())
+        .map(|path| (path.clone(), read(&path).lines().count()))
+        .collect();
     let excused = |path: &str| LONG.iter().any(|(file, _)| *file == path);
     let long = lengths.iter().filter(|(path, lines)| **lines > LINES && !excused(path));
     refuse("past 500 lines", &long.map(|(path, n)| format!("{path}: {n}")).collect::<Vec<_>>());
@@ -161,6 +180,92 @@ fn no_crate_is_one_that_deny_bans() {
         }
     }
     refuse("what deny.toml refuses", &wrong);
+}
+
+// ----------------------------------------------------------------- the console
+
+/// The lines of a file that contain one of these.
+fn lines_with(path: &str, needles: &[&str]) -> Vec<String> {
+    read(path)
+        .lines()
+        .filter(|line| needles.iter().any(|needle| line.contains(needle)))
+        .map(|line| format!("{path}: {}", line.trim()))
+        .collect()
+}
+
+#[test]
+fn the_console_makes_no_markup_of_data() {
+    let doors = [
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "createContextualFragment",
+        "DOMParser",
+        "document.write",
+        "srcdoc=",
+        "eval(",
+        "new Function",
+        "javascript:",
+        "cssText",
+        "setAttribute(\"style\"",
+        "createPolicy",
+    ];
+    let scripts = pages().into_iter().filter(|path| has_extension(path, "js"));
+    let wrong: Vec<_> = scripts.flat_map(|path| lines_with(&path, &doors)).collect();
+    refuse("elements are made by name, and data is their text (console/js/dom.js)", &wrong);
+}
+
+#[test]
+fn no_script_or_style_stands_in_a_page() {
+    let mut wrong = Vec::new();
+    for path in pages().into_iter().filter(|path| has_extension(path, "html")) {
+        wrong.extend(lines_with(&path, &["<style", " style=", "<base", "http-equiv", "<iframe"]));
+        let text = read(&path);
+        for tag in text.split('<').skip(1) {
+            let tag = &tag[..tag.find('>').unwrap_or(tag.len())];
+            let handler = tag.split_whitespace().skip(1).any(|it| it.starts_with("on"));
+            if handler || tag.starts_with("script") && !tag.contains(" src=\"/") {
+                wrong.push(format!("{path}: <{tag}>"));
+            }
+        }
+    }
+    refuse("the policy allows none", &wrong);
+}
+
+#[test]
+fn pages_load_nothing_from_elsewhere() {
+    let loads = ["src=\"", "href=\"", "from \"", "import(\"", "url(\"", "url(", "@import \""];
+    let mut wrong = Vec::new();
+    for path in pages().into_iter().filter(|path| !has_extension(path, "js")) {
+        for line in read(&path).lines() {
+            for load in loads {
+                for (start, _) in line.match_indices(load) {
+                    let to = &line[start + load.len()..];
+                    if !to.starts_with(['/', '#', '.', '"']) || to.starts_with("//") {
+                        wrong.push(format!("{path}: {}", line.trim()));
+                    }
+                }
+            }
+        }
+    }
+    for path in pages().into_iter().filter(|path| has_extension(path, "js")) {
+        let imports = lines_with(&path, &["from \"", "import \"", "import("]);
+        wrong.extend(imports.into_iter().filter(|line| {
+            line.contains("import(") || line.contains("from \"") && !line.contains("from \".")
+        }));
+    }
+    refuse("a file of the server's own, by its path", &wrong);
+}
+
+#[test]
+fn the_console_keeps_nothing_but_the_theme() {
+    let stores = ["localStorage", "sessionStorage", "indexedDB", "document.cookie", "caches."];
+    let mut wrong = Vec::new();
+    for path in pages().into_iter().filter(|path| has_extension(path, "js")) {
+        let kept = lines_with(&path, &stores);
+        wrong.extend(kept.into_iter().filter(|line| !line.contains("Item(\"theme\"")));
+    }
+    refuse("a token that is kept can be stolen", &wrong);
 }
 
 // --------------------------------------------------------------- the whole tree
