@@ -2,7 +2,8 @@
 //!
 //! Owns measuring and printing. Judges nothing: docs/benchmarks.md holds the figures with their
 //! conditions. Name parts of it to run only those: `command-line`, `store`, `launch-process`,
-//! `launch-docker`, `approval-process`, `approval-docker`, `build`.
+//! `launch-docker`, `approval-process`, `approval-docker`, `build`, and `load`, which is what the load
+//! generator itself can do.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout)]
 
@@ -13,12 +14,14 @@ mod approval;
 mod build;
 mod command_line;
 mod launch;
+mod load;
 mod stats;
 mod store;
 
 use support::lab::{Lab, Part};
 
 fn main() {
+    load::baseline::become_one_if_asked();
     let parts: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|given| given == part);
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
@@ -44,5 +47,8 @@ fn main() {
     }
     if wanted("build") {
         build::run();
+    }
+    if parts.iter().any(|part| part == "load") {
+        load::run_alone();
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 /// Samples of one thing.
+#[derive(Debug)]
 pub struct Samples(pub Vec<Duration>);
 
 impl Samples {
