@@ -4,7 +4,7 @@
 //! else for an instant, to leave half of one behind, and to use a key that others could have
 //! read.
 
-use std::fs::{DirBuilder, File, Permissions};
+use std::fs::{DirBuilder, File, Metadata, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -59,7 +59,7 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
         return Err(Failure::bad_input(format!("{shown} is not a regular file"))
             .remedy("name a regular file"));
     }
-    if metadata.mode() & 0o077 != 0 {
+    if metadata.mode() & 0o077 != 0 && !is_credential(&metadata) {
         return Err(Failure::bad_input(format!(
             "{shown} holds a secret, and other users can read or change it (mode {:04o})",
             metadata.mode() & 0o7777
@@ -78,6 +78,12 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
             .remedy("check that it is the right file"));
     }
     Ok(bytes)
+}
+
+/// Whether systemd made this file to hand a service a credential: root's own, whom an access list
+/// lets one user read. The list shows in the group's bits, and the group is root's.
+fn is_credential(metadata: &Metadata) -> bool {
+    metadata.mode() & 0o777 == 0o440 && metadata.uid() == 0 && metadata.gid() == 0
 }
 
 /// How the temporary files begin. They may stand in a directory of the user's.
@@ -206,6 +212,20 @@ mod tests {
         for bits in [0o600, 0o400] {
             std::fs::set_permissions(&path, Permissions::from_mode(bits)).expect("mode");
             assert!(read_private(&path).is_ok(), "{bits:o}");
+        }
+    }
+
+    #[test]
+    fn a_credential_of_systemds_is_read_and_nothing_else_of_that_mode() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("credential");
+        std::fs::write(&path, "secret").expect("written");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o440)).expect("mode");
+        let root = rustix::process::geteuid().is_root();
+        assert_eq!(read_private(&path).is_ok(), root);
+        if root {
+            std::os::unix::fs::chown(&path, None, Some(1)).expect("another group");
+            assert!(read_private(&path).is_err());
         }
     }
 
