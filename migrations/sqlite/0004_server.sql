@@ -22,6 +22,7 @@ CREATE INDEX deployments_destroyed ON deployments (name, target, updated_at)
 DROP INDEX operations_by_deployment;
 CREATE INDEX operations_by_deployment ON operations (deployment, sequence, status);
 CREATE INDEX operations_by_status ON operations (status, sequence);
+CREATE INDEX operations_by_age ON operations (ended_at) WHERE ended_at IS NOT NULL;
 
 -- Whether somebody asked that it be given up, while it was at work.
 ALTER TABLE operations ADD COLUMN given_up INTEGER NOT NULL DEFAULT 0;

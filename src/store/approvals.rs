@@ -4,6 +4,7 @@ use rusqlite::{OptionalExtension, Row, Transaction};
 use serde::Serialize;
 
 use super::events::{NewEvent, append};
+use super::retention::{KEPT, Rule};
 use super::{Result, Store, now, rows};
 use crate::domain::{Deployment, DeploymentName};
 
@@ -258,6 +259,19 @@ impl Store {
         })
     }
 }
+
+/// Decisions are made in the order of their ids.
+pub(super) const RETENTION: Rule = Rule {
+    kept: KEPT,
+    due: "SELECT 1 WHERE ?1 > (SELECT decided_at FROM approvals ORDER BY id LIMIT 1)",
+    prune: |tx, oldest, batch| {
+        Ok(tx.execute(
+            "DELETE FROM approvals WHERE id IN (SELECT id FROM approvals \
+             WHERE decided_at < ?1 ORDER BY id LIMIT ?2)",
+            (oldest, batch),
+        )?)
+    },
+};
 
 const COLUMNS: &str = "request_id, device_id, address, role, scopes, decision, reason, decided_at";
 

@@ -3,7 +3,9 @@
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 use serde_json::Value;
 
+use super::deliveries::oldest_needed;
 use super::operations::as_i64;
+use super::retention::{KEPT, Rule};
 use super::{Result, Store, new_id, now, rows};
 use crate::domain::{DeploymentName, Event, EventSource, EventType};
 
@@ -105,6 +107,30 @@ impl EventFilter {
         let of_prefix = self.name_prefix.as_ref().is_none_or(|it| name.starts_with(it));
         Ok(of_type && of_name && of_prefix)
     }
+}
+
+/// The oldest events, up to the first that is not old or is still needed: what is left has no gap.
+pub(super) const RETENTION: Rule = Rule {
+    kept: KEPT,
+    due: "SELECT 1 WHERE ?1 > (SELECT timestamp FROM events ORDER BY sequence LIMIT 1)",
+    prune: |tx, oldest, batch| prune(tx, oldest, oldest_needed(tx)?, batch),
+};
+
+fn prune(tx: &Transaction<'_>, oldest: &str, needed: Option<i64>, batch: i64) -> Result<usize> {
+    let mut statement = tx.prepare_cached(
+        "SELECT sequence, timestamp FROM events WHERE sequence < ?1 ORDER BY sequence LIMIT ?2",
+    )?;
+    let mut found = statement.query((needed.unwrap_or(i64::MAX), batch))?;
+    let mut last = None;
+    while let Some(row) = found.next()? {
+        if row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)? >= oldest {
+            break;
+        }
+        last = Some(row.get(0)?);
+    }
+    let Some(last): Option<i64> = last else { return Ok(0) };
+    tx.execute("UPDATE installation SET events_pruned_to = max(events_pruned_to, ?1)", [last])?;
+    Ok(tx.execute("DELETE FROM events WHERE sequence <= ?1", [last])?)
 }
 
 impl Store {
@@ -308,5 +334,28 @@ mod tests {
             let plan = store.read(|db| Ok(rows::plan(db, &page(&filter)))).expect("a plan");
             assert_eq!(plan, [format!("SEARCH events USING {index}")]);
         }
+    }
+
+    #[test]
+    fn what_is_still_needed_stays_and_so_does_all_after_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(dir.path()).expect("opens");
+        for _ in 0..10 {
+            let event = NewEvent::new(EventType::HealthCheck, "x");
+            store.append_event(&DeploymentName::main(), &event).expect("appends");
+        }
+        let prune = |needed, batch| {
+            store.write(|tx| prune(tx, "9999", needed, batch)).expect("prunes");
+            let history = store.history().expect("reads");
+            (history.oldest, history.pruned_to)
+        };
+        assert_eq!(prune(Some(1), 100), (Some(1), 0));
+        assert_eq!(prune(Some(4), 100), (Some(4), 3));
+        assert_eq!(prune(Some(4), 100), (Some(4), 3));
+        assert_eq!(prune(Some(9), 2), (Some(6), 5), "in batches");
+        // The clock was ahead when it was written: it stays until it is old, and nothing passes it.
+        let ahead = "UPDATE events SET timestamp = '9999-12-31T00:00:00.000Z' WHERE sequence = 8";
+        store.write(|tx| Ok(tx.execute(ahead, [])?)).expect("writes");
+        assert_eq!(prune(None, 100), (Some(8), 7));
     }
 }

@@ -9,6 +9,7 @@ use rusqlite::{OptionalExtension, Transaction};
 use serde_json::Value;
 
 use super::events::{NewEvent, append};
+use super::retention::{KEPT, Rule};
 use super::{Result, Store, StoreError, deployments, now, rows};
 use crate::domain::{
     Change, DeploymentName, DeploymentStatus, Failure, Operation, OperationStatus, StepStatus,
@@ -84,6 +85,25 @@ fn page(filter: &OperationFilter) -> String {
         rows::OPERATION
     )
 }
+
+/// What ended long ago, but the last operation of a deployment that lives.
+pub(super) const RETENTION: Rule = Rule {
+    kept: KEPT,
+    due: "SELECT 1 FROM operations AS old WHERE ended_at < ?1 AND (EXISTS (SELECT 1 \
+          FROM operations AS newer WHERE newer.deployment = old.deployment \
+          AND newer.sequence > old.sequence) OR NOT EXISTS (SELECT 1 FROM deployments \
+          WHERE name = old.deployment AND status <> 'destroyed')) LIMIT 1",
+    prune: |tx, oldest, batch| {
+        Ok(tx.execute(
+            "DELETE FROM operations WHERE id IN (SELECT id FROM operations AS old \
+             WHERE ended_at < ?1 AND (EXISTS (SELECT 1 FROM operations AS newer \
+             WHERE newer.deployment = old.deployment AND newer.sequence > old.sequence) \
+             OR NOT EXISTS (SELECT 1 FROM deployments WHERE name = old.deployment \
+             AND status <> 'destroyed')) ORDER BY ended_at LIMIT ?2)",
+            (oldest, batch),
+        )?)
+    },
+};
 
 impl Store {
     /// What is answered to whoever asks for another operation of a deployment meanwhile.

@@ -1,61 +1,65 @@
 //! How long history is kept.
 //!
-//! Owns the bounds: ended operations with their steps, events and approvals go after
-//! [`KEPT_DAYS`], in small batches, so that no command waits for a large one. The last operation
-//! of a deployment always stays, and so does everything about an operation that has not ended.
+//! Owns the bounds, and removing what is past them: in small batches, so that no command waits for
+//! a large one. What that is of each table, its own file says. Refuses to remove anything about an
+//! operation that has not ended, the last operation of a deployment that lives, an event that is
+//! still to be delivered, and what a backup belongs to.
 
+use rusqlite::Transaction;
 use time::{Duration, OffsetDateTime};
 
-use super::deliveries::oldest_needed;
-use super::{Result, Store, access, format_time};
+use super::{
+    Result, Store, StoreError, access, approvals, deployments, events, format_time, operations,
+};
 
 /// How long history is kept, in days.
 pub const KEPT_DAYS: i64 = 90;
+/// [`KEPT_DAYS`], as a rule says it.
+pub(super) const KEPT: Duration = Duration::days(KEPT_DAYS);
 /// How many rows of a table one call removes.
 const BATCH: i64 = 500;
 
+/// What is removed of one table.
+pub(super) struct Rule {
+    /// How long a row is kept.
+    pub(super) kept: Duration,
+    /// A statement that answers a row when something is past it; `?1` is the oldest time that is
+    /// kept. It runs often, and mostly in vain.
+    pub(super) due: &'static str,
+    /// Removes what is past the oldest time that is kept, at most so many rows; answers how many.
+    pub(super) prune: fn(&Transaction<'_>, &str, i64) -> Result<usize>,
+}
+
+/// The rules, in the order in which they are followed: a deployment goes after its operations.
+const RULES: [&Rule; 4] =
+    [&events::RETENTION, &approvals::RETENTION, &operations::RETENTION, &deployments::RETENTION];
+
 impl Store {
-    /// Removes a batch of what is older than history is kept; answers how many rows.
+    /// Removes a batch of what is older than history is kept; answers how many rows. Whoever is
+    /// answered more than none may call again.
     pub fn prune(&self) -> Result<usize> {
-        self.prune_before(&format_time(OffsetDateTime::now_utc() - Duration::days(KEPT_DAYS)))
+        self.prune_at(OffsetDateTime::now_utc())
     }
 
-    fn prune_before(&self, oldest: &str) -> Result<usize> {
-        // The oldest rows are looked at first, without the write lock: most of the time there is
-        // nothing to do.
-        let due: bool = self.read(|db| {
-            Ok(db.query_row(
-                "SELECT coalesce((SELECT timestamp FROM events ORDER BY sequence LIMIT 1) < ?1, 0) \
-                 OR coalesce((SELECT decided_at FROM approvals ORDER BY id LIMIT 1) < ?1, 0) \
-                 OR coalesce((SELECT ended_at FROM operations ORDER BY sequence LIMIT 1) < ?1, 0)",
-                [oldest],
-                |row| row.get::<_, bool>(0),
-            )? || access::is_due(db, oldest)?)
+    fn prune_at(&self, now: OffsetDateTime) -> Result<usize> {
+        let oldest = |rule: &Rule| format_time(now - rule.kept);
+        // Without the write lock: most of the time there is nothing to do.
+        let due = self.read(|db| {
+            for rule in RULES {
+                if db.prepare_cached(rule.due)?.exists([oldest(rule)])? {
+                    return Ok(true);
+                }
+            }
+            access::is_due(db, &format_time(now - KEPT))
         })?;
         if !due {
             return Ok(0);
         }
         self.write(|tx| {
-            let mut removed = 0;
-            // What an endpoint is yet to be told of stays, whatever its age.
-            let needed = oldest_needed(tx)?.unwrap_or(i64::MAX);
-            removed += tx.execute(
-                "DELETE FROM events WHERE sequence IN (SELECT sequence FROM events \
-                 WHERE timestamp < ?1 AND sequence < ?3 ORDER BY sequence LIMIT ?2)",
-                (oldest, BATCH, needed),
-            )?;
-            for statement in [
-                "DELETE FROM approvals WHERE id IN (SELECT id FROM approvals \
-                 WHERE decided_at < ?1 ORDER BY id LIMIT ?2)",
-                "DELETE FROM operations WHERE id IN (SELECT id FROM operations AS old \
-                 WHERE ended_at < ?1 AND EXISTS (SELECT 1 FROM operations AS newer \
-                 WHERE newer.deployment = old.deployment AND newer.sequence > old.sequence) \
-                 ORDER BY sequence LIMIT ?2)",
-            ] {
-                removed += tx.execute(statement, (oldest, BATCH))?;
-            }
-            removed += access::prune(tx, oldest, BATCH)?;
-            Ok(removed)
+            let removed = RULES.iter().try_fold(0, |sum, rule| {
+                Ok::<_, StoreError>(sum + (rule.prune)(tx, &oldest(rule), BATCH)?)
+            })?;
+            Ok(removed + access::prune(tx, &format_time(now - KEPT), BATCH)?)
         })
     }
 }
@@ -68,8 +72,8 @@ mod tests {
     use super::*;
     use crate::domain::{Change, DeploymentName, EventType, OperationKind, OperationStatus};
 
-    fn later() -> String {
-        format_time(OffsetDateTime::now_utc() + Duration::days(1))
+    fn later() -> OffsetDateTime {
+        OffsetDateTime::now_utc() + KEPT + Duration::days(1)
     }
 
     #[test]
@@ -83,9 +87,16 @@ mod tests {
         }
         assert_eq!(store.prune().expect("prunes"), 0, "nothing is old yet");
         let later = later();
-        assert_eq!(store.prune_before(&later).expect("prunes"), 500);
-        assert_eq!(store.prune_before(&later).expect("prunes"), 100);
-        assert_eq!(store.prune_before(&later).expect("prunes"), 0);
+        assert_eq!(store.prune_at(later).expect("prunes"), 500);
+        let history = store.history().expect("reads");
+        assert_eq!((history.oldest, history.pruned_to, history.last), (Some(501), 500, 600));
+        assert!(!history.is_complete_after(499) && history.is_complete_after(500));
+        assert_eq!(store.prune_at(later).expect("prunes"), 100);
+        assert_eq!(store.prune_at(later).expect("prunes"), 0);
+        // When none is left it still shows that some were there.
+        let history = store.history().expect("reads");
+        assert_eq!((history.oldest, history.pruned_to, history.last), (None, 600, 600));
+        assert!(!history.is_complete_after(599) && history.is_complete_after(600));
     }
     /// An operation that has ended, unless it is to stay at work, with a step in its journal.
     fn operation(store: &Store, name: &DeploymentName, kind: OperationKind, ends: bool) -> String {
@@ -125,7 +136,7 @@ mod tests {
         let before = operation(&store, &working, OperationKind::Launch, true);
         let active = operation(&store, &working, OperationKind::Restart, false);
         assert_eq!(store.prune().expect("prunes"), 0, "nothing is old yet");
-        assert_eq!(store.prune_before(&later()).expect("prunes"), 2);
+        assert_eq!(store.prune_at(later()).expect("prunes"), 2);
         let steps = |id: &str| store.operation(id).expect("reads").map(|it| it.steps.len());
         assert_eq!([&old, &before].map(|id| steps(id)), [None, None]);
         assert_eq!([&last, &active].map(|id| steps(id)), [Some(1), Some(1)]);
@@ -159,11 +170,68 @@ mod tests {
             store.record_approval(&name, &record, &[]).expect("writes");
         }
         assert_eq!(store.prune().expect("prunes"), 0, "nothing is old yet");
-        assert_eq!(store.prune_before(&later()).expect("prunes"), 500);
+        assert_eq!(store.prune_at(later()).expect("prunes"), 500);
         let left = store.approvals(&name, 100).expect("reads");
         let left: Vec<&str> = left.iter().map(|it| it.request_id.as_str()).collect();
         assert_eq!(left.len(), 10, "the newest ones");
         assert_eq!((left[0], left[9]), ("509", "500"));
-        assert_eq!(store.prune_before(&later()).expect("prunes"), 10);
+        assert_eq!(store.prune_at(later()).expect("prunes"), 10);
+    }
+
+    #[test]
+    fn a_destroyed_deployment_goes_with_its_last_operation_unless_it_has_backups() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(dir.path()).expect("opens");
+        let [gone, backed_up] =
+            ["gone", "backed-up"].map(|it| it.parse::<DeploymentName>().expect("a name"));
+        for name in [&gone, &backed_up] {
+            operation(&store, name, OperationKind::Launch, true);
+        }
+        let deployment = store.deployment(&backed_up).expect("reads").expect("is there");
+        let backup = super::super::Backup {
+            id: "backup".into(),
+            deployment_id: deployment.id,
+            deployment: backed_up.to_string(),
+            path: String::new(),
+            bytes: 0,
+            sha256: String::new(),
+            version: String::new(),
+            artefact: String::new(),
+            reason: String::new(),
+            created_at: super::super::now(),
+        };
+        store.put_backup(&backup).expect("records");
+        let destroyed =
+            [&gone, &backed_up].map(|name| operation(&store, name, OperationKind::Destroy, true));
+        assert_eq!(store.prune().expect("prunes"), 0, "nothing is old yet");
+        let removed = store.prune_at(later()).expect("prunes");
+        assert_eq!(removed, 5, "four operations and a deployment");
+        let there = |name| store.deployment(name).expect("reads").is_some();
+        assert!(!there(&gone) && there(&backed_up));
+        assert!(destroyed.iter().all(|id| store.operation(id).expect("reads").is_none()));
+        assert_eq!(store.prune_at(later()).expect("prunes"), 0);
+        store.delete_backup("backup").expect("forgets");
+        assert_eq!(store.prune_at(later()).expect("prunes"), 1);
+        assert!(!there(&backed_up));
+        // The name is as free as it was.
+        operation(&store, &gone, OperationKind::Launch, true);
+    }
+
+    #[test]
+    fn whether_anything_is_due_is_found_by_indexes() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(dir.path()).expect("opens");
+        for (rule, step) in [
+            (&operations::RETENTION, "SEARCH old USING INDEX operations_by_age (ended_at<?)"),
+            (
+                &deployments::RETENTION,
+                "SCAN deployments USING COVERING INDEX deployments_destroyed",
+            ),
+        ] {
+            let plan = store.read(|db| Ok(super::super::rows::plan(db, rule.due))).expect("a plan");
+            let (first, rest) = plan.split_first().expect("a step");
+            assert_eq!(first, step);
+            assert!(!rest.iter().any(|step| step.starts_with("SCAN")), "{rest:?}");
+        }
     }
 }
