@@ -315,6 +315,13 @@ pub enum Operations {
     },
 }
 
+impl Operations {
+    /// Whether it changes an operation.
+    pub fn changes(&self) -> bool {
+        matches!(self, Self::Resume { .. } | Self::Cancel { .. })
+    }
+}
+
 /// Settings.
 #[derive(Debug, Subcommand)]
 pub enum Config {

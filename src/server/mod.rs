@@ -41,10 +41,12 @@ use utoipa_axum::router::OpenApiRouter;
 use self::listen::{Listening, Tls};
 use self::problem::Problem;
 use self::state::{Parts, Server};
+use crate::app::endpoints::Frontend;
 use crate::app::rate::RateLimits;
 use crate::app::{App, Authenticator, Serving};
 use crate::config::Settings;
 use crate::domain::Failure;
+use crate::secrets::Secret;
 
 pub use options::{Reach, Said};
 
@@ -74,6 +76,7 @@ pub struct Running {
     end: CancellationToken,
     stop_listening: CancellationToken,
     listening: tokio::task::JoinHandle<()>,
+    frontend: Frontend,
     background: tokio_util::task::TaskTracker,
 }
 
@@ -127,9 +130,10 @@ impl Running {
             Some(files) => Some(Arc::new(RwLock::new(tls::config(files)?))),
             None => None,
         };
+        let frontend = app.frontend_endpoint(&options.settings)?;
         let listener = bind(&reach).await?;
         let address = listener.local_addr()?;
-        let serving = Serving::begin(app)?;
+        let serving = Serving::begin(app, &options.settings)?;
         let (end, stop_listening) = (CancellationToken::new(), CancellationToken::new());
         let tail = tail::Tail::of(serving.app().clone(), end.clone())?;
         let server = Server::new(Parts {
@@ -168,6 +172,7 @@ impl Running {
             end,
             stop_listening,
             listening,
+            frontend,
             background,
         })
     }
@@ -183,6 +188,11 @@ impl Running {
         format!("{scheme}://{}", self.address)
     }
 
+    /// Where the front end is told what happens, and the secret that was made for it just now.
+    pub fn frontend(&self) -> (&str, Option<&Secret>) {
+        (&self.frontend.endpoint.url, self.frontend.generated.as_ref())
+    }
+
     /// Whether whoever reaches it needs no token.
     pub fn is_open(&self) -> Result<bool, Failure> {
         Ok(self.server.is_loopback() && self.server.authenticator().is_open()?)
@@ -192,6 +202,7 @@ impl Running {
     /// and what was in force stays. The address and the port stay in any case.
     pub fn reload(&self, settings: Settings) -> Result<(), Failure> {
         let files = settings.tls()?;
+        self.server.app().frontend_endpoint(&settings)?;
         if let (Some(tls), Some(files)) = (&self.tls, &files) {
             *tls.write().unwrap_or_else(PoisonError::into_inner) = tls::config(files)?;
         }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::remedy::for_callers;
+use crate::app::endpoints::{Replay, ReplayStatus};
 use crate::app::{App, steps_ahead};
 use crate::domain::approval::ApprovalMode;
 use crate::domain::{
@@ -201,6 +202,44 @@ pub struct OperationView {
 }
 
 impl OperationView {
+    /// A replay: one step, in which the events are sent.
+    pub fn of_replay(replay: &Replay) -> Self {
+        let (status, step) = match replay.status {
+            ReplayStatus::Running => (OperationStatus::Running, StepStatus::Running),
+            ReplayStatus::Succeeded => (OperationStatus::Succeeded, StepStatus::Succeeded),
+            ReplayStatus::Failed => (OperationStatus::Failed, StepStatus::FailedClean),
+            ReplayStatus::Cancelled => (OperationStatus::Cancelled, StepStatus::Unknown),
+        };
+        let (from, to) = (replay.from_sequence, replay.to_sequence);
+        let error = (replay.status == ReplayStatus::Failed).then(|| ErrorView {
+            kind: FailureKind::Failed,
+            message: format!("{} of {} deliveries were given up", replay.dead, replay.queued),
+            remedy: Some(format!(
+                "GET /v1/webhooks/{}/deliveries?status=dead says why",
+                replay.endpoint
+            )),
+        });
+        Self {
+            id: replay.id.clone(),
+            kind: "replay".to_owned(),
+            deployment: None,
+            status,
+            steps: vec![StepView {
+                name: "send".to_owned(),
+                status: step,
+                started_at: Some(replay.created_at.clone()),
+                ended_at: replay.ended_at.clone(),
+                message: Some(format!(
+                    "send events {from} to {to} again: {} of {} arrived",
+                    replay.delivered, replay.queued
+                )),
+            }],
+            error,
+            created_at: replay.created_at.clone(),
+            ended_at: replay.ended_at.clone(),
+        }
+    }
+
     /// An operation of a deployment, as a list has it.
     pub fn without_steps(operation: &Operation, app: &App) -> Self {
         Self { steps: Vec::new(), ..Self::of(operation, app) }

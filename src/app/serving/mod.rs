@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::App;
+use crate::config::Settings;
 use crate::domain::Failure;
-use crate::exec::LockFile;
+use crate::exec::{LockFile, wait};
 use crate::operations::Watcher;
 use crate::secrets::private::create_private_directory;
 
@@ -27,6 +28,9 @@ pub(super) use office::{Answer, Asked};
 
 /// How long an operation that runs is let run when the server is told to stop.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+
+/// The pause before delivering is begun anew after it failed.
+const DELIVER_AGAIN: Duration = Duration::from_secs(5);
 
 /// A living server's work.
 pub struct Serving {
@@ -39,7 +43,7 @@ pub struct Serving {
 
 impl Serving {
     /// Takes the data directory over, goes on with whatever was interrupted there, and takes work.
-    pub fn begin(app: App) -> Result<Self, Failure> {
+    pub fn begin(app: App, settings: &Settings) -> Result<Self, Failure> {
         let lock = take(&app)?;
         crate::exec::raise_descriptor_limit();
         let looks = Arc::new(Notify::new());
@@ -52,6 +56,7 @@ impl Serving {
         tasks.spawn(executor::look_for_work(executor.clone(), end.clone()));
         tasks.spawn(watches::keep(app.clone(), looks, end.clone()));
         tasks.spawn(health::keep(app.clone(), end.clone()));
+        tasks.spawn(deliver(app.clone(), settings.clone(), end.clone()));
         Ok(Self { app, executor, end, tasks, _lock: lock })
     }
 
@@ -74,6 +79,19 @@ impl Serving {
         self.tasks.wait().await;
         if let Err(failure) = watches::hand_over(&self.app).await {
             tracing::warn!("a window is watched by nobody until the next command: {failure}");
+        }
+    }
+}
+
+/// Tells front ends what happens, for as long as the server lives.
+async fn deliver(app: App, settings: Settings, end: CancellationToken) {
+    while !end.is_cancelled() {
+        if let Err(failure) = app.deliver(&settings, end.clone()).await {
+            tracing::error!("events are not delivered: {failure}");
+            tokio::select! {
+                () = wait::back_off(DELIVER_AGAIN) => {}
+                () = end.cancelled() => {}
+            }
         }
     }
 }

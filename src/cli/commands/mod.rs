@@ -159,56 +159,83 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
         out.say(&format!("note: {failure}; nothing of that file is used"));
     }
     let session = Session { out, cancel, settings };
-    match cli.command {
-        Command::Launch(args) => launch::run(&session, &args).await,
-        Command::List => status::list(&session).await,
-        Command::Status(named) => status::show(&session, named.name.as_deref()).await,
+    let tells = tells(&cli.command);
+    let ended = dispatch(&session, cli.command).await;
+    if tells {
+        serve::tell_front_end(&session).await;
+    }
+    ended
+}
+
+/// Whether a command makes events.
+fn tells(command: &Command) -> bool {
+    match command {
+        Command::Launch(_)
+        | Command::Approve { .. }
+        | Command::Devices { .. }
+        | Command::Stop(_)
+        | Command::Start(_)
+        | Command::Restart(_)
+        | Command::Update { .. }
+        | Command::Rotate { .. }
+        | Command::Backup(_)
+        | Command::Restore { .. }
+        | Command::Destroy { .. } => true,
+        Command::Operations(operations) => operations.changes(),
+        Command::Config(config) => matches!(config, super::args::Config::Sync(_)),
+        _ => false,
+    }
+}
+
+async fn dispatch(session: &Session<'_>, command: Command) -> Result<u8, Failure> {
+    match command {
+        Command::Launch(args) => launch::run(session, &args).await,
+        Command::List => status::list(session).await,
+        Command::Status(named) => status::show(session, named.name.as_deref()).await,
         Command::Logs { name, follow, tail, raw } => {
-            logs::run(&session, name.as_deref(), follow, tail, raw).await
+            logs::run(session, name.as_deref(), follow, tail, raw).await
         }
-        Command::Shell(named) => place::shell(&session, named.name.as_deref()).await,
-        Command::Openclaw { name, args } => place::openclaw(&session, name.as_deref(), &args).await,
-        Command::Open(named) => launch::open(&session, named.name.as_deref()).await,
+        Command::Shell(named) => place::shell(session, named.name.as_deref()).await,
+        Command::Openclaw { name, args } => place::openclaw(session, name.as_deref(), &args).await,
+        Command::Open(named) => launch::open(session, named.name.as_deref()).await,
         Command::Approve { name, request } => {
-            devices::approve(&session, name.as_deref(), request).await
+            devices::approve(session, name.as_deref(), request).await
         }
         Command::Devices { name, remove, reject } => {
-            devices::run(&session, name.as_deref(), remove, reject).await
+            devices::run(session, name.as_deref(), remove, reject).await
         }
-        Command::Stop(named) => verbs::stop(&session, named.name.as_deref()).await,
-        Command::Start(named) => verbs::start(&session, named.name.as_deref()).await,
-        Command::Restart(named) => verbs::restart(&session, named.name.as_deref()).await,
+        Command::Stop(named) => verbs::stop(session, named.name.as_deref()).await,
+        Command::Start(named) => verbs::start(session, named.name.as_deref()).await,
+        Command::Restart(named) => verbs::restart(session, named.name.as_deref()).await,
         Command::Update { name, version, image } => {
-            verbs::update(&session, name.as_deref(), version, image).await
+            verbs::update(session, name.as_deref(), version, image).await
         }
         Command::Rotate { name, token, keys, drop } => {
-            verbs::rotate(&session, name.as_deref(), token, keys, drop).await
+            verbs::rotate(session, name.as_deref(), token, keys, drop).await
         }
-        Command::Backup(named) => verbs::backup(&session, named.name.as_deref()).await,
+        Command::Backup(named) => verbs::backup(session, named.name.as_deref()).await,
         Command::Backups { name, delete: Some(id) } => {
-            backups::delete(&session, name.as_deref(), &id).await
+            backups::delete(session, name.as_deref(), &id).await
         }
-        Command::Backups { name, delete: None } => backups::list(&session, name.as_deref()),
-        Command::Restore { name, backup } => {
-            verbs::restore(&session, name.as_deref(), backup).await
-        }
+        Command::Backups { name, delete: None } => backups::list(session, name.as_deref()),
+        Command::Restore { name, backup } => verbs::restore(session, name.as_deref(), backup).await,
         Command::Destroy { name, yes, backup, if_exists } => {
             let how = destroy::How { yes, backup, if_exists };
-            destroy::run(&session, name.as_deref(), how).await
+            destroy::run(session, name.as_deref(), how).await
         }
-        Command::Doctor { name } => status::doctor(&session, name.as_deref()).await,
+        Command::Doctor { name } => status::doctor(session, name.as_deref()).await,
         Command::Events { name, after, limit } => {
-            history::events(&session, name.as_deref(), after, limit)
+            history::events(session, name.as_deref(), after, limit)
         }
-        Command::Operations(operations) => history::operations(&session, operations).await,
-        Command::Webhooks(args) => webhooks::run(&session, args),
-        Command::Tokens(tokens) => tokens::run(&session, tokens),
-        Command::Audit(args) => tokens::audit(&session, &args),
-        Command::Config(args) => config::run(&session, &args).await,
-        Command::Check(args) => check::run(&session, &args).await,
-        Command::Image(args) => image::run(&session, &args).await,
-        Command::Serve(args) => serve::run(&session, &args).await,
-        Command::Keep { name } => place::keep(&session, &name).await,
+        Command::Operations(operations) => history::operations(session, operations).await,
+        Command::Webhooks(args) => webhooks::run(session, args),
+        Command::Tokens(tokens) => tokens::run(session, tokens),
+        Command::Audit(args) => tokens::audit(session, &args),
+        Command::Config(args) => config::run(session, &args).await,
+        Command::Check(args) => check::run(session, &args).await,
+        Command::Image(args) => image::run(session, &args).await,
+        Command::Serve(args) => serve::run(session, &args).await,
+        Command::Keep { name } => place::keep(session, &name).await,
         Command::Env { .. } | Command::Completions { .. } => Ok(0),
     }
 }

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::app::rate::RateLimits;
 use crate::config::{Origin, Settings, Sources, Variable};
 use crate::domain::Failure;
+use crate::secrets::Secret;
 use crate::server::{Options, Running, Said};
 
 /// The settings' sources with the command line's values.
@@ -35,6 +36,46 @@ pub(super) fn log(settings: &Settings) {
     crate::telemetry::init_server(level.as_deref(), !super::super::terminal::is_interactive());
 }
 
+/// The secret of the front end's webhooks is shown once, and only to somebody who reads: a log
+/// keeps what it is told.
+fn tell_secret(session: &Session<'_>, front_end: &str, secret: &Secret) {
+    session.out.say(&format!("Events go to {front_end}, signed with a secret that was made now."));
+    session.out.say(&if super::super::terminal::is_interactive() {
+        format!("This is it, shown this once: {}", secret.expose())
+    } else {
+        "For one to give to the front end: openclaw-pipeline webhooks rotate-secret ID, with the \
+         ID that openclaw-pipeline webhooks list shows; or set OPENCLAW_PIPELINE_WEBHOOK_SECRET"
+            .into()
+    });
+}
+
+/// How long a command waits for the front end to take its events; what it does not take waits for
+/// the next server.
+const TELLING: Duration = Duration::from_secs(5);
+
+/// Tells the front end what a command did, where the settings name one outright and no server
+/// does so.
+pub(super) async fn tell_front_end(session: &Session<'_>) {
+    if session.settings.origin(Variable::FrontendUrl) == Origin::Default {
+        return;
+    }
+    let told = match session.app() {
+        Ok(app) => app.deliver_now(&session.settings, TELLING).await,
+        Err(failure) => Err(failure),
+    };
+    match told {
+        Ok(None) => {}
+        Ok(Some(secret)) => {
+            let front_end = session.settings.frontend_url().unwrap_or_default();
+            tell_secret(session, &front_end, &secret);
+        }
+        Err(failure) => session.out.say(&format!(
+            "note: the front end was not told of everything, which waits for the next time: \
+             {failure}"
+        )),
+    }
+}
+
 pub(super) async fn run(session: &Session<'_>, args: &Serve) -> Result<u8, Failure> {
     let app: App = session.app()?;
     let options = Options {
@@ -54,6 +95,9 @@ pub(super) async fn run(session: &Session<'_>, args: &Serve) -> Result<u8, Failu
             "It asks for no token: whoever uses this machine may launch and look. Set \
              OPENCLAW_PIPELINE_API_TOKEN, or make a token: openclaw-pipeline tokens create",
         );
+    }
+    if let (front_end, Some(secret)) = running.frontend() {
+        tell_secret(session, front_end, secret);
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     loop {

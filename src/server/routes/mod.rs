@@ -13,6 +13,7 @@ mod logs;
 mod operations;
 mod status;
 mod tokens;
+mod webhooks;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -33,4 +34,5 @@ pub(super) fn all() -> OpenApiRouter<Server> {
         .merge(operations::routes())
         .merge(events::routes())
         .merge(tokens::routes())
+        .merge(webhooks::routes())
 }

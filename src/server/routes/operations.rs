@@ -150,6 +150,10 @@ async fn show(
     Named(id): Named<String>,
 ) -> Answer<Json<OperationView>> {
     caller.may(Need::Read)?;
+    // Replays are the administrator's, and have the same form.
+    if let Ok(replay) = server.app().replay_status(&caller.principal, &id) {
+        return Ok(Json(OperationView::of_replay(&replay)));
+    }
     let operation = reached(&server, &caller, &id)?;
     Ok(Json(OperationView::of(&operation, server.app())))
 }
@@ -185,7 +189,12 @@ async fn cancel(
     Named(id): Named<String>,
     OptionalBody(Nothing {}): OptionalBody<Nothing>,
 ) -> Answer<Response> {
-    caller.may(Need::Deploy)?;
+    caller.may_any(&[Need::Deploy, Need::Admin])?;
+    if server.app().replay_status(&caller.principal, &id).is_ok() {
+        let record = caller.record(StatusCode::ACCEPTED.as_u16());
+        let replay = server.app().cancel_replay(&caller.principal, &id, &record)?;
+        return Ok((StatusCode::ACCEPTED, Json(OperationView::of_replay(&replay))).into_response());
+    }
     let operation = unfinished(reached(&server, &caller, &id)?)?;
     server.executor().give_up(&operation)?;
     Ok(accepted(&server, &operation))

@@ -1,0 +1,530 @@
+//! Webhooks: where events are sent, what became of them, and sending them again.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::super::body::{Asked, Body, Named};
+use super::super::caller::{Caller, Start};
+use super::super::gate::Recorded;
+use super::super::json::Json;
+use super::super::page;
+use super::super::problem::{Answer, Problem};
+use super::super::state::Server;
+use super::super::views::{OperationView, Page};
+use crate::app::Repeated;
+use crate::app::endpoints::{
+    AskedFilter, AskedOnce, Delivery, DeliveryStatus, EndpointChange, EndpointReport,
+    EndpointStatus, Replay, ReplayWanted, read_events, read_names,
+};
+use crate::domain::{EventType, Failure, NamePrefix, Need};
+
+pub(super) fn routes() -> OpenApiRouter<Server> {
+    OpenApiRouter::new()
+        .routes(routes!(list, add))
+        .routes(routes!(show, change, remove))
+        .routes(routes!(enable))
+        .routes(routes!(disable))
+        .routes(routes!(rotate))
+        .routes(routes!(deliveries))
+        .routes(routes!(replay))
+}
+
+/// Where events are sent.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Endpoint)]
+struct EndpointView {
+    /// Its id.
+    id: String,
+    /// Where it is.
+    #[schema(examples("https://app.example.com/hooks/pipeline"))]
+    url: String,
+    /// The types that it is sent; null is all.
+    #[schema(required)]
+    events: Option<Vec<EventType>>,
+    /// What the names begin with that it is told of; null is all.
+    #[schema(required)]
+    names: Option<Vec<String>>,
+    /// Whether it is sent anything: `enabled` or `disabled`.
+    #[schema(value_type = String, examples("enabled"))]
+    status: EndpointStatus,
+    /// Why not.
+    #[schema(required)]
+    reason: Option<String>,
+    /// Whether it is the operator's own, which `FRONTEND_URL` names.
+    is_frontend: bool,
+    /// When it was made, RFC 3339 UTC.
+    created_at: String,
+    /// How many deliveries are pending.
+    pending: i64,
+    /// Since when the oldest of them waits, RFC 3339 UTC.
+    #[schema(required)]
+    oldest_pending_at: Option<String>,
+    /// How many dead letters there are.
+    dead: i64,
+}
+
+impl From<EndpointReport> for EndpointView {
+    fn from(it: EndpointReport) -> Self {
+        let names = |names: Vec<NamePrefix>| names.iter().map(ToString::to_string).collect();
+        Self {
+            id: it.endpoint.id,
+            url: it.endpoint.url,
+            events: it.endpoint.filter.events,
+            names: it.endpoint.filter.names.map(names),
+            status: it.endpoint.status,
+            reason: it.endpoint.reason,
+            is_frontend: it.endpoint.is_frontend,
+            created_at: it.endpoint.created_at,
+            pending: it.pending,
+            oldest_pending_at: it.oldest_pending_at,
+            dead: it.dead,
+        }
+    }
+}
+
+/// An endpoint and the secret that it was given, which is shown this once.
+#[derive(Debug, Serialize, ToSchema)]
+struct NewEndpointView {
+    /// The endpoint.
+    #[serde(flatten)]
+    endpoint: EndpointView,
+    /// What its requests are signed with.
+    #[schema(examples("whsec_…"))]
+    secret: String,
+}
+
+/// A secret, which is shown this once.
+#[derive(Debug, Serialize, ToSchema)]
+struct SecretView {
+    /// What requests are signed with; the one before signs as well for a day.
+    #[schema(examples("whsec_…"))]
+    secret: String,
+}
+
+/// An endpoint to be.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct EndpointBody {
+    /// Where it is: https, at a public address.
+    #[schema(max_length = 2048)]
+    url: String,
+    /// The types that it is sent; all when left out.
+    #[schema(min_items = 1, max_items = 64)]
+    events: Option<Vec<String>>,
+    /// What the names begin with that it is told of; all when left out.
+    #[schema(min_items = 1, max_items = 64)]
+    names: Option<Vec<String>>,
+}
+
+/// What of an endpoint is changed. What is left out stays; null is all.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct EndpointChangeBody {
+    /// Where it is.
+    #[schema(max_length = 2048)]
+    url: Option<String>,
+    /// The types that it is sent.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Vec<String>>)]
+    events: Option<Option<Vec<String>>>,
+    /// What the names begin with that it is told of.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Vec<String>>)]
+    names: Option<Option<Vec<String>>>,
+}
+
+/// Tells a null from what is left out.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// What is sent again: one event, or a range of them.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ReplayBody {
+    /// The event with this id.
+    event_id: Option<String>,
+    /// What this delivery sent.
+    delivery_id: Option<String>,
+    /// The first event of a range.
+    #[schema(minimum = 1)]
+    from_sequence: Option<i64>,
+    /// The last event of a range.
+    #[schema(minimum = 1)]
+    to_sequence: Option<i64>,
+    /// Of a range: only what stands in the dead letters.
+    #[serde(default)]
+    dead: bool,
+}
+
+impl ReplayBody {
+    fn read(self) -> Answer<ReplayWanted> {
+        match (self.event_id, self.delivery_id, self.from_sequence, self.to_sequence) {
+            (Some(event), None, None, None) => Ok(ReplayWanted::Event(event)),
+            (None, Some(delivery), None, None) => Ok(ReplayWanted::Delivery(delivery)),
+            (None, None, Some(from), Some(to)) => {
+                Ok(ReplayWanted::Range { from, to, dead: self.dead })
+            }
+            _ => Err(Problem::bad_request(
+                "a replay is of one event (event_id or delivery_id), or of a range (from_sequence \
+                 and to_sequence)",
+            )),
+        }
+    }
+}
+
+/// One sending of an event.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Delivery)]
+struct DeliveryView {
+    /// Its id.
+    id: String,
+    /// The endpoint's id.
+    endpoint: String,
+    /// The event's id, which is the `webhook-id` of each request.
+    event_id: String,
+    /// The event's place in the order.
+    sequence: i64,
+    /// The event's type.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The deployment.
+    name: String,
+    /// How far it is: `pending`, `delivered` or `dead`.
+    #[schema(value_type = String, examples("delivered"))]
+    status: DeliveryStatus,
+    /// How often it was tried.
+    attempts: u32,
+    /// When it is tried next, if it is the next one of its deployment.
+    #[schema(required)]
+    next_attempt_at: Option<String>,
+    /// What the receiver answered last.
+    #[schema(required)]
+    last_status: Option<u16>,
+    /// Why it did not arrive.
+    #[schema(required)]
+    last_error: Option<String>,
+    /// When it was queued, RFC 3339 UTC.
+    created_at: String,
+    /// When it arrived or was given up.
+    #[schema(required)]
+    ended_at: Option<String>,
+    /// The replay that it belongs to.
+    #[schema(required)]
+    replay: Option<String>,
+}
+
+impl From<Delivery> for DeliveryView {
+    fn from(it: Delivery) -> Self {
+        Self {
+            id: it.id,
+            endpoint: it.endpoint,
+            event_id: it.event_id,
+            sequence: it.sequence,
+            kind: it.kind,
+            name: it.name,
+            status: it.status,
+            attempts: it.attempts,
+            next_attempt_at: it.next_attempt_at,
+            last_status: it.last_status,
+            last_error: it.last_error,
+            created_at: it.created_at,
+            ended_at: it.ended_at,
+            replay: it.replay,
+        }
+    }
+}
+
+/// Marks an answer whose line the audit log has already.
+fn recorded(response: impl IntoResponse) -> Response {
+    let mut response = response.into_response();
+    response.extensions_mut().insert(Recorded);
+    response
+}
+
+/// List webhooks
+#[utoipa::path(
+    get,
+    path = "/v1/webhooks",
+    tag = "Webhooks",
+    responses((status = 200, description = "All of them, oldest first",
+               body = Page<EndpointView>)),
+)]
+async fn list(State(server): State<Server>, caller: Caller) -> Answer<Json<Page<EndpointView>>> {
+    let found = server.app().endpoints(&caller.principal)?;
+    Ok(Json(Page { items: found.into_iter().map(EndpointView::from).collect(), next_cursor: None }))
+}
+
+/// Add a webhook
+///
+/// It is sent what happens from now on; a replay sends it what was before. Its secret is shown in
+/// this answer, and never again.
+#[utoipa::path(
+    post,
+    path = "/v1/webhooks",
+    tag = "Webhooks",
+    request_body = EndpointBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "With the same key, no \
+           second one is added")),
+    responses((status = 201, description = "The endpoint, with its secret",
+               body = NewEndpointView)),
+)]
+async fn add(State(server): State<Server>, start: Start<EndpointBody>) -> Answer<Response> {
+    let Start { caller, body, key } = start;
+    caller.may(Need::Admin)?;
+    if let Some(key) = &key
+        && let Some(before) = server.app().answered(key)?
+    {
+        return Err(before.not_again().into());
+    }
+    let filter = AskedFilter { events: body.events, names: body.names }.read().map_err(filter)?;
+    let record = caller.record(StatusCode::CREATED.as_u16());
+    let added =
+        server.app().add_endpoint(&caller.principal, &body.url, filter, &record, key.as_ref());
+    let (endpoint, secret) = added?;
+    let view = NewEndpointView {
+        endpoint: EndpointView::from(endpoint),
+        secret: secret.expose().to_owned(),
+    };
+    Ok(recorded((StatusCode::CREATED, Json(view))))
+}
+
+/// The field of a filter that breaks a rule.
+fn filter(failure: Failure) -> Problem {
+    let field = if failure.message.starts_with("names") { "names" } else { "events" };
+    let mut problem = Problem::field(field, failure.message);
+    problem.remedy = failure.remedy;
+    problem
+}
+
+/// See a webhook
+#[utoipa::path(
+    get,
+    path = "/v1/webhooks/{id}",
+    tag = "Webhooks",
+    params(("id" = String, Path, description = "The endpoint")),
+    responses((status = 200, description = "The endpoint", body = EndpointView)),
+)]
+async fn show(
+    State(server): State<Server>,
+    caller: Caller,
+    Named(id): Named<String>,
+) -> Answer<Json<EndpointView>> {
+    Ok(Json(server.app().endpoint(&caller.principal, &id)?.into()))
+}
+
+/// Change a webhook
+#[utoipa::path(
+    patch,
+    path = "/v1/webhooks/{id}",
+    tag = "Webhooks",
+    params(("id" = String, Path, description = "The endpoint")),
+    request_body = EndpointChangeBody,
+    responses((status = 200, description = "The endpoint as it is now", body = EndpointView)),
+)]
+async fn change(
+    State(server): State<Server>,
+    caller: Caller,
+    Named(id): Named<String>,
+    Body(body): Body<EndpointChangeBody>,
+) -> Answer<Response> {
+    let events = body.events.map(|it| it.as_deref().map(read_events).transpose()).transpose();
+    let names = body.names.map(|it| it.as_deref().map(read_names).transpose()).transpose();
+    let change = EndpointChange {
+        url: body.url,
+        events: events.map_err(filter)?,
+        names: names.map_err(filter)?,
+    };
+    let record = caller.record(StatusCode::OK.as_u16());
+    let changed = server.app().change_endpoint(&caller.principal, &id, &change, &record)?;
+    Ok(recorded(Json(EndpointView::from(changed))))
+}
+
+/// Remove a webhook
+///
+/// With what is pending for it. The operator's own stays: `FRONTEND_URL` names it.
+#[utoipa::path(
+    delete,
+    path = "/v1/webhooks/{id}",
+    tag = "Webhooks",
+    params(("id" = String, Path, description = "The endpoint")),
+    responses((status = 204, description = "It is gone")),
+)]
+async fn remove(
+    State(server): State<Server>,
+    caller: Caller,
+    Named(id): Named<String>,
+) -> Answer<Response> {
+    let record = caller.record(StatusCode::NO_CONTENT.as_u16());
+    server.app().remove_endpoint(&caller.principal, &id, &record)?;
+    Ok(recorded(StatusCode::NO_CONTENT))
+}
+
+/// Enable a webhook
+///
+/// It is sent what waited for it.
+#[utoipa::path(
+    post,
+    path = "/v1/webhooks/{id}/enable",
+    tag = "Webhooks",
+    params(("id" = String, Path, description = "The endpoint")),
+    responses((status = 200, description = "The endpoint as it is now", body = EndpointView)),
+)]
+async fn enable(
+    State(server): State<Server>,
+    caller: Caller,
+    Named(id): Named<String>,
+) -> Answer<Response> {
+    let record = caller.record(StatusCode::OK.as_u16());
+    let enabled = server.app().enable_endpoint(&caller.principal, &id, &record)?;
+    Ok(recorded(Json(EndpointView::from(enabled))))
+}
+
+/// Disable a webhook
+///
+/// What comes for it is kept until it is enabled again.
+#[utoipa::path(
+    post,
+    path = "/v1/webhooks/{id}/disable",
+    tag = "Webhooks",
+    params(("id" = String, Path, description = "The endpoint")),
+    responses((status = 200, description = "The endpoint as it is now", body = EndpointView)),
+)]
+async fn disable(
+    State(server): State<Server>,
+    caller: Caller,
+    Named(id): Named<String>,
+) -> Answer<Response> {
+    let record = caller.record(StatusCode::OK.as_u16());
+    let disabled = server.app().disable_endpoint(&caller.principal, &id, &record)?;
+    Ok(recorded(Json(EndpointView::from(disabled))))
+}
+
+/// Give a webhook a new secret
+///
+/// The one before signs as well for a day, so that a receiver can change over.
+#[utoipa::path(
+    post,
+    path = "/v1/webhooks/{id}/rotate-secret",
+    tag = "Webhooks",
+    params(
+        ("id" = String, Path, description = "The endpoint"),
+        ("Idempotency-Key" = Option<String>, Header, description = "With the same key, no second \
+         one is made"),
+    ),
+    responses((status = 200, description = "The secret, shown this once", body = SecretView)),
+)]
+async fn rotate(
+    State(server): State<Server>,
+    Named(id): Named<String>,
+    start: Start<super::lifecycle::Nothing>,
+) -> Answer<Response> {
+    let Start { caller, key, .. } = start;
+    caller.may(Need::Admin)?;
+    if let Some(key) = &key
+        && let Some(before) = server.app().answered(key)?
+    {
+        return Err(before.not_again().into());
+    }
+    let record = caller.record(StatusCode::OK.as_u16());
+    let rotated =
+        server.app().rotate_endpoint_secret(&caller.principal, &id, &record, key.as_ref());
+    let view = SecretView { secret: rotated?.expose().to_owned() };
+    Ok(recorded(Json(view)))
+}
+
+/// Which deliveries.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Which {
+    /// At most so many, 1 to 200; 50 when left out.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Those that are so far: `pending`, `delivered` or `dead`.
+    status: Option<String>,
+}
+
+/// List deliveries
+///
+/// Newest first.
+#[utoipa::path(
+    get,
+    path = "/v1/webhooks/{id}/deliveries",
+    tag = "Webhooks",
+    params(("id" = String, Path, description = "The endpoint"), Which),
+    responses((status = 200, description = "A page of them", body = Page<DeliveryView>)),
+)]
+async fn deliveries(
+    State(server): State<Server>,
+    caller: Caller,
+    Named(id): Named<String>,
+    Asked(which): Asked<Which>,
+) -> Answer<Json<Page<DeliveryView>>> {
+    let limit = page::limit(which.limit)?;
+    let status =
+        match which.status.as_deref() {
+            None => None,
+            Some(text) => Some(DeliveryStatus::parse(text).ok_or_else(|| {
+                Problem::field("status", "a delivery is pending, delivered or dead")
+            })?),
+        };
+    let before = page::cursor(which.cursor.as_deref(), "deliveries")?;
+    let found = server.app().deliveries(&caller.principal, &id, status, before, limit)?;
+    let (items, next) = found;
+    Ok(Json(Page {
+        items: items.into_iter().map(DeliveryView::from).collect(),
+        next_cursor: next.map(|place| page::cursor_at("deliveries", &place.to_string())),
+    }))
+}
+
+/// Send events again
+///
+/// One, or a range. Each keeps its `webhook-id`, and waits for what is pending of its deployment.
+/// The answer is an operation of the kind `replay`, which survives whatever happens to the server.
+#[utoipa::path(
+    post,
+    path = "/v1/webhooks/{id}/replay",
+    tag = "Webhooks",
+    params(
+        ("id" = String, Path, description = "The endpoint"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key and body get \
+         the same answer again, for a day"),
+    ),
+    request_body = ReplayBody,
+    responses((status = 202, description = "They are being sent", body = OperationView)),
+)]
+async fn replay(
+    State(server): State<Server>,
+    Named(id): Named<String>,
+    mut start: Start<ReplayBody>,
+) -> Answer<Response> {
+    start.caller.may(Need::Admin)?;
+    if let Some(before) = start.before(&server)? {
+        return Ok(before);
+    }
+    let wanted = std::mem::take(&mut start.body).read()?;
+    let record = start.caller.record(StatusCode::ACCEPTED.as_u16());
+    let answer = |replay: &Replay| {
+        let body = serde_json::to_string(&OperationView::of_replay(replay)).unwrap_or_default();
+        Repeated::new(StatusCode::ACCEPTED.as_u16(), body).of(replay.id.clone())
+    };
+    let once: Option<AskedOnce<'_>> = start.key.as_ref().map(|key| (key, &answer as _));
+    let begun = server.app().replay(&start.caller.principal, &id, &wanted, &record, once);
+    match begun {
+        Ok(begun) => Ok(recorded((StatusCode::ACCEPTED, Json(OperationView::of_replay(&begun))))),
+        Err(failure) => match start.before(&server)? {
+            Some(before) => Ok(before),
+            None => Err(failure.into()),
+        },
+    }
+}
