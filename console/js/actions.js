@@ -11,13 +11,13 @@ import { CREDENTIALS, titleOf } from "./credentials.js";
 import * as rules from "./rules.js";
 
 /** Starts work and shows it. */
-async function run(context, method, path, body, said, scope = "deploy") {
+async function run(context, method, path, body, said, need = "deploy") {
   try {
     await begin(method, path, body, context.signal);
     announce(said);
     await context.refresh();
   } catch (problem) {
-    complain(problem, scope);
+    complain(problem, need);
   }
 }
 
@@ -43,7 +43,7 @@ export async function open(context) {
     } else await openByHand(url, () => told(context, kind, expires, plain));
   } catch (problem) {
     tab?.close();
-    complain(problem, "connect");
+    complain(problem, "access");
   }
 }
 
@@ -95,7 +95,7 @@ export function update(context) {
     text: "A backup is made and verified first. If the new version does not prove to work, the old one is put back with it.",
     fields: [version, image].filter(Boolean),
     submit: "Back up and update",
-    scope: "deploy",
+    need: "deploy",
     work: async (values, signal) => {
       const body = {};
       if (values.version) body.version = values.version;
@@ -130,7 +130,7 @@ export function rotate(context) {
     text: "The gateway is restarted with them and proven to work.",
     more: [fresh.node, own.node, folded("Provider keys", keys), folded("Take keys away", drops)],
     submit: "Rotate",
-    scope: "deploy",
+    need: "deploy",
     checked: all,
     work: async (_, signal) => {
       const credentials = Object.fromEntries(keys.filter((it) => it.value()).map((it) => [it.name, it.value()]));
@@ -163,7 +163,7 @@ export function destroy(context) {
     submit: "Destroy",
     tone: "danger",
     leave: "Keep it",
-    scope: "destroy",
+    need: "destroy",
     work: async (values, signal) => {
       const path = withQuery(of(name), { backup: values.backup ? "true" : "false" });
       const answer = await begin("DELETE", path, undefined, signal);
@@ -182,7 +182,7 @@ export function restore(context, it) {
     ],
     submit: "Restore",
     tone: "danger",
-    scope: "deploy",
+    need: "deploy",
     work: async (_, signal) => {
       const answer = await begin("POST", of(context.name, "/backups/restore"), { backup: it.id }, signal);
       await context.refresh();
@@ -198,7 +198,7 @@ export function deleteBackup(context, it) {
     text: "It cannot be brought back.",
     submit: "Delete",
     tone: "danger",
-    scope: "destroy",
+    need: "destroy",
     work: (_, signal) => begin("DELETE", of(context.name, `/backups/${encodeURIComponent(it.id)}`), undefined, signal),
   });
 }

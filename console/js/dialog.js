@@ -6,7 +6,7 @@ import { allRight, showProblem } from "./forms.js";
 
 /**
  * Shows a form. `spec`: `title`, `text`, `fields`, `more` (nodes), `submit` (label), `tone`
- * ("danger"), `scope`, `checked` (fields that stand in `more`), and `work(values, signal)`, which is
+ * ("danger"), `need`, `checked` (fields that stand in `more`), and `work(values, signal)`, which is
  * awaited; a problem it throws is shown at its field. Answers what the work answered, or null if it was left.
  */
 export function ask(spec) {
@@ -34,7 +34,7 @@ export function ask(spec) {
       } catch (problem) {
         if (left.signal.aborted) return;
         if (!problem?.errors) throw problem;
-        showProblem(problem, checked, place, spec.scope);
+        showProblem(problem, checked, place, spec.need);
       } finally {
         submit.removeAttribute("aria-busy");
         submit.textContent = spec.submit;

@@ -5,6 +5,29 @@ import { button, fill, h, icon, iconButton, uid } from "./dom.js";
 import { inert } from "./text.js";
 import { problemBox } from "./notify.js";
 
+// A field is left by pressing the button, and an error that shows at that moment moves the button
+// from under the pointer: it shows when the pointer is up, behind the click.
+let pressed = false;
+let waiting = [];
+addEventListener("pointerdown", () => (pressed = true), true);
+for (const end of ["pointerup", "pointercancel"]) {
+  addEventListener(
+    end,
+    () => {
+      pressed = false;
+      const checks = waiting;
+      waiting = [];
+      setTimeout(() => checks.forEach((check) => check()));
+    },
+    true,
+  );
+}
+
+function settled(check) {
+  if (pressed) waiting.push(check);
+  else check();
+}
+
 /**
  * A field: `{ name, label, hint, type, value, required, check, options, rows, placeholder }`.
  * `check(text)` answers what is wrong, or null. An empty field that is not required is right.
@@ -35,7 +58,7 @@ export function field(spec) {
     self.say(message);
     return !message;
   };
-  input.addEventListener("change", self.check);
+  input.addEventListener("change", () => settled(() => self.check()));
   input.addEventListener("input", () => {
     if (input.getAttribute("aria-invalid")) self.check();
   });
@@ -119,7 +142,7 @@ export function allRight(fields) {
 }
 
 /** Puts a problem where it belongs: its errors at their fields, the rest into `place`. */
-export function showProblem(problem, fields, place, scope) {
+export function showProblem(problem, fields, place, need) {
   let first = null;
   let rest = problem.errors.length === 0;
   for (const { field: name, message } of problem.errors) {
@@ -131,7 +154,7 @@ export function showProblem(problem, fields, place, scope) {
       first ??= found.input;
     } else rest = true;
   }
-  fill(place, rest && problemBox(problem, { scope }));
+  fill(place, rest && problemBox(problem, { need }));
   if (first) visit(first);
   else place.scrollIntoView({ block: "nearest" });
 }

@@ -30,7 +30,7 @@ const PAGES = [
 const NAV = [
   ["deployments", "/", "Deployments", "boxes", "read"],
   ["deliveries", "/deliveries", "Deliveries", "send", "admin"],
-  ["tokens", "/tokens", "Tokens", "key", "admin"],
+  ["tokens", "/tokens", "Tokens", "key", "tokens"],
   ["audit", "/audit", "Audit", "list", "admin"],
 ];
 
@@ -41,7 +41,7 @@ function frame() {
   nav.hidden = !who;
   fill(
     nav,
-    NAV.filter(([, , , , scope]) => session.can(scope)).map(([key, href, label, name]) => h("a", { href, "data-nav": key }, icon(name), label)),
+    NAV.filter(([, , , , need]) => session.can(need)).map(([key, href, label, name]) => h("a", { href, "data-nav": key }, icon(name), label)),
   );
   document.getElementById("live").hidden = !who;
   const account = document.getElementById("account");

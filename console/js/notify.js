@@ -46,18 +46,18 @@ export function toast(text, { tone = "", more = null } = {}) {
 }
 
 /** What a problem says to do: the server's remedy, or what follows from the status. */
-export function remedyOf(problem, scope) {
+export function remedyOf(problem, need) {
   if (problem.remedy) return problem.remedy;
-  if (problem.status === 403 && scope) return lacks(scope);
+  if (problem.status === 403 && need) return lacks(need);
   if (problem.status === 429) return `Try again in ${problem.retryAfter ?? 1} s.`;
   if (problem.status >= 500) return "Try again; the server's log has more.";
   return null;
 }
 
 /** A problem as a notice. */
-export function complain(problem, scope) {
+export function complain(problem, need) {
   if (problem?.name === "AbortError" || problem?.status === 401) return;
-  toast(problem.message, { tone: "bad", more: remedyOf(problem, scope) });
+  toast(problem.message, { tone: "bad", more: remedyOf(problem, need) });
 }
 
 /** A box in the page. `parts` stand below its first line. */
@@ -67,8 +67,8 @@ export function box(tone, first, ...parts) {
 }
 
 /** A problem in the page, in place of what could not be shown. */
-export function problemBox(problem, { scope, retry } = {}) {
-  const remedy = remedyOf(problem, scope);
+export function problemBox(problem, { need, retry } = {}) {
+  const remedy = remedyOf(problem, need);
   const node = box(
     "bad",
     h("b", null, inert(problem.message, 800)),

@@ -81,7 +81,7 @@ export function moreButton(pages, show, what) {
 }
 
 /** The first look at a list: a line while it lasts, and a problem in its place if it fails. */
-export async function firstLook(pages, place, show, scope) {
+export async function firstLook(pages, place, show, need) {
   fill(place, h("p", { class: "padded soft", role: "status" }, "Loading…"));
   try {
     if (await pages.again()) show();
@@ -89,7 +89,7 @@ export async function firstLook(pages, place, show, scope) {
     if (pages.signal.aborted) return;
     if (problem?.status === 401) return;
     if (!problem?.errors) throw problem;
-    fill(place, h("div", { class: "padded" }, problemBox(problem, { scope, retry: () => firstLook(pages, place, show, scope) })));
+    fill(place, h("div", { class: "padded" }, problemBox(problem, { need, retry: () => firstLook(pages, place, show, need) })));
   }
 }
 

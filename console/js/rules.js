@@ -115,7 +115,7 @@ export function receiver(text) {
   } catch {
     return "A full address, such as https://hooks.team.example/openclaw.";
   }
-  if (url.protocol !== "https:" && url.protocol !== "http:") return "The address starts with https://.";
+  if (url.protocol !== "https:" && url.protocol !== "http:") return "An address begins with https:, and its host.";
   if (url.username || url.password) return "No user name or password in the address: the signature proves who sent it.";
   return url.hash ? "Leave out what follows the #." : null;
 }

@@ -44,17 +44,22 @@ export function forget() {
   principal = null;
 }
 
-/** Whether a scope is held; `admin` holds all. */
-export function can(scope) {
-  const scopes = principal?.scopes ?? [];
-  return scopes.includes("admin") || scopes.includes(scope);
+/** What is needed, and the scope that meets it. */
+const SCOPES = { read: "read", deploy: "deploy", approve: "connect", access: "connect", destroy: "destroy", tokens: "admin", admin: "admin" };
+/** What is not offered to whoever comes without a token: any program of the machine can be that. */
+const WITH_TOKEN = ["access", "destroy", "tokens"];
+
+/** Whether they may do what needs this. */
+export function can(need) {
+  return lacks(need) === null;
 }
 
-/** Why something that needs a scope is not offered; null: it is. */
-export function lacks(scope) {
-  if (can(scope)) return null;
-  if (isOpen()) {
+/** Why something is not offered; null: it is. `admin` holds every scope. */
+export function lacks(need) {
+  if (isOpen() && WITH_TOKEN.includes(need)) {
     return "Not offered while the server runs without a token. Start it with OPENCLAW_PIPELINE_API_TOKEN to have it.";
   }
-  return `Needs the scope “${scope}”, which your token does not have.`;
+  const scopes = principal?.scopes ?? [];
+  if (scopes.includes("admin") || scopes.includes(SCOPES[need])) return null;
+  return `Needs the scope “${SCOPES[need]}”, which your token does not have.`;
 }

@@ -13,8 +13,8 @@ const TONES = {
   allowed: "good", denied: "bad",
 };
 
-/** Every status of a deployment, as the contract lists them. */
-export const STATUSES = ["launching", "running", "degraded", "updating", "restarting", "stopped", "failed", "destroying", "destroyed"];
+/** The statuses of what is there; `destroyed` is there no more. */
+export const STATUSES = ["launching", "running", "degraded", "updating", "restarting", "stopped", "failed", "destroying"];
 
 export function tone(status) {
   return TONES[status] ?? "idle";
@@ -65,30 +65,30 @@ const GONE = "It is destroyed.";
 const anywhere = (d) => (d.status === "destroyed" ? GONE : null);
 const up = (d) => (UP.includes(d.status) ? null : `It is ${d.status}, not running.`);
 
-/** What can be done: the scope it needs, and why its status does not allow it (null: it does). */
+/** What can be done: what it needs, and why its status does not allow it (null: it does). */
 export const ACTIONS = {
-  open: { scope: "connect", alone: false, why: up },
-  stop: { scope: "deploy", alone: true, why: (d) => (d.status === "stopped" ? "It is stopped already." : anywhere(d)) },
-  start: { scope: "deploy", alone: true, why: (d) => (d.status === "running" ? "It is running already." : anywhere(d)) },
-  restart: { scope: "deploy", alone: true, why: anywhere },
-  update: { scope: "deploy", alone: true, why: anywhere },
-  rotate: { scope: "deploy", alone: true, why: anywhere },
-  backup: { scope: "deploy", alone: true, why: anywhere },
-  restore: { scope: "deploy", alone: true, why: anywhere },
-  destroy: { scope: "destroy", alone: true, why: anywhere },
-  deleteBackup: { scope: "destroy", alone: false, why: () => null },
-  approve: { scope: "connect", alone: false, why: up },
-  protect: { scope: "admin", alone: false, why: anywhere },
-  cancel: { scope: "deploy", alone: false, why: () => null },
-  resume: { scope: "deploy", alone: false, why: () => null },
+  open: { need: "access", alone: false, why: up },
+  stop: { need: "deploy", alone: true, why: (d) => (d.status === "stopped" ? "It is stopped already." : anywhere(d)) },
+  start: { need: "deploy", alone: true, why: (d) => (d.status === "running" ? "It is running already." : anywhere(d)) },
+  restart: { need: "deploy", alone: true, why: anywhere },
+  update: { need: "deploy", alone: true, why: anywhere },
+  rotate: { need: "deploy", alone: true, why: anywhere },
+  backup: { need: "deploy", alone: true, why: anywhere },
+  restore: { need: "deploy", alone: true, why: anywhere },
+  destroy: { need: "destroy", alone: true, why: anywhere },
+  deleteBackup: { need: "destroy", alone: false, why: () => null },
+  approve: { need: "approve", alone: false, why: up },
+  protect: { need: "admin", alone: false, why: anywhere },
+  cancel: { need: "deploy", alone: false, why: () => null },
+  resume: { need: "deploy", alone: false, why: () => null },
 };
 
 /** Why an action is not offered now; null: it is. */
 export function refusal(action, deployment) {
-  const { scope, alone, why } = ACTIONS[action];
+  const { need, alone, why } = ACTIONS[action];
   if (action === "destroy" && deployment.protected) {
     const admin = lacks("admin");
     if (admin) return `It is protected. ${admin}`;
   }
-  return lacks(scope) ?? (alone ? busyWith(deployment) : null) ?? why(deployment);
+  return lacks(need) ?? (alone ? busyWith(deployment) : null) ?? why(deployment);
 }

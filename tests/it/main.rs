@@ -16,6 +16,7 @@ mod cli_looking;
 mod cli_printed;
 mod cli_secrets;
 mod config_validate;
+mod console;
 mod credentials;
 mod docker_again;
 mod fault_data;

@@ -98,7 +98,7 @@ async function addEndpoint() {
     title: "Add an endpoint",
     fields,
     submit: "Add",
-    scope: "admin",
+    need: "admin",
     work: ({ url, events, names }, signal) => {
       const body = { url };
       if (events) body.events = split(events);

@@ -6,7 +6,7 @@ import { fill, h, icon } from "../dom.js";
 import { when } from "../format.js";
 import { guarded } from "../guard.js";
 import { coalesce, listen } from "../live.js";
-import { announce } from "../notify.js";
+import { announce, box } from "../notify.js";
 import { setTitle } from "../router.js";
 import { badge, isActive, refusal } from "../status.js";
 import { inert } from "../text.js";
@@ -50,11 +50,26 @@ export async function deploymentPage({ main, params, signal }) {
 
   const again = coalesce(refresh, signal);
   async function refresh() {
-    const fresh = await get(of(name), signal);
+    const fresh = await look();
     if (deployment && deployment.status !== fresh.status) announce(`${name} is ${fresh.status}`);
     deployment = fresh;
     showHead(fresh);
     section?.update?.(fresh);
+  }
+
+  async function look() {
+    try {
+      return await get(of(name), signal);
+    } catch (problem) {
+      // What is destroyed is not there any more. Whoever watched it go is shown how it ended.
+      if (problem?.status !== 404 || !deployment) throw problem;
+      const last = deployment.operation;
+      const operation = isActive(last) ? await get(`/v1/operations/${encodeURIComponent(last.id)}`, signal) : last;
+      if (deployment.status !== "destroyed") {
+        fill(notice, box("", h("b", null, `${name} is destroyed`), h("span", null, "Its name is free again. Backups that were made of it are kept."), h("div", { class: "row" }, h("a", { class: "button compact", href: "/" }, "See the deployments"))));
+      }
+      return { ...deployment, status: "destroyed", url: null, urls_elsewhere: [], operation };
+    }
   }
 
   function showHead(it) {

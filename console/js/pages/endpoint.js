@@ -141,7 +141,7 @@ export async function endpointPage({ main, params, query, signal }) {
   }
 
   function replayAsked(heading, text, body) {
-    return ask({ title: heading, text, submit: "Replay", scope: "admin", work: (_, within) => start("POST", `${path}/replay`, body, within) }).then((it) => it?.id && follow(it));
+    return ask({ title: heading, text, submit: "Replay", need: "admin", work: (_, within) => start("POST", `${path}/replay`, body, within) }).then((it) => it?.id && follow(it));
   }
 
   function replayRange() {
@@ -154,7 +154,7 @@ export async function endpointPage({ main, params, query, signal }) {
       text: "Events in the range are sent again to this endpoint, in order.",
       fields: [from, to, only],
       submit: "Replay",
-      scope: "admin",
+      need: "admin",
       work: (values, within) => {
         const body = { from_sequence: Number(values.from), to_sequence: Number(values.to) };
         if (values.only) body.status = values.only;
@@ -164,12 +164,12 @@ export async function endpointPage({ main, params, query, signal }) {
   }
 
   async function newSecret() {
-    const answer = await ask({ title: "Make a new secret?", text: "For a day, deliveries are signed with the old one and the new one, so that the receiver can change over.", submit: "Make it", scope: "admin", work: (_, within) => start("POST", `${path}/rotate-secret`, undefined, within) });
+    const answer = await ask({ title: "Make a new secret?", text: "For a day, deliveries are signed with the old one and the new one, so that the receiver can change over.", submit: "Make it", need: "admin", work: (_, within) => start("POST", `${path}/rotate-secret`, undefined, within) });
     if (answer?.secret) await tellSecret(answer.secret);
   }
 
   async function removeAsked() {
-    const gone = await ask({ title: "Delete this endpoint?", text: "What waits for it, and its dead deliveries, go with it.", submit: "Delete", tone: "danger", scope: "admin", work: (_, within) => start("DELETE", path, undefined, within) });
+    const gone = await ask({ title: "Delete this endpoint?", text: "What waits for it, and its dead deliveries, go with it.", submit: "Delete", tone: "danger", need: "admin", work: (_, within) => start("DELETE", path, undefined, within) });
     if (gone) go("/deliveries");
   }
 

@@ -33,6 +33,7 @@ export function signInPage({ main, query }) {
     } catch (problem) {
       if (!problem?.errors) throw problem;
       token.input.value = "";
+      if (problem.status === 401) problem.remedy ??= "Check that the whole of it was pasted.";
       showProblem(problem, [token], place);
       token.input.focus();
     } finally {

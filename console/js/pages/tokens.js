@@ -72,10 +72,10 @@ export function tokensPage({ main, signal }) {
     };
   }
 
-  const reason = lacks("admin");
+  const reason = lacks("tokens");
   fill(main, heading("Tokens", { about: "Each is stored as a hash, shown once, and can be revoked at any time.", actions: reason ? [] : [make] }), place);
   if (reason) fill(place, h("div", { class: "padded" }, problemBox({ message: "Tokens are for administrators.", remedy: reason })));
-  else firstLook(pages, place, show, "admin");
+  else firstLook(pages, place, show, "tokens");
 }
 
 function limitsOf(it) {
@@ -125,7 +125,7 @@ async function makeToken() {
     ],
     checked: [label, events, prefix, life, deployments, launches, price, targets, sizes, regions],
     submit: "Make it",
-    scope: "admin",
+    need: "tokens",
     work: (_, signal) => {
       const body = { label: label.value(), scopes: scopes.filter((it) => it.value()).map((it) => it.scope) };
       if (events.value()) body.scopes = [`events:${events.value()}`];
@@ -148,7 +148,7 @@ async function revokeAsked(token) {
     text: [h("p", null, "“", inert(token.label, 120), "” is refused from now on, and so are sessions made with it. This cannot be undone.")],
     submit: "Revoke",
     tone: "danger",
-    scope: "admin",
+    need: "tokens",
     work: (_, signal) => start("DELETE", `/v1/tokens/${encodeURIComponent(token.id)}`, undefined, signal),
   });
   if (done) toast("The token is revoked", { tone: "good" });

@@ -36,7 +36,7 @@ export function devices({ name, signal, deployment }) {
       if (signal.aborted || problem?.status === 401) return;
       if (!problem?.errors) throw problem;
       parts.hidden = !loaded;
-      fill(place, problemBox(problem, { scope: "read", retry: again }));
+      fill(place, problemBox(problem, { need: "read", retry: again }));
     }
   }
 
@@ -118,7 +118,7 @@ async function approve({ name, signal, again }, it) {
     if (left) toast("The device was not let in", { tone: "warn", more: left.reason });
     else announce("The device is let in");
   } catch (problem) {
-    complain(problem, "connect");
+    complain(problem, "approve");
   }
   again();
 }
@@ -128,7 +128,7 @@ async function reject({ name, signal, again }, it) {
     await call("POST", of(name, "/reject"), { body: { request_id: it.request_id }, signal });
     announce("The device is rejected");
   } catch (problem) {
-    complain(problem, "connect");
+    complain(problem, "approve");
   }
   again();
 }
@@ -139,7 +139,7 @@ async function remove({ name, again }, it) {
     text: [h("p", null, "Device ", h("span", { class: "mono" }, inert(it.device_id.slice(0, 12), 20)), " is let in no more. It can ask again.")],
     submit: "Remove",
     tone: "danger",
-    scope: "connect",
+    need: "approve",
     work: (_, signal) => call("DELETE", of(name, `/devices/${encodeURIComponent(it.device_id)}`), { signal }),
   });
   again();

@@ -140,7 +140,7 @@ export function logs({ name, signal, deployment }) {
       refused(problem) {
         streaming = "ended";
         showState();
-        fill(place, h("div", { class: "padded" }, problemBox(problem, { scope: "read", retry: restart })));
+        fill(place, h("div", { class: "padded" }, problemBox(problem, { need: "read", retry: restart })));
       },
     });
   }

@@ -1,5 +1,5 @@
-//! Debian's Chromium, headless, inside a network namespace: a browser that comes
-//! from elsewhere.
+//! Debian's Chromium, headless: inside a network namespace a browser that comes
+//! from elsewhere, and else one of this machine.
 //!
 //! It is driven over the `DevTools` protocol on two pipes (its file descriptors 3
 //! and 4), not on a port: a port of its would be on the namespace's loopback,
@@ -45,6 +45,17 @@ impl Browser {
     /// machine has no Chromium.
     pub async fn launch(netns: &NetNs) -> Option<Self> {
         Lab::require(Part::Browser)?;
+        Some(Self::begin(netns.command("chromium")).await)
+    }
+
+    /// Starts one on this machine itself, which reaches its loopback. `None` (after
+    /// `skipped: REASON`) where it has no Chromium.
+    pub async fn here() -> Option<Self> {
+        Lab::require(Part::Browser)?;
+        Some(Self::begin(super::lab::command("chromium")).await)
+    }
+
+    async fn begin(mut command: std::process::Command) -> Self {
         sweep_profiles();
         let profile = tempfile::Builder::new()
             .prefix(&super::tag())
@@ -52,7 +63,6 @@ impl Browser {
             .expect("make the browser's profile directory");
         let (to_browser_end, to_browser) = io::pipe().expect("make a pipe");
         let (from_browser, from_browser_end) = io::pipe().expect("make a pipe");
-        let mut command = netns.command("chromium");
         command
             .args([
                 "--headless=new",
@@ -95,7 +105,7 @@ impl Browser {
             .call(None, "Browser.getVersion", json!({}))
             .await
             .unwrap_or_else(|why| panic!("chromium does not answer: {why}"));
-        Some(browser)
+        browser
     }
 
     /// A new tab, in the browser's own profile: it shares storage, and so the
