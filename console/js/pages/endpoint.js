@@ -126,7 +126,7 @@ export async function endpointPage({ main, params, query, signal }) {
     fill(notice, shown);
     try {
       const end = await untilEnded(operation.id, signal, (it) => {
-        const step = it.steps.find((part) => part.status === "running");
+        const step = it.steps?.find((part) => part.status === "running");
         fill(line, inert(step?.message ?? step?.name ?? "", 300));
       });
       const good = end.status === "succeeded";

@@ -148,7 +148,7 @@ function rows(it) {
   const approval = it.approval;
   const keys = it.credentials ?? [];
   return [
-    ["Address", it.url ? h("span", { class: "mono" }, inert(it.url, 300)) : h("span", { class: "soft" }, "none yet")],
+    ["Address", it.url ? h("span", { class: "mono" }, inert(it.url, 300)) : h("span", { class: "soft" }, it.status === "destroyed" ? "none any more" : "none yet")],
     ["Elsewhere", (it.urls_elsewhere ?? []).length > 0 ? it.urls_elsewhere.map((url) => h("div", { class: "mono" }, inert(url, 300))) : null],
     ["Target", text(it.target)],
     ["Reached by", text(it.expose)],
