@@ -1,9 +1,9 @@
 //! The product's figures, each against a baseline of the same run: `make bench`.
 //!
 //! Owns measuring and printing. Judges nothing: docs/benchmarks.md holds the figures with their
-//! conditions. Name parts of it to run only those: `command-line`, `store`, `launch-process`,
-//! `launch-docker`, `approval-process`, `approval-docker`, `build`, and `load`, which is what the load
-//! generator itself can do.
+//! conditions. Name parts of it to run only those: `command-line`, `store`, `webhooks`, `server`,
+//! `launch-process`, `launch-docker`, `approval-process`, `approval-docker`, `build`, and `load`,
+//! which is what the load generator itself can do.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout)]
 
@@ -17,6 +17,7 @@ mod launch;
 mod load;
 mod stats;
 mod store;
+mod webhooks;
 
 use support::lab::{Lab, Part};
 
@@ -31,6 +32,9 @@ fn main() {
     }
     if wanted("store") {
         store::run();
+    }
+    if wanted("webhooks") {
+        webhooks::run();
     }
     let npm = Lab::require(Part::Npm(support::real::CURRENT));
     if let Some(lab) = npm.as_ref().filter(|_| wanted("launch-process")) {
