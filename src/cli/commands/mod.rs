@@ -149,7 +149,8 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
     }
     let settings = Settings::resolve(&sources)?;
     match &cli.command {
-        Command::Serve(_) => serve::log(&settings),
+        // It has more to tell, and says so itself.
+        Command::Serve(_) => {}
         _ => crate::telemetry::init(settings.log().ok().as_deref()),
     }
     // Who needs a setting of that file is refused when it asks; the others go on.

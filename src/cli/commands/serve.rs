@@ -6,6 +6,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::super::args::Serve;
+use super::super::terminal;
 use super::Session;
 use crate::app::App;
 use crate::app::rate::RateLimits;
@@ -13,6 +14,7 @@ use crate::config::{Origin, Settings, Sources, Variable};
 use crate::domain::Failure;
 use crate::secrets::Secret;
 use crate::server::{Options, Running, Said};
+use crate::telemetry::{Form, Observed};
 
 /// The settings' sources with the command line's values.
 pub(super) fn flags(mut sources: Sources, args: &Serve) -> Sources {
@@ -29,11 +31,25 @@ pub(super) fn flags(mut sources: Sources, args: &Serve) -> Sources {
     sources
 }
 
-/// A server's log: what it does, as objects unless somebody reads it at a terminal.
-pub(super) fn log(settings: &Settings) {
+/// The log, as objects unless somebody reads it at a terminal, and the traces.
+fn observe(settings: &Settings) -> Result<Observed, Failure> {
+    let form = if terminal::is_interactive() { Form::Text } else { Form::Objects };
+    let collector = settings.otlp_endpoint()?;
+    Observed::begin(level(settings).as_deref(), form, collector.as_deref()).map_err(Failure::failed)
+}
+
+/// The log's level, where one was said.
+fn level(settings: &Settings) -> Option<String> {
     let said = settings.origin(Variable::Log) != Origin::Default;
-    let level = settings.log().ok().filter(|_| said);
-    crate::telemetry::init_server(level.as_deref(), !super::super::terminal::is_interactive());
+    settings.log().ok().filter(|_| said)
+}
+
+/// Takes settings that were read anew.
+fn reload(running: &Running, observed: &Observed, settings: Settings) -> Result<(), Failure> {
+    let level = level(&settings);
+    running.reload(settings)?;
+    observed.show(level.as_deref());
+    Ok(())
 }
 
 /// The secret of the front end's webhooks is shown once, and only to somebody who reads: a log
@@ -77,6 +93,7 @@ pub(super) async fn tell_front_end(session: &Session<'_>) {
 }
 
 pub(super) async fn run(session: &Session<'_>, args: &Serve) -> Result<u8, Failure> {
+    let observed = observe(&session.settings)?;
     let app: App = session.app()?;
     let options = Options {
         settings: session.settings.clone(),
@@ -108,7 +125,7 @@ pub(super) async fn run(session: &Session<'_>, args: &Serve) -> Result<u8, Failu
                 let read = Sources::from_process().map(|sources| flags(sources, args));
                 let reloaded = read
                     .and_then(|sources| Settings::resolve(&sources))
-                    .and_then(|settings| running.reload(settings));
+                    .and_then(|settings| reload(&running, &observed, settings));
                 match reloaded {
                     Ok(()) => tracing::info!("the settings were read anew"),
                     Err(failure) => tracing::error!(
@@ -125,6 +142,7 @@ pub(super) async fn run(session: &Session<'_>, args: &Serve) -> Result<u8, Failu
         _ = terminate.recv() => super::leave(*session.out),
         _ = interrupt.recv() => super::leave(*session.out),
     }
+    observed.end().await;
     session.out.say("stopped; what was not done is gone on with at the next start");
     Ok(0)
 }
