@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod endpoints;
 pub mod env_file;
 pub mod external;
+mod figures;
 mod handover;
 mod hiding;
 pub mod image;

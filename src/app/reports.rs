@@ -3,11 +3,15 @@
 //! Owns the form of it on the wire: one JSON object a line. What a sink is told borrows; this is
 //! the same, owned.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
+use crate::domain::OperationKind;
 use crate::operations::{Sink, Told};
 use crate::targets::Progress;
+use crate::telemetry::metrics::Metrics;
 
 /// One thing that a sink is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,11 +92,14 @@ const WAITING: usize = 256;
 #[derive(Debug, Clone)]
 pub(super) struct Reporter {
     followers: broadcast::Sender<Report>,
+    kind: OperationKind,
+    metrics: Metrics,
 }
 
 impl Reporter {
-    pub fn new() -> Self {
-        Self { followers: broadcast::channel(WAITING).0 }
+    /// One that also counts how long the steps take.
+    pub fn new(kind: OperationKind, metrics: Metrics) -> Self {
+        Self { followers: broadcast::channel(WAITING).0, kind, metrics }
     }
 
     pub fn follow(&self) -> broadcast::Receiver<Report> {
@@ -131,6 +138,10 @@ impl Sink for Reporter {
             }
             Told::StepActed { .. } => {}
             Told::StepEnds { name, status, took_ms, message } => {
+                // One that was not needed, or was interrupted, says nothing about its length.
+                if matches!(status, "succeeded" | "failed_clean") {
+                    self.metrics.step(self.kind.as_str(), name, Duration::from_millis(took_ms));
+                }
                 tracing::info!(step = name, status, took_ms, "{}", message.unwrap_or("ended"));
                 self.report(Report::StepEnds {
                     name: name.to_owned(),

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::backup;
 use super::context::{Context, OperationDef, Repeat, Sink, StepDef, StepEnd, Told};
@@ -365,8 +366,10 @@ impl Run<'_, '_> {
             again: recorded,
         });
         let begun = Instant::now();
+        let span = tracing::info_span!("step", step = step.name, outcome = tracing::field::Empty);
+        let ended = (step.run)(context).instrument(span.clone()).await;
         // What a tool or the gateway said may stand in a failure: here is where it is told and kept.
-        let ended = (step.run)(context).await.map_err(|failure| context.scrubbed(failure));
+        let ended = ended.map_err(|failure| context.scrubbed(failure));
         context.sink.tell(&Told::StepActed { name: step.name });
         let (status, message, output, failure) = match ended {
             Ok(StepEnd::Done(output)) => (StepStatus::Succeeded, None, output, None),
@@ -380,6 +383,8 @@ impl Run<'_, '_> {
                 (StepStatus::FailedClean, Some(failure.message.clone()), output, Some(failure))
             }
         };
+        span.record("outcome", status.as_str());
+        drop(span);
         let update = StepUpdate { position, status, message: message.as_deref(), output: &output };
         context.store.step_outcome(&context.lease, &update)?;
         context.sink.tell(&Told::StepEnds {

@@ -8,14 +8,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Extension;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tracing::Instrument;
 
 use super::caller::Caller;
 use super::listen::Peer;
+use super::observe::RequestId;
 use super::origin::{self, From};
 use super::problem::{Answer, Problem, Unwritten};
 use super::session;
@@ -43,10 +44,11 @@ fn is_public(method: &Method, path: &str) -> bool {
 pub(super) async fn gate(
     State(server): State<Server>,
     ConnectInfo(peer): ConnectInfo<Peer>,
+    id: Extension<RequestId>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let request_id: Arc<str> = uuid::Uuid::now_v7().to_string().into();
+    let Extension(RequestId(request_id)) = id;
     let address = client_address(&server, peer, request.headers());
     let matched = request.extensions().get::<MatchedPath>().map(|it| it.as_str().to_owned());
     let method = request.method().clone();
@@ -57,58 +59,53 @@ pub(super) async fn gate(
         matched,
         address,
     };
-    let span = tracing::info_span!("request", request = %request_id, %method, path = seen.matched);
-    async move {
-        let begun = Instant::now();
-        let from = match origin::check(&server, &request) {
-            Ok(from) => from,
-            Err(problem) => {
-                return finish(&server, problem.into_response(), &request_id, None);
-            }
-        };
-        if let From::Allowed(origin) = &from
-            && *request.method() == Method::OPTIONS
-            && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
-        {
-            return finish(&server, origin::preflight(), &request_id, Some(origin));
+    let begun = Instant::now();
+    let from = match origin::check(&server, &request) {
+        Ok(from) => from,
+        Err(problem) => {
+            return finish(&server, problem.into_response(), &request_id, None);
         }
-        request.extensions_mut().insert(Peer(address));
-        let (response, principal) = match admit(&server, &request, &from, address) {
-            Err(problem) => (problem.into_response(), None),
-            Ok(principal) => {
-                if let Some(principal) = &principal {
-                    request.extensions_mut().insert(Caller {
-                        principal: Arc::clone(principal),
-                        address,
-                        request_id: Arc::clone(&request_id),
-                        action: seen.action.as_str().into(),
-                    });
-                }
-                (next.run(request).await, principal)
-            }
-        };
-        let is_recorded = response.extensions().get::<Recorded>().is_some();
-        let problem = response.extensions().get::<Unwritten>().map(|it| it.0.detail.clone());
-        if !is_recorded {
-            record(&server, &seen, principal.as_deref(), &request_id, response.status(), problem);
-        }
-        let status = response.status().as_u16();
-        let took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let by = principal.as_ref().map(|it| it.id.as_str());
-        // Who looks, looks often.
-        if seen.changes || status >= 400 {
-            tracing::info!(status, took_us, by, "answered");
-        } else {
-            tracing::debug!(status, took_us, by, "answered");
-        }
-        let origin = match &from {
-            From::Allowed(origin) => Some(origin),
-            _ => None,
-        };
-        finish(&server, response, &request_id, origin)
+    };
+    if let From::Allowed(origin) = &from
+        && *request.method() == Method::OPTIONS
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+    {
+        return finish(&server, origin::preflight(), &request_id, Some(origin));
     }
-    .instrument(span)
-    .await
+    request.extensions_mut().insert(Peer(address));
+    let (response, principal) = match admit(&server, &request, &from, address) {
+        Err(problem) => (problem.into_response(), None),
+        Ok(principal) => {
+            if let Some(principal) = &principal {
+                request.extensions_mut().insert(Caller {
+                    principal: Arc::clone(principal),
+                    address,
+                    request_id: Arc::clone(&request_id),
+                    action: seen.action.as_str().into(),
+                });
+            }
+            (next.run(request).await, principal)
+        }
+    };
+    let is_recorded = response.extensions().get::<Recorded>().is_some();
+    let problem = response.extensions().get::<Unwritten>().map(|it| it.0.detail.clone());
+    if !is_recorded {
+        record(&server, &seen, principal.as_deref(), &request_id, response.status(), problem);
+    }
+    let status = response.status().as_u16();
+    let took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let by = principal.as_ref().map(|it| it.id.as_str());
+    // Who looks, looks often.
+    if seen.changes || status >= 400 {
+        tracing::info!(status, took_us, by, "answered");
+    } else {
+        tracing::debug!(status, took_us, by, "answered");
+    }
+    let origin = match &from {
+        From::Allowed(origin) => Some(origin),
+        _ => None,
+    };
+    finish(&server, response, &request_id, origin)
 }
 
 /// On an answer: the audit log has its line already.

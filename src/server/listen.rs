@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::app::back_off;
+use crate::telemetry::metrics::{Held, Metrics};
 
 /// How many connections there are at once.
 const CONNECTIONS: usize = 4096;
@@ -66,6 +67,8 @@ pub struct Listening {
     pub tls: Option<Tls>,
     /// Whether many clients come from one address.
     pub behind_proxy: bool,
+    /// What counts them.
+    pub metrics: Metrics,
 }
 
 /// Takes connections until `end`, and then lets those that are at work come to an end within
@@ -102,7 +105,8 @@ pub async fn listen(
         let Some(place) = Counts::take(&counts, one, unbounded) else { continue };
         let (listening, end) = (listening.clone(), end.clone());
         connections.spawn(async move {
-            let _held: (OwnedSemaphorePermit, Place) = (slot, place);
+            let _held: (OwnedSemaphorePermit, Place, Held) =
+                (slot, place, listening.metrics.connection());
             serve(stream, address, listening, end).await;
         });
     }

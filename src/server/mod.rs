@@ -10,6 +10,7 @@ mod console;
 mod gate;
 mod json;
 mod listen;
+mod observe;
 mod openapi;
 mod options;
 mod origin;
@@ -47,6 +48,7 @@ use crate::app::{App, Authenticator, Serving};
 use crate::config::Settings;
 use crate::domain::Failure;
 use crate::secrets::Secret;
+use crate::telemetry::metrics::Metrics;
 
 pub use options::{Reach, Said};
 
@@ -106,6 +108,7 @@ fn router(server: &Server) -> Result<Router, Failure> {
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(axum::middleware::from_fn_with_state(server.clone(), gate::gate))
+        .layer(axum::middleware::from_fn_with_state(server.clone(), observe::observe))
         .with_state(server.clone()))
 }
 
@@ -133,7 +136,8 @@ impl Running {
         let frontend = app.frontend_endpoint(&options.settings)?;
         let listener = bind(&reach).await?;
         let address = listener.local_addr()?;
-        let serving = Serving::begin(app, &options.settings)?;
+        let metrics = Metrics::default();
+        let serving = Serving::begin(app, &options.settings, metrics.clone())?;
         let (end, stop_listening) = (CancellationToken::new(), CancellationToken::new());
         let tail = tail::Tail::of(serving.app().clone(), end.clone())?;
         let server = Server::new(Parts {
@@ -141,6 +145,7 @@ impl Running {
             executor: serving.executor().clone(),
             tail,
             authenticator,
+            metrics: metrics.clone(),
             settings: options.settings,
             rate: options.rate,
             is_loopback: reach.is_loopback(),
@@ -151,6 +156,7 @@ impl Running {
             router: router(&server)?,
             tls: tls.clone(),
             behind_proxy: reach.behind_tls_proxy,
+            metrics,
         };
         let listening = tokio::spawn(listen::listen(
             listener,

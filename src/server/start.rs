@@ -45,7 +45,7 @@ impl<T> Start<T> {
         }
         match begin(along).await {
             Ok(operation) => {
-                server.executor().submit(&operation);
+                server.executor().submit(&operation, &self.caller.request_id);
                 let mut response = accepted(body(&operation));
                 response.extensions_mut().insert(Recorded);
                 Ok(response)

@@ -8,6 +8,7 @@ use crate::app::rate::{RateLimiter, RateLimits};
 use crate::app::{App, Authenticator, Denials, Executor, own_names};
 use crate::config::Settings;
 use crate::domain::{Failure, Principal};
+use crate::telemetry::metrics::Metrics;
 
 /// What can change while the server lives.
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub struct Parts {
     pub tail: Tail,
     /// Who knows tokens.
     pub authenticator: Arc<Authenticator>,
+    /// What counts what happens.
+    pub metrics: Metrics,
     /// The settings.
     pub settings: Settings,
     /// How often somebody may ask.
@@ -112,6 +115,11 @@ impl Server {
     /// Who knows tokens.
     pub fn authenticator(&self) -> &Authenticator {
         &self.inner.parts.authenticator
+    }
+
+    /// What counts what happens.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.parts.metrics
     }
 
     /// How often somebody may ask.

@@ -19,6 +19,7 @@ mod deliveries;
 mod deployments;
 mod endpoints;
 mod events;
+mod figures;
 mod group;
 mod home;
 mod idempotency;
@@ -120,6 +121,7 @@ struct Shared {
     /// at rest, and one that only reads could not.
     readers: reader::Readers,
     changes: changes::Changes,
+    decided: figures::Decided,
     connection: Mutex<Connection>,
     /// Held while the connection is waited for: a thread that gives the connection back and wants
     /// it again at once does not pass by one that waits.
@@ -138,6 +140,7 @@ impl Store {
         let shared = Arc::new(Shared {
             readers: reader::Readers::default(),
             changes: changes::Changes::default(),
+            decided: figures::Decided::default(),
             connection: Mutex::new(connection),
             door: Mutex::default(),
             path,

@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use tokio::task::{self, JoinSet};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span, field};
 
 use super::Options;
 use super::address::Rule;
@@ -35,6 +36,7 @@ struct UnderWay {
     due: Due,
     enabled_ms: i64,
     began: Instant,
+    span: Span,
 }
 
 /// The dispatcher of one data directory.
@@ -176,6 +178,7 @@ impl Dispatcher {
         let Some(receiver) = self.receivers.get_mut(&endpoint.number) else { return };
         receiver.busy.insert(due.name.clone());
         receiver.started = Some(now);
+        let span = span(endpoint, &due);
         let parcel = match due.event.take() {
             None => Err(Answer::Never("the event is not in the history any more".into())),
             Some(event) => {
@@ -194,13 +197,14 @@ impl Dispatcher {
             }
         };
         let sender = self.sender.clone();
-        let task = self.tries.spawn(async move {
+        let one = async move {
             match parcel {
                 Ok(parcel) => sender.send(parcel).await,
                 Err(answer) => answer,
             }
-        });
-        let under_way = UnderWay { due, enabled_ms: endpoint.enabled_ms, began: now };
+        };
+        let task = self.tries.spawn(one.instrument(span.clone()));
+        let under_way = UnderWay { due, enabled_ms: endpoint.enabled_ms, began: now, span };
         self.under_way.insert(task.id(), under_way);
     }
 
@@ -233,7 +237,7 @@ impl Dispatcher {
     }
 
     fn judge(&mut self, under_way: UnderWay, answer: &Answer) -> Outcome {
-        let UnderWay { due, enabled_ms, began } = under_way;
+        let UnderWay { due, enabled_ms, began, span } = under_way;
         let now = now_ms();
         let since = |ms: i64| Duration::from_millis(u64::try_from(now - ms).unwrap_or(0));
         let tried = Tried {
@@ -254,13 +258,14 @@ impl Dispatcher {
                 Fate::Again { next_ms: now.saturating_add(pause), away, held }
             }
         };
-        if let Some(error) = &error {
-            tracing::debug!(endpoint = due.endpoint, name = %due.name, ?fate, "{error}");
-        }
         let status = match answer {
             Answer::Status { status, .. } => Some(*status),
             Answer::None(_) | Answer::Never(_) => None,
         };
+        span.record("outcome", in_a_word(fate)).record("status", status);
+        if let Some(error) = &error {
+            span.in_scope(|| tracing::debug!(?fate, "{error}"));
+        }
         Outcome { id: due.id, endpoint: due.endpoint, name: due.name, fate, status, error }
     }
 
@@ -278,6 +283,31 @@ impl Dispatcher {
         if let Ok(Err(error)) = recorded {
             tracing::warn!("what was delivered at last will be sent again: {error}");
         }
+    }
+}
+
+/// What traces and the log tell of a try. It belongs to no other span: what happened did so long
+/// ago, perhaps, and elsewhere.
+fn span(endpoint: &Endpoint, due: &Due) -> Span {
+    let event = due.event.as_ref();
+    tracing::info_span!(
+        parent: None,
+        "delivery",
+        endpoint_id = endpoint.id,
+        deployment = due.name,
+        event_id = event.map(|it| it.id.as_str()),
+        operation_id = event.and_then(|it| it.operation_id.as_deref()),
+        attempt = due.attempts + 1,
+        status = field::Empty,
+        outcome = field::Empty,
+    )
+}
+
+fn in_a_word(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Delivered => "arrived",
+        Fate::Again { .. } | Fate::Gone => "failed",
+        Fate::Dead => "dead",
     }
 }
 

@@ -25,6 +25,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
         "app",
         &[
             "domain",
+            "telemetry",
             "assets",
             "secrets",
             "config",

@@ -5,19 +5,19 @@
 //! living process executes: its lock says so, and it is tried again later.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::super::App;
 use super::super::reports::{Report, Reporter};
 use crate::domain::{Failure, FailureKind, Operation, OperationKind, OperationStatus};
 use crate::exec::wait;
+use crate::telemetry::metrics::Metrics;
 
 /// How many operations are carried out at once. Each may start a gateway, which takes a core for
 /// ten seconds and a gibibyte of memory.
@@ -38,6 +38,7 @@ pub struct Executor {
 struct Inner {
     app: App,
     tasks: TaskTracker,
+    metrics: Metrics,
     slots: Semaphore,
     at_work: Mutex<HashMap<String, Work>>,
     /// No more work is taken.
@@ -56,7 +57,14 @@ struct Work {
     again: Arc<Notify>,
     /// Says that it is over, here.
     over: CancellationToken,
-    begun: Arc<AtomicBool>,
+    /// Since when it waits; `None` while it is carried out.
+    waits: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Work {
+    fn waits(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// An operation that is seen to here, until this is dropped, whatever happens to its task.
@@ -81,14 +89,17 @@ pub struct Load {
     pub running: usize,
     /// Operations that wait for their turn.
     pub waiting: usize,
+    /// How long the oldest of those has waited.
+    pub longest_wait: Duration,
 }
 
 impl Executor {
-    pub(super) fn new(app: App, tasks: TaskTracker) -> Self {
+    pub(super) fn new(app: App, tasks: TaskTracker, metrics: Metrics) -> Self {
         Self {
             inner: Arc::new(Inner {
                 app,
                 tasks,
+                metrics,
                 slots: Semaphore::new(AT_ONCE),
                 at_work: Mutex::default(),
                 closed: CancellationToken::new(),
@@ -114,16 +125,18 @@ impl Executor {
     /// What there is to do.
     pub fn load(&self) -> Load {
         let at_work = self.at_work();
-        let running = at_work.values().filter(|it| it.begun.load(Ordering::Relaxed)).count();
-        Load { running, waiting: at_work.len() - running }
+        let waits: Vec<Instant> = at_work.values().filter_map(|work| *work.waits()).collect();
+        let longest_wait = waits.iter().map(Instant::elapsed).max().unwrap_or_default();
+        Load { running: at_work.len() - waits.len(), waiting: waits.len(), longest_wait }
     }
 
-    /// Sees to an operation. One that is seen to already is tried at once, where it waits.
-    pub fn submit(&self, operation: &Operation) {
-        self.work_on(operation);
+    /// Sees to an operation, which a request has begun. One that is seen to already is tried at
+    /// once, where it waits.
+    pub fn submit(&self, operation: &Operation, request_id: &str) {
+        self.work_on(operation, Some(request_id));
     }
 
-    fn work_on(&self, operation: &Operation) -> Option<Work> {
+    fn work_on(&self, operation: &Operation, request_id: Option<&str>) -> Option<Work> {
         if self.inner.closed.is_cancelled() {
             return None;
         }
@@ -133,20 +146,25 @@ impl Executor {
             return Some(work.clone());
         }
         let work = Work {
-            reporter: Reporter::new(),
+            reporter: Reporter::new(operation.kind, self.inner.metrics.clone()),
             cancel: self.inner.interrupt.child_token(),
             again: Arc::default(),
             over: CancellationToken::new(),
-            begun: Arc::default(),
+            waits: Arc::new(Mutex::new(Some(Instant::now()))),
         };
         at_work.insert(operation.id.clone(), work.clone());
         drop(at_work);
+        // It outlives the request that began it by far: it is no part of that one, and names it.
         let span = tracing::info_span!(
+            parent: None,
             "operation",
-            operation = %operation.id,
-            kind = %operation.kind,
-            deployment = %operation.deployment,
+            operation_id = operation.id,
+            kind = operation.kind.as_str(),
+            deployment = operation.deployment.as_str(),
+            request_id,
+            outcome = tracing::field::Empty,
         );
+        span.follows_from(Span::current());
         let seen_to =
             SeenTo { executor: self.clone(), id: operation.id.clone(), work: work.clone() };
         self.inner.tasks.spawn(
@@ -158,7 +176,7 @@ impl Executor {
 
     /// Sees to an operation, and tells how it goes.
     pub(super) fn follow(&self, operation: &Operation) -> Option<broadcast::Receiver<Report>> {
-        self.work_on(operation).map(|work| work.reporter.follow())
+        self.work_on(operation, None).map(|work| work.reporter.follow())
     }
 
     /// Waits until nobody works on an operation here any more, but no longer than `at_most`, and
@@ -176,7 +194,7 @@ impl Executor {
     /// asked for is stored: whoever comes after this server does not go on with it.
     pub fn give_up(&self, operation: &Operation) -> Result<(), Failure> {
         self.inner.app.store().ask_to_give_up(&operation.id)?;
-        let Some(work) = self.work_on(operation) else {
+        let Some(work) = self.work_on(operation, None) else {
             return Err(stopping());
         };
         work.cancel.cancel();
@@ -194,9 +212,9 @@ impl Executor {
                 () = inner.closed.cancelled() => return,
             };
             let Ok(turn) = turn else { return };
-            work.begun.store(true, Ordering::Relaxed);
+            *work.waits() = None;
             let ended = self.once(id, work).await;
-            work.begun.store(false, Ordering::Relaxed);
+            *work.waits() = Some(Instant::now());
             drop(turn);
             match ended {
                 Ok(true) => return,
@@ -238,6 +256,7 @@ impl Executor {
         }
         if operation.given_up {
             app.engine().cancel(&operation)?;
+            self.count(&operation, OperationStatus::Cancelled);
             return Ok(true);
         }
         let ended = app.engine().execute(&operation, &lock, &work.reporter, &work.cancel).await?;
@@ -245,9 +264,13 @@ impl Executor {
             ended.failure.as_ref().is_some_and(|it| it.kind == FailureKind::Interrupted);
         if interrupted && ended.operation.given_up {
             app.engine().cancel(&ended.operation)?;
+            self.count(&operation, OperationStatus::Cancelled);
             return Ok(true);
         }
         drop(lock);
+        if is_over(&ended.operation) {
+            self.count(&operation, ended.operation.status);
+        }
         if let Some(failure) = &ended.failure {
             tracing::warn!("{failure}");
         } else {
@@ -257,6 +280,20 @@ impl Executor {
             app.prune(name, &work.reporter).await;
         }
         Ok(is_over(&ended.operation))
+    }
+
+    /// Counts an operation that has ended here.
+    fn count(&self, operation: &Operation, status: OperationStatus) {
+        let Inner { app, metrics, .. } = &*self.inner;
+        let outcome = status.as_str();
+        Span::current().record("outcome", outcome);
+        metrics.operation(operation.kind.as_str(), outcome);
+        if operation.kind != OperationKind::Launch {
+            return;
+        }
+        if let Ok(Some(deployment)) = app.store().deployment(&operation.deployment) {
+            metrics.launch(deployment.spec.target.as_str(), outcome);
+        }
     }
 
     /// Takes no more work, lets what runs go on for a while, and then interrupts it.
@@ -297,7 +334,7 @@ impl Executor {
     /// Sees to an operation unless that is done already.
     fn found(&self, operation: &Operation) {
         if !self.at_work().contains_key(&operation.id) {
-            self.submit(operation);
+            self.work_on(operation, None);
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::domain::Failure;
 use crate::exec::{LockFile, wait};
 use crate::operations::Watcher;
 use crate::secrets::private::create_private_directory;
+use crate::telemetry::metrics::Metrics;
 
 pub use executor::{Executor, Load};
 pub(super) use office::{Answer, Asked};
@@ -43,18 +44,18 @@ pub struct Serving {
 
 impl Serving {
     /// Takes the data directory over, goes on with whatever was interrupted there, and takes work.
-    pub fn begin(app: App, settings: &Settings) -> Result<Self, Failure> {
+    pub fn begin(app: App, settings: &Settings, metrics: Metrics) -> Result<Self, Failure> {
         let lock = take(&app)?;
         crate::exec::raise_descriptor_limit();
         let looks = Arc::new(Notify::new());
         let app = app.serving(Watcher::Here(Arc::clone(&looks)));
         let end = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let executor = Executor::new(app.clone(), tasks.clone());
+        let executor = Executor::new(app.clone(), tasks.clone(), metrics.clone());
         let socket = office::bind(&app)?;
         tasks.spawn(office::attend(socket, executor.clone(), end.clone()));
         tasks.spawn(executor::look_for_work(executor.clone(), end.clone()));
-        tasks.spawn(watches::keep(app.clone(), looks, end.clone()));
+        tasks.spawn(watches::keep(app.clone(), looks, metrics, end.clone()));
         tasks.spawn(health::keep(app.clone(), end.clone()));
         tasks.spawn(deliver(app.clone(), settings.clone(), end.clone()));
         Ok(Self { app, executor, end, tasks, _lock: lock })

@@ -15,6 +15,7 @@ use super::super::App;
 use crate::domain::{Deployment, DeploymentStatus, Failure};
 use crate::exec::wait;
 use crate::operations::approval;
+use crate::telemetry::metrics::Metrics;
 
 /// How many gateways are watched at once; the others wait.
 pub(super) const AT_ONCE: usize = 64;
@@ -22,7 +23,7 @@ pub(super) const AT_ONCE: usize = 64;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Watches whatever has to be watched, until the server ends.
-pub(super) async fn keep(app: App, told: Arc<Notify>, end: CancellationToken) {
+pub(super) async fn keep(app: App, told: Arc<Notify>, metrics: Metrics, end: CancellationToken) {
     let watched: Arc<Mutex<HashSet<String>>> = Arc::default();
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     let tasks = TaskTracker::new();
@@ -37,9 +38,10 @@ pub(super) async fn keep(app: App, told: Arc<Notify>, end: CancellationToken) {
                     }
                     let (app, slots, watched) =
                         (app.clone(), Arc::clone(&slots), Arc::clone(&watched));
-                    let end = end.clone();
+                    let (metrics, end) = (metrics.clone(), end.clone());
                     tasks.spawn(async move {
                         let Ok(_slot) = slots.acquire().await else { return };
+                        let _counted = metrics.watch();
                         tokio::select! {
                             watch = watch(&app, &deployment) => if let Err(failure) = watch {
                                 tracing::warn!(name = %deployment.name, "{failure}");

@@ -123,7 +123,7 @@ async fn let_in(
     let app = server.app();
     app.refuse_asleep(&name).await?;
     let operation = app.begin_order(&name, Order::Approve { request_id }, Vec::new()).await?;
-    server.executor().submit(&operation);
+    server.executor().submit(&operation, &caller.request_id);
     let ended = server.executor().ended(&operation.id, PATIENCE).await?;
     if ended.status != OperationStatus::Succeeded {
         return Err(match ended.error {

@@ -10,6 +10,7 @@ mod health;
 mod launch;
 mod lifecycle;
 mod logs;
+mod metrics;
 mod operations;
 mod status;
 mod tokens;
@@ -26,6 +27,7 @@ pub(super) fn all() -> OpenApiRouter<Server> {
         .merge(approve::routes())
         .merge(status::routes())
         .merge(health::routes())
+        .merge(metrics::routes())
         .merge(event::routes())
         .merge(deployments::routes())
         .merge(lifecycle::routes())

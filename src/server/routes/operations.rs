@@ -218,7 +218,7 @@ async fn resume(
 ) -> Answer<Response> {
     caller.may(Need::Deploy)?;
     let operation = unfinished(reached(&server, &caller, &id)?)?;
-    server.executor().submit(&operation);
+    server.executor().submit(&operation, &caller.request_id);
     Ok(accepted(&server, &operation))
 }
 
