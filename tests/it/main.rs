@@ -37,6 +37,8 @@ mod real_life;
 mod schemathesis;
 mod server_api;
 mod server_life;
+mod server_metrics;
+mod server_observed;
 mod standin_contract;
 mod standin_faults;
 mod store;
