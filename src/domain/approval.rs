@@ -106,6 +106,16 @@ pub enum Decision {
     },
 }
 
+/// Why a request waits that came after the window.
+const OVER: &str = "the approval window is over";
+/// Why a request waits that came after as many as the window lets in.
+const USED_UP: &str = "the approval window has let in as many devices as it may";
+
+/// Whether a request was left for the window's sake alone: another window may let it in.
+pub fn left_for_the_window(reason: &str) -> bool {
+    reason == OVER || reason == USED_UP
+}
+
 /// Decides about a request that arrived while a window is or was open.
 pub fn decide(asked: Asked<'_>, window: WindowState) -> Decision {
     let leave = |reason: String| Decision::Leave { reason };
@@ -115,10 +125,10 @@ pub fn decide(asked: Asked<'_>, window: WindowState) -> Decision {
         ApprovalMode::Off => return leave("automatic approval is off".into()),
     }
     if !window.open {
-        return leave("the approval window is over".into());
+        return leave(OVER.into());
     }
     if window.remaining == 0 {
-        return leave("the approval window has let in as many devices as it may".into());
+        return leave(USED_UP.into());
     }
     match within_ceiling(asked) {
         Err(reason) => leave(reason),

@@ -43,7 +43,10 @@ pub async fn watch(store: &Store, site: &Site, dial: &dyn Dial) -> Result<(), Fa
     loop {
         let Some((state, left)) = window_now(store, &site.deployment)? else { return Ok(()) };
         let open = is_worth_watching(state);
-        if !open {
+        if open {
+            // Whom another window left waiting, this one may let in.
+            watch.waiting.clear();
+        } else {
             if store.approving(&site.deployment.name)?.is_empty() {
                 return Ok(());
             }
@@ -72,6 +75,8 @@ struct Watch<'a> {
     hide: Redactor,
     /// Requests that were decided about, by their ids.
     seen: HashSet<String>,
+    /// Requests that were left because the window was over or used up.
+    waiting: HashSet<String>,
     /// How often each approval was tried.
     attempts: HashMap<ApprovalId, u32>,
     /// How many requests that cannot be read were told of.
@@ -83,14 +88,19 @@ struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     fn new(store: &'a Store, site: &'a Site) -> Result<Self, Failure> {
-        // What an earlier watch decided about is not decided again.
+        // What an earlier watch decided about is not decided again, unless it was its window alone
+        // that was in the way.
         let known = store.approvals(&site.deployment.name, RECENT)?;
-        let decided = known.into_iter().filter(|it| it.decision != APPROVING);
+        let decided = known.into_iter().filter(|it| {
+            it.decision != APPROVING
+                && !(it.decision == "left" && approval::left_for_the_window(&it.reason))
+        });
         Ok(Self {
             store,
             site,
             hide: Redactor::new(site.secrets.all()),
             seen: decided.map(|it| it.request_id).collect(),
+            waiting: HashSet::new(),
             attempts: HashMap::new(),
             unreadable: 0,
             decided: 0,
@@ -132,7 +142,7 @@ impl<'a> Watch<'a> {
         list: &PairingList,
     ) -> Result<(), Failure> {
         let key = self.plain(&request.request_id);
-        if self.seen.contains(&key) || self.is_full() {
+        if self.seen.contains(&key) || self.waiting.contains(&key) || self.is_full() {
             return Ok(());
         }
         let Some((state, _)) = window_now(self.store, &self.site.deployment)? else {
@@ -155,7 +165,12 @@ impl<'a> Watch<'a> {
             Decision::Leave { reason } => {
                 let left = record(&self.hide, request, "left", &reason);
                 self.store.record_approval(name, &left, &[required(&who, &key)])?;
-                self.decided(key);
+                if approval::left_for_the_window(&reason) {
+                    self.decided += 1;
+                    self.waiting.insert(key);
+                } else {
+                    self.decided(key);
+                }
                 Ok(())
             }
             Decision::Approve { reason } => {
