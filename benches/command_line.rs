@@ -21,7 +21,7 @@ const RUNS: usize = 50;
 pub fn run() {
     let dir = tempfile::tempdir().expect("a directory");
     let (home, key) = (dir.path().join("data"), dir.path().join("key"));
-    fill(&App::open_at(&home, &key).expect("a data directory"));
+    fill(&App::open_at(&home, &key).expect("a data directory"), 1000);
     println!("whole processes, 1,000 deployments in the store:");
     // The baseline: what starting any process costs here.
     measure("true (a bare process)", || Command::new("true"));
@@ -75,7 +75,8 @@ fn peak_mb(command: &Command) -> f64 {
     text.lines().last().and_then(|kib| kib.trim().parse::<f64>().ok()).unwrap_or(f64::NAN) / 1000.0
 }
 
-fn fill(app: &App) {
+/// Deployments that are meant to run, `d0` and so on.
+pub fn fill(app: &App, count: u32) {
     let spec = DeploymentSpec {
         target: TargetKind::Process,
         port: None,
@@ -96,7 +97,7 @@ fn fill(app: &App) {
         env: Vec::new(),
         user_config: None,
     };
-    for number in 0..1000 {
+    for number in 0..count {
         let name = format!("d{number}").parse().expect("a name");
         let id = new_id();
         let sealed = app.engine().vault().seal(&id, Slot::Current, &secrets).expect("seals");

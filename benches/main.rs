@@ -15,6 +15,7 @@ mod build;
 mod command_line;
 mod launch;
 mod load;
+mod server;
 mod stats;
 mod store;
 mod webhooks;
@@ -23,6 +24,7 @@ use support::lab::{Lab, Part};
 
 fn main() {
     load::baseline::become_one_if_asked();
+    server::become_one_if_asked();
     let parts: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|given| given == part);
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
@@ -32,6 +34,9 @@ fn main() {
     }
     if wanted("store") {
         store::run();
+    }
+    if wanted("server") {
+        server::run();
     }
     if wanted("webhooks") {
         webhooks::run();

@@ -35,7 +35,7 @@ pub fn run() {
     let (mut floor, mut events, mut launches) = (Vec::new(), Vec::new(), Vec::new());
     let mut looks = Vec::new();
     for turn in 0..TURNS {
-        floor.push(bare_turn(&bare));
+        floor.push(bare_turn(&bare, TURN));
         let (its, other) = (store.clone(), store.clone());
         let looking = std::thread::spawn(move || look(&other));
         events.push(runtime.block_on(turn_of(move |_| event(its.clone()))));
@@ -101,10 +101,18 @@ fn bare_database(path: &Path) -> rusqlite::Connection {
     db
 }
 
-fn bare_turn(db: &rusqlite::Connection) -> Turn {
+/// Bare commits a second on the disk of a file, over so long.
+#[allow(clippy::cast_precision_loss)]
+pub fn bare_rate(path: &Path, time: Duration) -> f64 {
+    let _ = std::fs::remove_file(path);
+    let turn = bare_turn(&bare_database(path), time);
+    turn.writes as f64 / turn.took.as_secs_f64()
+}
+
+fn bare_turn(db: &rusqlite::Connection, time: Duration) -> Turn {
     let mut insert = db.prepare("INSERT INTO t (text) VALUES (?1)").expect("prepares");
     let (begun, mut each) = (Instant::now(), Vec::new());
-    while begun.elapsed() < TURN {
+    while begun.elapsed() < time {
         let one = Instant::now();
         insert.execute(["a message of some length"]).expect("commits");
         each.push(one.elapsed());

@@ -66,6 +66,8 @@ pub struct Options {
     pub grace: Duration,
     /// How often somebody may ask.
     pub rate: RateLimits,
+    /// How many operations are carried out at once.
+    pub at_once: usize,
 }
 
 /// A server that listens.
@@ -137,7 +139,7 @@ impl Running {
         let listener = bind(&reach).await?;
         let address = listener.local_addr()?;
         let metrics = Metrics::default();
-        let serving = Serving::begin(app, &options.settings, metrics.clone())?;
+        let serving = Serving::begin(app, &options.settings, metrics.clone(), options.at_once)?;
         let (end, stop_listening) = (CancellationToken::new(), CancellationToken::new());
         let tail = tail::Tail::of(serving.app().clone(), end.clone())?;
         let server = Server::new(Parts {

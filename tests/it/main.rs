@@ -36,6 +36,7 @@ mod pruning;
 mod real_life;
 mod schemathesis;
 mod server_api;
+mod server_kill;
 mod server_life;
 mod server_metrics;
 mod server_observed;

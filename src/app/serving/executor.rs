@@ -19,9 +19,9 @@ use crate::domain::{Failure, FailureKind, Operation, OperationKind, OperationSta
 use crate::exec::wait;
 use crate::telemetry::metrics::Metrics;
 
-/// How many operations are carried out at once. Each may start a gateway, which takes a core for
+/// How many operations are carried out at once, by default. Each may start a gateway, which takes a core for
 /// ten seconds and a gibibyte of memory.
-const AT_ONCE: usize = 8;
+pub const AT_ONCE: usize = 8;
 /// The first pause before an operation that somebody else works on is tried again.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause.
@@ -94,13 +94,13 @@ pub struct Load {
 }
 
 impl Executor {
-    pub(super) fn new(app: App, tasks: TaskTracker, metrics: Metrics) -> Self {
+    pub(super) fn new(app: App, tasks: TaskTracker, metrics: Metrics, at_once: usize) -> Self {
         Self {
             inner: Arc::new(Inner {
                 app,
                 tasks,
                 metrics,
-                slots: Semaphore::new(AT_ONCE),
+                slots: Semaphore::new(at_once),
                 at_work: Mutex::default(),
                 closed: CancellationToken::new(),
                 interrupt: CancellationToken::new(),

@@ -24,7 +24,7 @@ use crate::operations::Watcher;
 use crate::secrets::private::create_private_directory;
 use crate::telemetry::metrics::Metrics;
 
-pub use executor::{Executor, Load};
+pub use executor::{AT_ONCE, Executor, Load};
 pub(super) use office::{Answer, Asked};
 
 /// How long an operation that runs is let run when the server is told to stop.
@@ -44,14 +44,19 @@ pub struct Serving {
 
 impl Serving {
     /// Takes the data directory over, goes on with whatever was interrupted there, and takes work.
-    pub fn begin(app: App, settings: &Settings, metrics: Metrics) -> Result<Self, Failure> {
+    pub fn begin(
+        app: App,
+        settings: &Settings,
+        metrics: Metrics,
+        at_once: usize,
+    ) -> Result<Self, Failure> {
         let lock = take(&app)?;
         crate::exec::raise_descriptor_limit();
         let looks = Arc::new(Notify::new());
         let app = app.serving(Watcher::Here(Arc::clone(&looks)));
         let end = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let executor = Executor::new(app.clone(), tasks.clone(), metrics.clone());
+        let executor = Executor::new(app.clone(), tasks.clone(), metrics.clone(), at_once);
         let socket = office::bind(&app)?;
         tasks.spawn(office::attend(socket, executor.clone(), end.clone()));
         tasks.spawn(executor::look_for_work(executor.clone(), end.clone()));

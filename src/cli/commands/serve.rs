@@ -8,8 +8,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::super::args::Serve;
 use super::super::terminal;
 use super::Session;
-use crate::app::App;
 use crate::app::rate::RateLimits;
+use crate::app::{AT_ONCE, App};
 use crate::config::{Origin, Settings, Sources, Variable};
 use crate::domain::Failure;
 use crate::secrets::Secret;
@@ -100,6 +100,7 @@ pub(super) async fn run(session: &Session<'_>, args: &Serve) -> Result<u8, Failu
         said: Said { behind_tls_proxy: args.behind_tls_proxy, insecure_http: args.insecure_http },
         grace: Duration::from_secs(args.grace),
         rate: RateLimits::default(),
+        at_once: AT_ONCE,
     };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
