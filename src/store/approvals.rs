@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, Row, Transaction};
 use serde::Serialize;
 
 use super::events::{NewEvent, append};
-use super::retention::{KEPT, Rule};
+use super::retention::Rule;
 use super::{Result, Store, now, rows};
 use crate::domain::{Deployment, DeploymentName};
 
@@ -266,7 +266,6 @@ impl Store {
 
 /// Decisions are made in the order of their ids.
 pub(super) const RETENTION: Rule = Rule {
-    kept: KEPT,
     due: "SELECT 1 WHERE ?1 > (SELECT decided_at FROM approvals ORDER BY id LIMIT 1)",
     prune: |tx, oldest, batch| {
         Ok(tx.execute(

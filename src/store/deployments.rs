@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Transaction};
 
-use super::retention::{KEPT, Rule};
+use super::retention::Rule;
 use super::{Lease, Result, Store, StoreError, now, operations, rows};
 use crate::domain::status::next;
 use crate::domain::{
@@ -52,7 +52,6 @@ fn page(status: Option<DeploymentStatus>) -> String {
 /// What was destroyed long ago and has left nothing that needs it: neither an operation nor a
 /// backup, which the deployment is named with.
 pub(super) const RETENTION: Rule = Rule {
-    kept: KEPT,
     due: "SELECT 1 FROM deployments WHERE status = 'destroyed' AND updated_at < ?1 \
           AND NOT EXISTS (SELECT 1 FROM operations WHERE deployment = deployments.name) \
           AND NOT EXISTS (SELECT 1 FROM backups WHERE deployment = deployments.name) LIMIT 1",

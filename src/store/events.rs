@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::deliveries::oldest_needed;
 use super::operations::as_i64;
-use super::retention::{KEPT, Rule};
+use super::retention::Rule;
 use super::{Result, Store, new_id, now, rows};
 use crate::domain::{DeploymentName, Event, EventSource, EventType};
 
@@ -111,7 +111,6 @@ impl EventFilter {
 
 /// The oldest events, up to the first that is not old or is still needed: what is left has no gap.
 pub(super) const RETENTION: Rule = Rule {
-    kept: KEPT,
     due: "SELECT 1 WHERE ?1 > (SELECT timestamp FROM events ORDER BY sequence LIMIT 1)",
     prune: |tx, oldest, batch| prune(tx, oldest, oldest_needed(tx)?, batch),
 };

@@ -223,4 +223,11 @@ mod tests {
         let history = store.history().expect("reads");
         assert_eq!((history.oldest, history.pruned_to, history.last), (Some(41), 40, 41));
     }
+
+    #[test]
+    fn another_ones_transaction_is_waited_for_and_not_for_ever() {
+        assert!(look_again(0));
+        let looks = BUSY_TIMEOUT.as_millis() / BUSY_LOOK.as_millis();
+        assert!(!look_again(i32::try_from(looks).expect("small")));
+    }
 }

@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension, Transaction};
 use serde_json::Value;
 
 use super::events::{NewEvent, append};
-use super::retention::{KEPT, Rule};
+use super::retention::Rule;
 use super::{Result, Store, StoreError, deployments, now, rows};
 use crate::domain::{
     Change, DeploymentName, DeploymentStatus, Failure, Operation, OperationStatus, StepStatus,
@@ -88,7 +88,6 @@ fn page(filter: &OperationFilter) -> String {
 
 /// What ended long ago, but the last operation of a deployment that lives.
 pub(super) const RETENTION: Rule = Rule {
-    kept: KEPT,
     due: "SELECT 1 FROM operations AS old WHERE ended_at < ?1 AND (EXISTS (SELECT 1 \
           FROM operations AS newer WHERE newer.deployment = old.deployment \
           AND newer.sequence > old.sequence) OR NOT EXISTS (SELECT 1 FROM deployments \

@@ -8,21 +8,15 @@
 use rusqlite::Transaction;
 use time::{Duration, OffsetDateTime};
 
-use super::{
-    Result, Store, StoreError, access, approvals, deployments, events, format_time, operations,
-};
+use super::{Result, Store, access, approvals, deployments, events, format_time, operations};
 
 /// How long history is kept, in days.
 pub const KEPT_DAYS: i64 = 90;
-/// [`KEPT_DAYS`], as a rule says it.
-pub(super) const KEPT: Duration = Duration::days(KEPT_DAYS);
 /// How many rows of a table one call removes.
 const BATCH: i64 = 500;
 
 /// What is removed of one table.
 pub(super) struct Rule {
-    /// How long a row is kept.
-    pub(super) kept: Duration,
     /// A statement that answers a row when something is past it; `?1` is the oldest time that is
     /// kept. It runs often, and mostly in vain.
     pub(super) due: &'static str,
@@ -38,28 +32,28 @@ impl Store {
     /// Removes a batch of what is older than history is kept; answers how many rows. Whoever is
     /// answered more than none may call again.
     pub fn prune(&self) -> Result<usize> {
-        self.prune_at(OffsetDateTime::now_utc())
+        self.prune_before(&format_time(OffsetDateTime::now_utc() - Duration::days(KEPT_DAYS)))
     }
 
-    fn prune_at(&self, now: OffsetDateTime) -> Result<usize> {
-        let oldest = |rule: &Rule| format_time(now - rule.kept);
+    fn prune_before(&self, oldest: &str) -> Result<usize> {
         // Without the write lock: most of the time there is nothing to do.
         let due = self.read(|db| {
             for rule in RULES {
-                if db.prepare_cached(rule.due)?.exists([oldest(rule)])? {
+                if db.prepare_cached(rule.due)?.exists([oldest])? {
                     return Ok(true);
                 }
             }
-            access::is_due(db, &format_time(now - KEPT))
+            access::is_due(db, oldest)
         })?;
         if !due {
             return Ok(0);
         }
         self.write(|tx| {
-            let removed = RULES.iter().try_fold(0, |sum, rule| {
-                Ok::<_, StoreError>(sum + (rule.prune)(tx, &oldest(rule), BATCH)?)
-            })?;
-            Ok(removed + access::prune(tx, &format_time(now - KEPT), BATCH)?)
+            let mut removed = access::prune(tx, oldest, BATCH)?;
+            for rule in RULES {
+                removed += (rule.prune)(tx, oldest, BATCH)?;
+            }
+            Ok(removed)
         })
     }
 }
@@ -72,8 +66,8 @@ mod tests {
     use super::*;
     use crate::domain::{Change, DeploymentName, EventType, OperationKind, OperationStatus};
 
-    fn later() -> OffsetDateTime {
-        OffsetDateTime::now_utc() + KEPT + Duration::days(1)
+    fn later() -> String {
+        format_time(OffsetDateTime::now_utc() + Duration::days(1))
     }
 
     #[test]
@@ -87,12 +81,12 @@ mod tests {
         }
         assert_eq!(store.prune().expect("prunes"), 0, "nothing is old yet");
         let later = later();
-        assert_eq!(store.prune_at(later).expect("prunes"), 500);
+        assert_eq!(store.prune_before(&later).expect("prunes"), 500);
         let history = store.history().expect("reads");
         assert_eq!((history.oldest, history.pruned_to, history.last), (Some(501), 500, 600));
         assert!(!history.is_complete_after(499) && history.is_complete_after(500));
-        assert_eq!(store.prune_at(later).expect("prunes"), 100);
-        assert_eq!(store.prune_at(later).expect("prunes"), 0);
+        assert_eq!(store.prune_before(&later).expect("prunes"), 100);
+        assert_eq!(store.prune_before(&later).expect("prunes"), 0);
         // When none is left it still shows that some were there.
         let history = store.history().expect("reads");
         assert_eq!((history.oldest, history.pruned_to, history.last), (None, 600, 600));
@@ -136,7 +130,7 @@ mod tests {
         let before = operation(&store, &working, OperationKind::Launch, true);
         let active = operation(&store, &working, OperationKind::Restart, false);
         assert_eq!(store.prune().expect("prunes"), 0, "nothing is old yet");
-        assert_eq!(store.prune_at(later()).expect("prunes"), 2);
+        assert_eq!(store.prune_before(&later()).expect("prunes"), 2);
         let steps = |id: &str| store.operation(id).expect("reads").map(|it| it.steps.len());
         assert_eq!([&old, &before].map(|id| steps(id)), [None, None]);
         assert_eq!([&last, &active].map(|id| steps(id)), [Some(1), Some(1)]);
@@ -170,12 +164,12 @@ mod tests {
             store.record_approval(&name, &record, &[]).expect("writes");
         }
         assert_eq!(store.prune().expect("prunes"), 0, "nothing is old yet");
-        assert_eq!(store.prune_at(later()).expect("prunes"), 500);
+        assert_eq!(store.prune_before(&later()).expect("prunes"), 500);
         let left = store.approvals(&name, 100).expect("reads");
         let left: Vec<&str> = left.iter().map(|it| it.request_id.as_str()).collect();
         assert_eq!(left.len(), 10, "the newest ones");
         assert_eq!((left[0], left[9]), ("509", "500"));
-        assert_eq!(store.prune_at(later()).expect("prunes"), 10);
+        assert_eq!(store.prune_before(&later()).expect("prunes"), 10);
     }
 
     #[test]
@@ -204,14 +198,14 @@ mod tests {
         let destroyed =
             [&gone, &backed_up].map(|name| operation(&store, name, OperationKind::Destroy, true));
         assert_eq!(store.prune().expect("prunes"), 0, "nothing is old yet");
-        let removed = store.prune_at(later()).expect("prunes");
+        let removed = store.prune_before(&later()).expect("prunes");
         assert_eq!(removed, 5, "four operations and a deployment");
         let there = |name| store.deployment(name).expect("reads").is_some();
         assert!(!there(&gone) && there(&backed_up));
         assert!(destroyed.iter().all(|id| store.operation(id).expect("reads").is_none()));
-        assert_eq!(store.prune_at(later()).expect("prunes"), 0);
+        assert_eq!(store.prune_before(&later()).expect("prunes"), 0);
         store.delete_backup("backup").expect("forgets");
-        assert_eq!(store.prune_at(later()).expect("prunes"), 1);
+        assert_eq!(store.prune_before(&later()).expect("prunes"), 1);
         assert!(!there(&backed_up));
         // The name is as free as it was.
         operation(&store, &gone, OperationKind::Launch, true);
