@@ -34,6 +34,8 @@ const CLEAN_EVERY: Duration = Duration::from_secs(60);
 /// A try that is under way, without its message.
 struct UnderWay {
     due: Due,
+    /// The endpoint's id, for people.
+    endpoint: String,
     enabled_ms: i64,
     began: Instant,
     span: Span,
@@ -114,7 +116,7 @@ impl Dispatcher {
     /// is more to do at once.
     async fn turn(&mut self) -> Result<Duration, Failure> {
         let now = Instant::now();
-        let clean = self.cleaned.is_none_or(|at| now >= at + CLEAN_EVERY) && self.only.is_none();
+        let clean = self.cleaned.is_none_or(|at| now >= at + CLEAN_EVERY);
         let outcomes = std::mem::take(&mut self.ended);
         // Once these are recorded, their deployments are free; if they cannot be, nothing begins.
         self.count_busy();
@@ -204,7 +206,8 @@ impl Dispatcher {
             }
         };
         let task = self.tries.spawn(one.instrument(span.clone()));
-        let under_way = UnderWay { due, enabled_ms: endpoint.enabled_ms, began: now, span };
+        let (id, enabled_ms) = (endpoint.id.clone(), endpoint.enabled_ms);
+        let under_way = UnderWay { due, endpoint: id, enabled_ms, began: now, span };
         self.under_way.insert(task.id(), under_way);
     }
 
@@ -237,7 +240,7 @@ impl Dispatcher {
     }
 
     fn judge(&mut self, under_way: UnderWay, answer: &Answer) -> Outcome {
-        let UnderWay { due, enabled_ms, began, span } = under_way;
+        let UnderWay { due, endpoint, enabled_ms, began, span } = under_way;
         let now = now_ms();
         let since = |ms: i64| Duration::from_millis(u64::try_from(now - ms).unwrap_or(0));
         let tried = Tried {
@@ -245,14 +248,27 @@ impl Dispatcher {
             age: since(due.created_ms.max(enabled_ms)),
             failing: due.failing_ms.map_or(Duration::ZERO, since).min(self.began.elapsed()),
         };
-        let mut verdict = self.schedule.judge(answer, tried, random());
         let receiver = self.receivers.entry(due.endpoint).or_default();
-        verdict = receiver.heed(verdict, began, &self.schedule);
+        let was_away = receiver.is_away();
+        let verdict = self.schedule.judge(answer, tried, random());
+        let verdict = receiver.heed(verdict, began, &self.schedule);
         let error = in_words(answer);
+        let why = error.as_deref().unwrap_or_default();
+        match (was_away, receiver.is_away()) {
+            (false, true) => tracing::warn!(endpoint, "events wait for the receiver: {why}"),
+            (true, false) => tracing::info!(endpoint, "the receiver answers again"),
+            _ => {}
+        }
         let fate = match verdict {
             Verdict::Delivered => Fate::Delivered,
-            Verdict::Dead => Fate::Dead,
-            Verdict::Gone => Fate::Gone,
+            Verdict::Dead => {
+                tracing::warn!(endpoint, name = %due.name, delivery = due.id, "given up: {why}");
+                Fate::Dead
+            }
+            Verdict::Gone => {
+                tracing::warn!(endpoint, "the endpoint is disabled: {why}");
+                Fate::Gone
+            }
             Verdict::Again { pause, away, held } => {
                 let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
                 Fate::Again { next_ms: now.saturating_add(pause), away, held }

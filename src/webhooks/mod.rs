@@ -62,9 +62,13 @@ pub async fn run(
     options: Options,
     cancel: CancellationToken,
 ) -> Result<(), Failure> {
+    let mut waits = false;
     let lock = loop {
         if let Some(lock) = LockFile::try_acquire(&lock_file(&store), "webhooks")? {
             break lock;
+        }
+        if !std::mem::replace(&mut waits, true) {
+            tracing::info!("another process delivers events; this one does so once that has ended");
         }
         tokio::select! {
             () = cancel.cancelled() => return Ok(()),

@@ -18,7 +18,6 @@ pub(super) struct Receiver {
     pub(super) busy: BTreeSet<String>,
     /// When the last try began.
     pub(super) started: Option<Instant>,
-    /// Whether the last that was heard is that it cannot be reached.
     away: bool,
     /// When it last answered.
     answered: Option<Instant>,
@@ -60,6 +59,11 @@ impl Receiver {
         let free = if self.spaced_until(schedule).is_some_and(|at| at > now) { 0 } else { free };
         let free = if self.away { free.min(1) } else { free };
         Offer { busy: self.busy.clone(), free, is_back }
+    }
+
+    /// Whether the last that was heard is that it cannot be reached.
+    pub(super) fn is_away(&self) -> bool {
+        self.away
     }
 
     /// When something changes by itself.

@@ -43,10 +43,14 @@ async fn the_process_that_is_killed() {
 struct Killed(Child);
 
 impl Killed {
-    fn start(outbox: &Outbox) -> Self {
+    fn start(outbox: &Outbox, proxy: &str) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command.args(["--exact", "webhooks_kill::the_process_that_is_killed", "--nocapture"]);
         command.env(HOME, outbox.home()).env(KEY, outbox.key_file()).stdout(Stdio::null());
+        // What other programs take for an order to go through a proxy.
+        for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
+            command.env(name, proxy);
+        }
         Self(command.spawn().expect("it starts"))
     }
 }
@@ -61,12 +65,12 @@ impl Drop for Killed {
 
 #[tokio::test]
 async fn whatever_was_told_arrives_in_order_however_often_the_process_is_killed() {
-    let (outbox, receiver) = (Outbox::new(), Receiver::start());
+    let (outbox, receiver, proxy) = (Outbox::new(), Receiver::start(), Receiver::start());
     let (frontend, secret) = outbox.frontend(&receiver);
     receiver.set(Mode::Slow(Duration::from_millis(1)));
     for kill in 0..KILLS {
         let seen = receiver.count();
-        let killed = Killed::start(&outbox);
+        let killed = Killed::start(&outbox, &proxy.url());
         // Each time at another moment of what it does over and over.
         until("it delivers", || receiver.count() > seen + 7 * (kill % 4)).await;
         drop(killed);
@@ -87,4 +91,5 @@ async fn whatever_was_told_arrives_in_order_however_often_the_process_is_killed(
     }
     assert_eq!(orders, told);
     assert!(receiver.taken().iter().all(|it| it.is_signed_by(&secret)));
+    assert_eq!(proxy.count(), 0, "no proxy is asked");
 }
