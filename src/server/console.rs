@@ -11,6 +11,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::routing::get;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
 use crate::assets::console::{Asset, CONSOLE, CONSOLE_PAGE, SWAGGER};
@@ -57,9 +59,8 @@ struct Served {
 
 static FILES: LazyLock<HashMap<&'static str, Served>> = LazyLock::new(|| {
     let served = |asset: &'static Asset, policy| {
-        let hash = Sha256::digest(asset.bytes);
-        let hex: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        let etag = HeaderValue::from_str(&format!("\"{hex}\"")).expect("hexadecimal");
+        let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(asset.bytes));
+        let etag = HeaderValue::from_str(&format!("\"{hash}\"")).expect("letters and digits");
         (asset.path, Served { asset, etag, policy })
     };
     let console = std::iter::once(&CONSOLE_PAGE).chain(&CONSOLE);

@@ -171,7 +171,7 @@ async fn a_gateway_s_whole_life_in_the_console() {
     console.follow("Overview").await;
 
     // What happens elsewhere shows by itself.
-    let (server, stopped) = tokio::task::spawn_blocking(move || {
+    let (served, stopped) = tokio::task::spawn_blocking(move || {
         let begun = served.post("/v1/deployments/main/stop", &json!({})).ok(202);
         let ended = served.ended(&begun);
         (served, ended)
@@ -210,8 +210,11 @@ async fn a_gateway_s_whole_life_in_the_console() {
     console.at("/sign-in").await;
     console.go("/").await;
     console.at("/sign-in").await;
-    drop(server);
+    drop(served);
 }
+
+/// What a page must show, and must not do.
+const HOSTILE: &str = "<img src=x onerror=alert(1)><script>alert(2)</script> \u{202e}evil";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_server_asks_for_no_token_and_offers_less() {
@@ -219,11 +222,24 @@ async fn an_open_server_asks_for_no_token_and_offers_less() {
     let served = tokio::task::spawn_blocking(|| {
         let served = Served::open();
         served.launch("main");
+        let event = json!({ "type": "health_check", "name": "main", "message": HOSTILE });
+        served.post("/webhook/event", &event).ok(200);
         served
     });
     let served = served.await.expect("it starts");
     let console = Console::open(&browser, served.url(), "/deployments/main").await;
     console.status("Running", LAUNCH).await;
+    // By keyboard, the first thing is the way past the navigation.
+    console.press("Tab").await;
+    assert_eq!(console.focused().await, "Skip to the content");
+    console.press("Enter").await;
+
+    // What somebody outside says is text, and nothing else.
+    console.follow("Events").await;
+    console.sees("<img src=x onerror=alert(1)><script>alert(2)</script>").await;
+    console.sees("from outside").await;
+    assert_eq!(console.count("main img, main script").await, 0);
+
     for refused in ["Open", "Destroy…"] {
         console.click(refused).await;
         console.sees("Not offered while the server runs without a token").await;

@@ -113,6 +113,12 @@ impl Console {
             .await
     }
 
+    /// How many elements a selector finds.
+    pub async fn count(&self, selector: &str) -> u64 {
+        let count = format!("document.querySelectorAll({}).length", json!(selector));
+        self.page.eval(&count).await.expect("a count").as_u64().expect("a number")
+    }
+
     /// Whether nothing but a theme is kept where scripts can read it.
     pub async fn keeps_nothing(&self) -> bool {
         let kept = "Object.keys(localStorage).every((key) => key === 'theme') && \
