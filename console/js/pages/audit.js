@@ -10,7 +10,7 @@ import { lacks } from "../session.js";
 import { badge } from "../status.js";
 import { inert } from "../text.js";
 
-const COLUMNS = [["When"], ["Who"], ["What"], ["Deployment"], ["Outcome"], ["From"]];
+const COLUMNS = [["When"], ["Who"], ["What"], ["Deployment"], ["Outcome"], ["From", "tight"]];
 const OUTCOMES = [["", "Any"], ["allowed", "Allowed"], ["denied", "Denied"], ["failed", "Failed"]];
 
 export function auditPage({ main, query, signal }) {

@@ -10,7 +10,7 @@ import { Pages, firstLook, moreButton, row, table } from "../paging.js";
 import { refusal } from "../status.js";
 import { inert, plain } from "../text.js";
 
-const COLUMNS = [["Made"], ["Why"], ["Version"], ["Size", "num"], ["SHA-256"], ["(What to do)", "act"]];
+const COLUMNS = [["Made"], ["Why"], ["Version", "tight"], ["Size", "num"], ["SHA-256", "tight"], ["(What to do)", "act"]];
 
 export function backups(context) {
   const { name, signal } = context;
