@@ -32,6 +32,7 @@ mod layers;
 mod locks;
 mod makefile;
 mod operations_harness;
+mod packaging;
 mod pruning;
 mod real_life;
 mod schemathesis;

@@ -18,6 +18,7 @@ LAB_BASE_IMAGE=openclaw-lab/base:$LAB_SUITE
 LAB_COMPILER_IMAGE=openclaw-lab/compiler:$LAB_SUITE
 LAB_BUILDER_IMAGE=openclaw-lab/builder:$LAB_SUITE
 LAB_SERVER_IMAGE=openclaw-lab/server:latest
+LAB_SYSTEMD_IMAGE=openclaw-lab/systemd:$LAB_SUITE
 
 LAB_SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 LAB_HOME=${OPENCLAW_PIPELINE_LAB:-${XDG_CACHE_HOME:-$HOME/.cache}/openclaw-pipeline-lab}

@@ -3,9 +3,11 @@
 //! A part that is missing is a skipped test for a user and a failed one where
 //! `CI=true`: nothing is ever passed for want of a part.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 /// The version the lab's `latest` is; `tests/lab/common.sh` names it too, and a
 /// test holds the two together.
@@ -31,6 +33,10 @@ pub enum Part<'a> {
     Npm(&'a str),
     /// The API tester, schemathesis.
     Schemathesis,
+    /// The pipeline server's image, of the sources as they are.
+    Server,
+    /// An image with a systemd in it.
+    Systemd,
 }
 
 /// The lab on this machine: where its scripts and its cache stand.
@@ -102,10 +108,38 @@ impl Lab {
                 (!script.exists())
                     .then(|| format!("no openclaw@{version}: run tests/lab/setup npm {version}"))
             }
+            Part::Server => missing_image("server"),
+            Part::Systemd => missing_image("systemd"),
             Part::Schemathesis => (!self.schemathesis().join("recipe").exists())
                 .then(|| "no schemathesis: run tests/lab/setup schemathesis".to_owned()),
         }
     }
+}
+
+/// Why there is no image of the repository's own. It is made first where the one that is there is
+/// of other sources, which takes a few minutes.
+fn missing_image(what: &'static str) -> Option<String> {
+    static MADE: Mutex<BTreeMap<&str, Option<String>>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    made.entry(what).or_insert_with(|| make_image(what)).clone()
+}
+
+fn make_image(what: &str) -> Option<String> {
+    let Some(engine) = super::engine::Engine::get() else {
+        return Some("the lab's engine is not to be had".to_owned());
+    };
+    let setup = command(Lab::script("setup")).arg(what).stdin(Stdio::null()).output();
+    let output = setup.expect("run tests/lab/setup");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "tests/lab/setup {what}: {said}");
+    let missing = !engine.has_image(&own_image(what));
+    missing.then(|| said.lines().find(|it| it.contains("skipped")).unwrap_or(&said).to_owned())
+}
+
+/// The name of an image of the lab's own.
+pub fn own_image(what: &str) -> String {
+    let tag = if what == "server" { "latest" } else { "bookworm" };
+    format!("openclaw-lab/{what}:{tag}")
 }
 
 /// Reports a test as skipped. Goes past the test harness, which swallows what a
