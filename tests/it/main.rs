@@ -41,6 +41,7 @@ mod server_kill;
 mod server_life;
 mod server_metrics;
 mod server_observed;
+mod server_real;
 mod standin_contract;
 mod standin_faults;
 mod store;

@@ -122,6 +122,7 @@ struct EndpointBody {
 }
 
 /// What of an endpoint is changed. What is left out stays; null is all.
+#[expect(clippy::option_option, reason = "left out, null and a list are three things")]
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct EndpointChangeBody {
@@ -139,6 +140,7 @@ struct EndpointChangeBody {
 }
 
 /// Tells a null from what is left out.
+#[expect(clippy::option_option, reason = "left out, null and a value are three things")]
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
