@@ -142,7 +142,8 @@ impl App {
         settings: &Settings,
         deadline: Duration,
     ) -> Result<Option<Secret>, Failure> {
-        if !settings.is_given(Variable::FrontendUrl) {
+        // Where a server delivers, its settings say where to, and not those of a command beside it.
+        if !settings.is_given(Variable::FrontendUrl) || webhooks::is_delivering(self.store())? {
             return Ok(None);
         }
         let Frontend { endpoint, generated } = self.frontend_endpoint(settings)?;

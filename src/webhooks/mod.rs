@@ -104,6 +104,11 @@ pub async fn deliver_now(
     drained
 }
 
+/// Whether a process delivers on a data directory.
+pub fn is_delivering(store: &Store) -> Result<bool, Failure> {
+    Ok(LockFile::is_held(&lock_file(store))?)
+}
+
 fn lock_file(store: &Store) -> PathBuf {
     store.path().with_file_name("webhooks.lock")
 }

@@ -83,6 +83,33 @@ fn the_front_ends_endpoint_follows_the_settings() {
     assert!(failure.message.starts_with("FRONTEND_URL"), "{failure}");
 }
 
+#[tokio::test]
+async fn a_command_beside_a_server_does_not_move_the_front_end() {
+    let scene = Scene::new();
+    let beside = settings(&[("FRONTEND_URL", "http://127.0.0.1:1")]);
+    let known = scene.app.frontend_endpoint(&settings(&[])).expect("made").endpoint;
+    let cancel = CancellationToken::new();
+    let (app, served) = (scene.app.clone(), settings(&[]));
+    let server = tokio::spawn({
+        let cancel = cancel.clone();
+        async move { app.deliver(&served, cancel).await }
+    });
+    let delivers = || std::future::ready(webhooks::is_delivering(scene.app.store()).ok());
+    let begun = async || delivers().await.filter(|it| *it);
+    crate::exec::wait::until(Duration::from_secs(10), begun).await.expect("it delivers");
+    let second = Duration::from_secs(1);
+    scene.app.deliver_now(&beside, second).await.expect("left to the server");
+    assert_eq!(scene.app.store().frontend().expect("read").expect("there").url, known.url);
+    cancel.cancel();
+    server.await.expect("no panic").expect("ended");
+    scene.app.deliver_now(&beside, second).await.expect("nothing to do");
+    let moved = scene.app.store().frontend().expect("read").expect("there");
+    assert_eq!(moved.url, "http://127.0.0.1:1/api/webhook/pipeline");
+    // Nor does a command whose settings name none.
+    scene.app.deliver_now(&settings(&[]), second).await.expect("nothing to do");
+    assert_eq!(scene.app.store().frontend().expect("read").expect("there").url, moved.url);
+}
+
 #[test]
 fn strangers_need_https_and_an_address_of_the_internet() {
     let scene = Scene::new();
