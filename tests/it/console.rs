@@ -249,6 +249,66 @@ async fn an_open_server_asks_for_no_token_and_offers_less() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_administrator_s_pages() {
+    let Some(browser) = Browser::here().await else { return };
+    let served = tokio::task::spawn_blocking(Served::begin).await.expect("it starts");
+    let console = Console::open(&browser, served.url(), "/tokens").await;
+    console.fill("API token", API_TOKEN).await;
+    console.press("Enter").await;
+
+    // A token is shown once.
+    console.click("Make a token").await;
+    console.fill("What it is for", "a front end").await;
+    console.press("Enter").await;
+    console.sees("Shown this once").await;
+    let token = console.value("Token").await;
+    assert!(token.starts_with("ocp_"), "{token}");
+    console.click("Done").await;
+    console.sees("a front end").await;
+    assert!(!console.html().await.contains(&token), "it is still in the page");
+    console.click("Revoke…").await;
+    console.click("Revoke").await;
+    console.sees("The token is revoked").await;
+
+    // An endpoint is refused where the server refuses it, and its secret is shown once.
+    console.follow("Deliveries").await;
+    console.click("Add an endpoint").await;
+    console.fill("Address", "ftp://hooks.team.example/").await;
+    console.press("Enter").await;
+    console.sees("begins with https:").await;
+    console.fill("Address", "https://127.0.0.1/hooks").await;
+    console.press("Enter").await;
+    console.wait("document.querySelector('dialog .note-box, dialog [aria-invalid]')").await;
+    console.fill("Address", "https://hooks.team.example/pipeline").await;
+    console.fill("Only these events", "completed, failed").await;
+    console.press("Enter").await;
+    console.sees("Its signing secret").await;
+    let secret = console.value("Secret").await;
+    assert!(secret.starts_with("whsec_"), "{secret}");
+    console.click("Done").await;
+    console.follow("https://hooks.team.example/pipeline").await;
+    console.sees("completed, failed").await;
+    console.sees("Nothing was sent yet").await;
+    assert!(!console.html().await.contains(&secret), "it is still in the page");
+    console.shot("endpoint").await;
+    console.click("Disable…").await;
+    console.click("Disable").await;
+    console.status("Disabled", LAUNCH).await;
+    console.click("Enable").await;
+    console.status("Enabled", LAUNCH).await;
+    console.click("Delete…").await;
+    console.click("Delete").await;
+    console.at("/deliveries").await;
+
+    // All of it stands in the audit log.
+    console.follow("Audit").await;
+    console.sees("/v1/webhooks").await;
+    console.sees("/v1/tokens").await;
+    assert_eq!(console.violations().await, Vec::<String>::new());
+    drop(served);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_description_is_shown_without_the_world() {
     let Some(browser) = Browser::here().await else { return };
     let served = tokio::task::spawn_blocking(Served::begin).await.expect("it starts");

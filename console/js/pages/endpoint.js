@@ -35,11 +35,12 @@ export async function endpointPage({ main, params, query, signal }) {
   const more = moreButton(pages, show, "deliveries");
 
   const enable = guarded("Enable", { class: "primary" }, () => act("POST", "/enable", "The endpoint is enabled"));
-  const allDead = guarded("Replay all dead", { icon: "restart" }, () => replayAsked("Replay every dead delivery?", "Each is sent again, in order. The receiver knows them by their ids.", { from_sequence: 1, to_sequence: END, status: "dead" }));
+  const disable = guarded("Disable…", { icon: "pause" }, disableAsked);
+  const allDead = guarded("Replay all dead", { icon: "restart" }, () => replayAsked("Replay every dead delivery?", "Each is sent again, in order. The receiver knows them by their ids.", { from_sequence: 1, to_sequence: END, dead: true }));
   const range = button("Replay a range…", {}, replayRange);
   const secret = button("New secret…", { icon: "key" }, newSecret);
   const remove = button("Delete…", { icon: "trash", class: "danger end" }, removeAsked);
-  const actions = h("div", { class: "actions", role: "group", "aria-label": "Actions" }, enable, allDead, range, secret, remove);
+  const actions = h("div", { class: "actions", role: "group", "aria-label": "Actions" }, enable, allDead, range, secret, disable, remove);
 
   const status = field({ name: "status", label: "Status", plain: true, value: filter.status, options: [["", "Any"], ...STATES.map((it) => [it, title(it)])] });
   status.input.addEventListener("change", () => {
@@ -56,9 +57,9 @@ export async function endpointPage({ main, params, query, signal }) {
     fill(state, badge(endpoint.status, true));
     fill(glance, h("span", null, "gets ", h("b", null, inert(filterText(endpoint), 200))), h("span", null, h("b", null, String(endpoint.pending)), " waiting"), h("span", null, "behind ", h("b", null, lag(endpoint))), h("span", null, deadText(endpoint.dead)), endpoint.reason && h("span", null, inert(endpoint.reason, 300)));
     enable.hidden = endpoint.status === "enabled";
+    disable.hidden = endpoint.status !== "enabled";
     allDead.refuse(endpoint.dead > 0 ? null : "Nothing is dead.");
     remove.hidden = endpoint.is_frontend;
-    secret.hidden = false;
   }
 
   function show() {
@@ -157,7 +158,7 @@ export async function endpointPage({ main, params, query, signal }) {
       need: "admin",
       work: (values, within) => {
         const body = { from_sequence: Number(values.from), to_sequence: Number(values.to) };
-        if (values.only) body.status = values.only;
+        if (values.only) body.dead = true;
         return start("POST", `${path}/replay`, body, within);
       },
     }).then((it) => it?.id && follow(it));
@@ -166,6 +167,11 @@ export async function endpointPage({ main, params, query, signal }) {
   async function newSecret() {
     const answer = await ask({ title: "Make a new secret?", text: "For a day, deliveries are signed with the old one and the new one, so that the receiver can change over.", submit: "Make it", need: "admin", work: (_, within) => start("POST", `${path}/rotate-secret`, undefined, within) });
     if (answer?.secret) await tellSecret(answer.secret);
+  }
+
+  async function disableAsked() {
+    await ask({ title: "Disable this endpoint?", text: "Nothing more is sent to it until it is enabled again. What waits for it stays.", submit: "Disable", need: "admin", work: (_, within) => call("POST", `${path}/disable`, { signal: within }) });
+    again();
   }
 
   async function removeAsked() {

@@ -113,6 +113,16 @@ impl Console {
             .await
     }
 
+    /// What stands in the field with this label.
+    pub async fn value(&self, label: &str) -> String {
+        self.text_of(&format!("{FIND}.field({}).value", json!(label))).await
+    }
+
+    /// Waits until a piece of JavaScript finds something.
+    pub async fn wait(&self, js: &str) {
+        self.page.wait_for(&format!("Boolean({js})"), SOON).await.expect("it comes");
+    }
+
     /// How many elements a selector finds.
     pub async fn count(&self, selector: &str) -> u64 {
         let count = format!("document.querySelectorAll({}).length", json!(selector));
