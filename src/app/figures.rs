@@ -14,7 +14,7 @@ impl App {
         let store = self.store();
         Ok(Stored {
             deployments: store.deployments_by_status()?,
-            approvals: store.decided(),
+            approvals: store.decided()?,
             endpoints: self.endpoint_figures()?.iter().map(of_endpoint).collect(),
             bytes: store.bytes(),
         })

@@ -200,9 +200,7 @@ impl Store {
                 append(tx, name, None, event)?;
             }
             Ok(())
-        })?;
-        self.shared.decided.count(ended.decision);
-        Ok(())
+        })
     }
 
     /// The approvals of a deployment whose outcome is not known, oldest first.
@@ -232,9 +230,7 @@ impl Store {
                 append(tx, name, None, event)?;
             }
             Ok(())
-        })?;
-        self.shared.decided.count(&record.decision);
-        Ok(())
+        })
     }
 
     /// Whether somebody has turned a device away, or put it out, since it was last let in.

@@ -1,31 +1,79 @@
 //! How much of what there is: what a server's figures tell.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use super::{Result, Store};
+use rusqlite::{Connection, OptionalExtension as _};
+
+use super::{APPROVING, Result, Store};
 
 /// The decisions about devices that are counted.
 const DECISIONS: [&str; 5] = ["approved", "left", "rejected", "removed", "failed"];
 
-/// How often each decision was recorded over this store since it was opened. The rows cannot say:
-/// old ones are removed.
+/// What was decided since somebody first asked. Whoever decides is another process, perhaps, and
+/// old rows are removed: so the rows that are new are counted, each once it has its outcome.
 #[derive(Default)]
-pub(super) struct Decided([AtomicU64; DECISIONS.len()]);
+pub(super) struct Decided(Mutex<Option<Seen>>);
 
-impl Decided {
-    pub(super) fn count(&self, decision: &str) {
-        if let Some(place) = DECISIONS.iter().position(|it| *it == decision) {
-            self.0[place].fetch_add(1, Ordering::Relaxed);
+struct Seen {
+    /// The last row that was looked at.
+    last: i64,
+    /// Those before it whose outcome was not known yet.
+    open: BTreeSet<i64>,
+    counts: [u64; DECISIONS.len()],
+}
+
+impl Seen {
+    fn begin(db: &Connection) -> Result<Self> {
+        let last = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'approvals'), 0)";
+        let last = db.query_row(last, [], |row| row.get(0))?;
+        let mut open = db.prepare_cached("SELECT id FROM approvals WHERE decision = ?1")?;
+        let open =
+            open.query_map([APPROVING], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        Ok(Self { last, open, counts: [0; DECISIONS.len()] })
+    }
+
+    fn go_on(&mut self, db: &Connection) -> Result<()> {
+        for id in std::mem::take(&mut self.open) {
+            let mut one = db.prepare_cached("SELECT decision FROM approvals WHERE id = ?1")?;
+            let decision: Option<String> = one.query_row([id], |row| row.get(0)).optional()?;
+            if let Some(decision) = decision {
+                self.count(id, &decision);
+            }
+        }
+        let mut new =
+            db.prepare_cached("SELECT id, decision FROM approvals WHERE id > ?1 ORDER BY id")?;
+        let mut new = new.query([self.last])?;
+        while let Some(row) = new.next()? {
+            self.last = row.get(0)?;
+            self.count(self.last, &row.get::<_, String>(1)?);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, id: i64, decision: &str) {
+        if decision == APPROVING {
+            self.open.insert(id);
+        } else if let Some(place) = DECISIONS.iter().position(|it| *it == decision) {
+            self.counts[place] += 1;
         }
     }
 }
 
 impl Store {
-    /// How often each decision about a device was recorded since this store was opened.
-    pub fn decided(&self) -> Vec<(&'static str, u64)> {
-        let counts = self.shared.decided.0.iter().map(|it| it.load(Ordering::Relaxed));
-        DECISIONS.into_iter().zip(counts).collect()
+    /// How often each decision about a device was recorded since this was first asked.
+    pub fn decided(&self) -> Result<Vec<(&'static str, u64)>> {
+        let mut seen = self.shared.decided.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = self.read(|db| {
+            let seen = match &mut *seen {
+                Some(seen) => seen,
+                none => none.insert(Seen::begin(db)?),
+            };
+            seen.go_on(db)?;
+            Ok(seen.counts)
+        })?;
+        Ok(DECISIONS.into_iter().zip(counts).collect())
     }
 
     /// How many deployments there are, by target and status; destroyed ones are left out.
@@ -75,23 +123,34 @@ mod tests {
     }
 
     #[test]
-    fn a_decision_is_counted_once_it_is_known() {
+    fn a_decision_is_counted_once_and_when_it_is_known() {
         let dir = tempfile::tempdir().expect("a directory");
-        let store = Store::open(dir.path()).expect("opens");
+        let (store, another) = (Store::open(dir.path()), Store::open(dir.path()));
+        let (store, another) = (store.expect("opens"), another.expect("opens"));
         let name = DeploymentName::main();
-        let window = Window { boot_id: "b".into(), opened_s: 0, deadline_s: 9, remaining: 2 };
+        let window = Window { boot_id: "b".into(), opened_s: 0, deadline_s: 9, remaining: 9 };
         store.open_window("id", &window).expect("opens");
-        let begun = store.begin_approval("id", &name, &record("")).expect("begins").expect("place");
-        assert!(store.decided().iter().all(|(_, number)| *number == 0));
-        let end = ApprovalEnd { decision: "approved", reason: "", give_back_to: None };
-        store.end_approval(begun, &name, end, &[]).expect("ends");
+        let begin = || {
+            let begun = another.begin_approval("id", &name, &record("")).expect("begins");
+            begun.expect("a place")
+        };
+        let end = |begun, decision| {
+            let end = ApprovalEnd { decision, reason: "", give_back_to: None };
+            another.end_approval(begun, &name, end, &[]).expect("ends");
+        };
+        let decided = || store.decided().expect("reads").into_iter().map(|(_, it)| it);
+        another.record_approval(&name, &record("left"), &[]).expect("records");
+        let before = begin();
+        assert_eq!(decided().sum::<u64>(), 0, "that was before");
+        let since = begin();
         for decision in ["left", "left", "rejected"] {
-            store.record_approval(&name, &record(decision), &[]).expect("records");
+            another.record_approval(&name, &record(decision), &[]).expect("records");
         }
-        let decided = store.clone().decided();
-        let expected =
-            [("approved", 1), ("left", 2), ("rejected", 1), ("removed", 0), ("failed", 0)];
-        assert_eq!(decided, expected);
+        assert_eq!(decided().collect::<Vec<_>>(), [0, 2, 1, 0, 0]);
+        end(since, "approved");
+        end(before, "failed");
+        assert_eq!(decided().collect::<Vec<_>>(), [1, 2, 1, 0, 1]);
+        assert_eq!(decided().collect::<Vec<_>>(), [1, 2, 1, 0, 1]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::layer::{Context, Filter};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope};
 
 /// The crate's own targets.
 const OWN: &str = env!("CARGO_CRATE_NAME");
@@ -75,7 +75,7 @@ where
         line.put("timestamp", now());
         line.put("level", event.metadata().level().as_str());
         line.put("message", "");
-        for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
             if let Some(fields) = span.extensions().get::<FormattedFields<N>>()
                 && let Ok(known) = serde_json::from_str::<Map<String, Value>>(fields)
             {
@@ -223,7 +223,7 @@ mod tests {
             let outcome = tracing::field::Empty;
             let step = tracing::info_span!("step", step = "fetch", outcome);
             step.in_scope(|| {
-                tracing::info!(took_ms = 7, kind = "another", level = 3, "it is there")
+                tracing::info!(took_ms = 7, kind = "another", level = 3, "it is there");
             });
             step.record("outcome", "succeeded");
             let line = written.line();

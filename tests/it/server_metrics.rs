@@ -7,7 +7,8 @@ use openclaw_pipeline::telemetry::metrics::{Endpoint, Form, Metrics, Now, Stored
 use serde_json::json;
 
 use crate::support::asking::ask;
-use crate::support::product::{TOKEN, until};
+use crate::support::product::{Product, TOKEN, until};
+use crate::support::receiver::{Mode, Receiver};
 use crate::support::server::{API_TOKEN, Served};
 use crate::support::source::read;
 
@@ -23,7 +24,11 @@ fn samples(text: &str) -> BTreeMap<String, f64> {
 }
 
 fn figures(served: &Served) -> BTreeMap<String, f64> {
-    let answer = served.get("/metrics");
+    // Who looks again and again is slowed down.
+    let answer = until("it answers", || {
+        let answer = served.get("/metrics");
+        (answer.status != 429).then_some(answer)
+    });
     assert_eq!(answer.status, 200, "{}", answer.text());
     samples(&answer.text())
 }
@@ -64,8 +69,9 @@ fn a_launch_shows_in_the_figures() {
     let let_in = "approvals_total{decision=\"approved\"}";
     is(let_in, 0.0);
     until("it is watched", || (figure(&figures(&served), "watches") == 1.0).then_some(()));
+    served.ended(&served.post("/v1/deployments/box/stop", &json!({})).ok(202));
     ask(served.product(), "box", &[("req-1", "operator", &["operator.read"])]);
-    served.ended(&served.post("/v1/deployments/box/restart", &json!({})).ok(202));
+    served.ended(&served.post("/v1/deployments/box/start", &json!({})).ok(202));
     until("it is let in", || (figure(&figures(&served), let_in) == 1.0).then_some(()));
     served.assert_well();
 }
@@ -79,6 +85,36 @@ fn who_follows_is_counted_and_no_longer_once_gone() {
     assert_eq!(listeners(), 1.0);
     drop(stream);
     until("it is gone", || (listeners() == 0.0).then_some(()));
+}
+
+#[test]
+fn a_receiver_that_is_away_shows_and_so_does_its_coming_back() {
+    let receiver = Receiver::start();
+    receiver.set(Mode::Status(500, Vec::new()));
+    let mut product = Product::new();
+    product.set("OPENCLAW_PIPELINE_API_TOKEN", API_TOKEN).set("FRONTEND_URL", receiver.url());
+    let served = Served::on(product, &[]);
+    let sum = |figures: &BTreeMap<String, f64>, name: &str, label: &str| -> f64 {
+        let name = format!("openclaw_pipeline_webhook_{name}");
+        let of = figures.iter().filter(|(key, _)| key.starts_with(&name) && key.contains(label));
+        of.map(|(_, value)| value).sum()
+    };
+    served.launch("box");
+    let away = until("it fails", || {
+        let figures = figures(&served);
+        (sum(&figures, "attempts", "failed") > 0.0).then_some(figures)
+    });
+    assert!(sum(&away, "deliveries", "pending") > 0.0, "{away:#?}");
+    assert!(sum(&away, "lag_seconds", "endpoint") > 0.0, "{away:#?}");
+    assert_eq!(sum(&away, "attempts", "arrived"), 0.0);
+    receiver.set(Mode::Ok);
+    let back = until("it has everything", || {
+        let figures = figures(&served);
+        (sum(&figures, "deliveries", "pending") == 0.0).then_some(figures)
+    });
+    assert_eq!(sum(&back, "lag_seconds", "endpoint"), 0.0);
+    assert_eq!(sum(&back, "attempts", "arrived"), receiver.taken().len() as f64);
+    assert_eq!(sum(&back, "given_up", "endpoint") + sum(&back, "deliveries", "dead"), 0.0);
 }
 
 #[test]

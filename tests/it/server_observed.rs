@@ -47,7 +47,9 @@ fn every_line_has_the_ids_of_what_it_is_about() {
     assert_eq!((&answered["method"], &answered["route"]), (&json!("POST"), &path));
     assert_eq!(answered["status"], 202, "{answered}");
     assert!(answered.get("operation_id").is_none(), "{answered}");
-    let of_operation = of("operation_id", &ended["id"]);
+    let mut of_operation = of("operation_id", &ended["id"]);
+    // Its events are delivered, or not, by somebody else.
+    of_operation.retain(|line| line.get("endpoint_id").is_none());
     for step in ended["steps"].as_array().expect("steps") {
         let of_step = of_operation.iter().filter(|line| line["step"] == step["name"]);
         assert!(of_step.count() >= 2, "it begins and ends: {of_operation:#?}");
@@ -130,9 +132,10 @@ fn hex(bytes: &[u8]) -> String {
 
 #[test]
 fn a_collector_is_told_of_requests_and_of_what_they_begin() {
-    let (collector, proxy) = (Receiver::start(), Receiver::start());
+    let [collector, proxy, front] = [(); 3].map(|()| Receiver::start());
     let mut product = product();
     product.set("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url());
+    product.set("FRONTEND_URL", format!("{}/s3cr3t", front.url()));
     for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
         product.set(name, proxy.url());
     }
@@ -146,6 +149,9 @@ fn a_collector_is_told_of_requests_and_of_what_they_begin() {
         .ok(202);
     let ended = served.ended(&begun);
     served.get("/v1/deployments/absent").problem(404);
+    until("the front end knows", || {
+        front.requests().iter().any(|it| it.json()["type"] == "completed").then_some(())
+    });
     assert_eq!(served.stop(), 0);
     let all = spans(&collector);
     let named = |name: &str| {
@@ -170,6 +176,15 @@ fn a_collector_is_told_of_requests_and_of_what_they_begin() {
     }
     let missed = named("GET /v1/deployments/{name}");
     assert_eq!(attributes(&missed.attributes)["http.response.status_code"], "404");
+    let delivery = named("webhook delivery");
+    let told = attributes(&delivery.attributes);
+    assert_eq!(told["http.response.status_code"], "204");
+    assert_eq!(told["openclaw_pipeline.outcome"], "arrived");
+    assert_eq!(told["openclaw_pipeline.operation_id"], ended["id"].as_str().expect("an id"));
+    let told_of = front.requests().into_iter().map(|it| it.json()["id"].clone());
+    assert!(
+        told_of.map(|id| id.to_string()).any(|id| id.contains(&told["openclaw_pipeline.event_id"]))
+    );
     for (resource, span) in &all {
         assert_eq!(resource["service.name"], "openclaw-pipeline");
         assert_eq!(resource["service.version"], env!("CARGO_PKG_VERSION"));
@@ -180,7 +195,7 @@ fn a_collector_is_told_of_requests_and_of_what_they_begin() {
     assert_eq!(others.count(), 0, "its own requests are none of them");
     for request in collector.requests() {
         let text = String::from_utf8_lossy(&request.body).into_owned();
-        for secret in [TOKEN, API_TOKEN, "absent"] {
+        for secret in [TOKEN, API_TOKEN, "absent", "s3cr3t"] {
             assert!(!text.contains(secret), "{secret} was sent");
         }
     }

@@ -471,7 +471,8 @@ fn links_between_documents_lead_somewhere() {
         for (start, _) in text.match_indices("](") {
             let rest = &text[start + 2..];
             let to = &rest[..rest.find(')').unwrap_or(rest.len())];
-            if !to.contains("://") && !to.starts_with('#') && !root().join(to).exists() {
+            let beside = root().join(&path).with_file_name(to);
+            if !to.contains("://") && !to.starts_with('#') && !beside.exists() {
                 wrong.push(format!("{path}: {to}"));
             }
         }

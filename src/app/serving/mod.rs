@@ -56,6 +56,8 @@ impl Serving {
         let app = app.serving(Watcher::Here(Arc::clone(&looks)));
         let end = CancellationToken::new();
         let tasks = TaskTracker::new();
+        // They are counted from here on.
+        app.store().decided()?;
         let executor = Executor::new(app.clone(), tasks.clone(), metrics.clone(), at_once);
         let socket = office::bind(&app)?;
         tasks.spawn(office::attend(socket, executor.clone(), end.clone()));

@@ -18,8 +18,8 @@ pub(super) fn routes() -> OpenApiRouter<Server> {
 
 /// Read the server's figures
 ///
-/// For Prometheus: in its own text format, or as OpenMetrics where `Accept` asks for that. They are
-/// about all deployments: a token that reaches some names only does not see them.
+/// For Prometheus: in its own text format, or as `OpenMetrics` where `Accept` asks for that. They
+/// are about all deployments: a token that reaches some names only does not see them.
 #[utoipa::path(
     get,
     path = "/metrics",
