@@ -133,8 +133,8 @@ async fn memory() {
         // It has looked at everything once by then, as it does when it begins.
         tokio::time::sleep(Duration::from_secs(15)).await;
         let idle = served.megabytes();
-        let list = fetch(served.address, &Request::get("/v1/deployments?limit=200").token(TOKEN));
-        assert_eq!(list.await.status, 200);
+        let list = Request::get("/v1/deployments?limit=200").token(TOKEN);
+        assert_eq!(fetch(served.address, &list).await.status, 200);
         println!(
             "  idle, {deployments} deployments: {idle:.1} MB, {:.1} MB after a page of them; allowed \
              {allowed} MB",

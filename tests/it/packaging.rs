@@ -145,7 +145,7 @@ impl Project {
         let label = format!("label=com.docker.compose.project={}", self.name);
         let ids = engine.docker(&["ps", "-aq", "--filter", &label]);
         let inspect = |id| serde_json::from_str(&engine.docker(&["inspect", id])).expect("JSON");
-        ids.lines().map(|id| inspect(id)).map(|mut it: Value| it[0].take()).collect()
+        ids.lines().map(inspect).map(|mut it: Value| it[0].take()).collect()
     }
 }
 

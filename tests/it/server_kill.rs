@@ -4,6 +4,7 @@
 //! docs/benchmarks.md has.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -153,10 +154,11 @@ fn verify(served: &Served, acknowledged: &Acknowledged) {
     assert_eq!(served.product().gateways().len(), running, "{list:#}");
     let launched = acknowledged.operations.keys().filter(|key| key.starts_with("launch")).count();
     assert!(launched > 0 && !acknowledged.events.is_empty(), "there was load");
-    println!(
+    let told = format!(
         "{launched} launches, {} operations and {} events were acknowledged, and all are there",
         acknowledged.operations.len(),
         acknowledged.events.len()
     );
+    let _ = writeln!(std::io::stderr(), "{told}");
     served.assert_well();
 }

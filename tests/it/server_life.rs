@@ -59,9 +59,9 @@ fn a_launch_goes_on_after_a_kill_in_each_of_its_steps_and_tells_everything_once(
         assert_eq!(served.product().keepers().len(), number + 1, "one of each");
     }
     // Every event that there was, in order and without a gap, for whoever followed from the start.
-    let list = served.call("GET", "/v1/events?limit=1").header("accept", "application/json");
-    let last = list.send().ok(200);
-    assert!(last["next_cursor"].is_string(), "{last}");
+    let first = served.call("GET", "/v1/events?limit=1").header("accept", "application/json");
+    let first = first.send().ok(200);
+    assert!(first["next_cursor"].is_string(), "{first}");
     let mut stream = served.call("GET", "/v1/events").header("last-event-id", "0").stream();
     let mut sequences = Vec::new();
     while sequences.len() < 15 {

@@ -16,7 +16,7 @@ use crate::support::lab::{Lab, Part};
 use crate::support::netns::NetNs;
 use crate::support::product::free_port;
 use crate::support::real::{CURRENT, Real};
-use crate::support::receiver::{Mode, Receiver};
+use crate::support::receiver::{Mode, Receiver, Request};
 use crate::support::server::Call;
 
 /// How long a page may take to show something, on busy cores.
@@ -194,7 +194,7 @@ impl FrontEnd<'_> {
         assert_eq!(all, (1..=last).collect::<Vec<i64>>(), "no gap");
         self.until("everything at the front end", async || {
             let taken: std::collections::BTreeSet<i64> =
-                receiver.taken().iter().map(|it| it.sequence()).collect();
+                receiver.taken().iter().map(Request::sequence).collect();
             all.iter().all(|sequence| taken.contains(sequence)).then_some(())
         })
         .await;

@@ -130,7 +130,7 @@ fn host(given: &str) -> Result<String, Failure> {
         Variable::Hosts.name(),
         "names or addresses without a port, separated by commas",
         given,
-        "write them as in pipeline.example.com",
+        "write them as in pipeline.example",
     ))
 }
 
@@ -141,7 +141,7 @@ fn origin(given: &str) -> Result<String, Failure> {
             Variable::CorsOrigins.name(),
             "origins: http or https, a host, a port where it is not the usual one; never *",
             given,
-            "write them as in https://app.example.com",
+            "write them as in https://app.example",
         )
     };
     let (scheme, rest) = given.split_once("://").ok_or_else(wrong)?;
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn origins_are_written_as_browsers_send_them() {
         for (given, expected) in [
-            ("https://app.example.com", "https://app.example.com"),
+            ("https://app.example", "https://app.example"),
             ("HTTPS://x".to_ascii_lowercase().as_str(), "https://x"),
             ("http://LOCALHOST:3000", "http://localhost:3000"),
             ("https://x:443", "https://x"),
@@ -189,7 +189,7 @@ mod tests {
         for given in [
             "*",
             "null",
-            "app.example.com",
+            "app.example",
             "https://",
             "https://x/",
             "https://x/y",
@@ -205,8 +205,8 @@ mod tests {
 
     #[test]
     fn hosts_are_names_or_addresses() {
-        let hosts = listed("Pipeline.example.com, 192.0.2.1 ,::1,", host).expect("a list");
-        assert_eq!(hosts, ["pipeline.example.com", "192.0.2.1", "::1"]);
+        let hosts = listed("Pipeline.example, 192.0.2.1 ,::1,", host).expect("a list");
+        assert_eq!(hosts, ["pipeline.example", "192.0.2.1", "::1"]);
         for given in ["x:4000", "*", "a..b", "-a", "a/b", "a b", "é"] {
             listed(given, host).expect_err(given);
         }

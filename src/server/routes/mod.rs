@@ -2,6 +2,7 @@
 
 mod access;
 mod approve;
+mod deliveries;
 mod deployments;
 mod event;
 mod events;
@@ -37,4 +38,5 @@ pub(super) fn all() -> OpenApiRouter<Server> {
         .merge(events::routes())
         .merge(tokens::routes())
         .merge(webhooks::routes())
+        .merge(deliveries::routes())
 }
