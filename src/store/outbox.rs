@@ -70,17 +70,23 @@ pub struct Outcome {
 }
 
 impl Store {
-    /// What is to be sent to an endpoint now, at most so much: of each deployment that is due the
-    /// oldest pending delivery. Deployments in `busy` are left out: something of theirs is under
-    /// way.
-    pub fn due(&self, endpoint: i64, busy: &BTreeSet<String>, limit: usize) -> Result<Vec<Due>> {
+    /// What is to be sent to an endpoint at a moment, at most so much: of each deployment that is
+    /// due the oldest pending delivery. Deployments in `busy` are left out: something of theirs is
+    /// under way.
+    pub fn due(
+        &self,
+        endpoint: i64,
+        now_ms: i64,
+        busy: &BTreeSet<String>,
+        limit: usize,
+    ) -> Result<Vec<Due>> {
         self.read(|db| {
             let mut queues = db.prepare_cached(
                 "SELECT name, failing_ms FROM queues WHERE endpoint = ?1 AND next_ms <= ?2 \
                  ORDER BY next_ms LIMIT ?3",
             )?;
             let looked_at = i64::try_from(limit.saturating_add(busy.len())).unwrap_or(i64::MAX);
-            let mut found = queues.query((endpoint, now_ms(), looked_at))?;
+            let mut found = queues.query((endpoint, now_ms, looked_at))?;
             let mut due = Vec::new();
             while let Some(queue) = found.next()? {
                 let name: String = queue.get(0)?;
@@ -92,14 +98,14 @@ impl Store {
         })
     }
 
-    /// When the next deployment of an endpoint is due that is not due yet, in milliseconds since
-    /// 1970.
-    pub fn next_due(&self, endpoint: i64) -> Result<Option<i64>> {
+    /// When the next deployment of an endpoint is due that is not due at a moment. Of two moments,
+    /// something could be due in between, and nobody would wait for it.
+    pub fn next_due(&self, endpoint: i64, now_ms: i64) -> Result<Option<i64>> {
         self.read(|db| {
             let mut next = db.prepare_cached(
                 "SELECT min(next_ms) FROM queues WHERE endpoint = ?1 AND next_ms > ?2",
             )?;
-            Ok(next.query_row((endpoint, now_ms()), |row| row.get(0))?)
+            Ok(next.query_row((endpoint, now_ms), |row| row.get(0))?)
         })
     }
 

@@ -145,7 +145,7 @@ impl Dispatcher {
             self.cleaned = Some(now);
         }
         self.seen = plan.seen;
-        Ok(self.start(plan))
+        Ok(self.start(plan, now))
     }
 
     /// Counts the deployments of each receiver of which a try is under way.
@@ -159,7 +159,8 @@ impl Dispatcher {
         }
     }
 
-    fn start(&mut self, plan: Plan) -> Duration {
+    /// Starts what was planned, with what the receivers offered at that moment.
+    fn start(&mut self, plan: Plan, offered: Instant) -> Duration {
         let now = Instant::now();
         let known: BTreeSet<i64> = plan.endpoints.iter().map(|(it, _)| it.number).collect();
         self.receivers
@@ -171,7 +172,7 @@ impl Dispatcher {
             }
         }
         let receivers = self.receivers.values();
-        let next = receivers.filter_map(|it| it.next(&self.schedule, now)).min();
+        let next = receivers.filter_map(|it| it.next(&self.schedule, offered)).min();
         let next = next.map_or(self.schedule.look, |at| at.saturating_duration_since(now));
         if plan.more { Duration::ZERO } else { plan.pause.map_or(next, |pause| pause.min(next)) }
     }
@@ -251,7 +252,7 @@ impl Dispatcher {
         let receiver = self.receivers.entry(due.endpoint).or_default();
         let was_away = receiver.is_away();
         let verdict = self.schedule.judge(answer, tried, random());
-        let verdict = receiver.heed(verdict, began, &self.schedule);
+        let verdict = receiver.heed(answer.heard(), verdict, began, &self.schedule);
         let error = in_words(answer);
         let why = error.as_deref().unwrap_or_default();
         match (was_away, receiver.is_away()) {

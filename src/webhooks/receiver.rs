@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use tokio::time::Instant;
 
 use super::message;
-use super::schedule::{Schedule, Verdict};
+use super::schedule::{Heard, Schedule, Verdict};
 use crate::domain::Failure;
 use crate::secrets::{SealingKey, Secret};
 use crate::store::{Endpoint, SealedSecrets, now_ms};
@@ -66,9 +66,9 @@ impl Receiver {
         self.away
     }
 
-    /// When something changes by itself.
-    pub(super) fn next(&self, schedule: &Schedule, now: Instant) -> Option<Instant> {
-        let spaced = self.spaced_until(schedule).filter(|at| *at > now);
+    /// When what it offered at a moment changes by itself. That may have passed by now.
+    pub(super) fn next(&self, schedule: &Schedule, offered: Instant) -> Option<Instant> {
+        let spaced = self.spaced_until(schedule).filter(|at| *at > offered);
         [spaced, self.wake_at].into_iter().flatten().min()
     }
 
@@ -76,30 +76,35 @@ impl Receiver {
         self.started.filter(|_| self.away).map(|at| at + schedule.spacing)
     }
 
-    /// Draws from a verdict what it says of the receiver itself.
+    /// Takes note of what was heard from it by a try that began then. What is to be tried again is
+    /// so soon, where its reason is out of date.
     pub(super) fn heed(
         &mut self,
+        heard: Heard,
         verdict: Verdict,
         began: Instant,
         schedule: &Schedule,
     ) -> Verdict {
         let now = Instant::now();
-        if let Verdict::Again { pause, away: true, held } = verdict {
-            if self.answered.is_none_or(|at| at < began) {
-                self.away = true;
-                return verdict;
-            }
+        match heard {
+            Heard::Nothing => {}
             // It has answered others since this one began: its being away is old news.
-            return Verdict::Again { pause: pause.min(schedule.first), away: true, held };
+            Heard::Silence if self.answered.is_some_and(|at| at >= began) => {
+                if let Verdict::Again { pause, away, held } = verdict {
+                    return Verdict::Again { pause: pause.min(schedule.first), away, held };
+                }
+            }
+            Heard::Silence => self.away = true,
+            Heard::Answer => {
+                if std::mem::take(&mut self.away) {
+                    // Somebody's event that makes it fall over time and again, between those of
+                    // others that arrive, must not be tried more often for that.
+                    let earliest = self.woken.map_or(now, |at| at + schedule.first);
+                    self.wake_at = Some(earliest.max(now));
+                }
+                self.answered = Some(now);
+            }
         }
-        if self.away {
-            self.away = false;
-            // Somebody's event that makes it fall over time and again, between those of others
-            // that arrive, must not be tried more often for that.
-            let earliest = self.woken.map_or(now, |at| at + schedule.first);
-            self.wake_at = Some(earliest.max(now));
-        }
-        self.answered = Some(now);
         verdict
     }
 
@@ -143,7 +148,7 @@ mod tests {
         assert_eq!((offer.free, offer.is_back), (16, false));
         let began = Instant::now();
         receiver.started = Some(began);
-        assert_eq!(receiver.heed(AWAY, began, &schedule), AWAY);
+        assert_eq!(receiver.heed(Heard::Silence, AWAY, began, &schedule), AWAY);
         assert_eq!(receiver.offer(&schedule, Instant::now()).free, 0);
         assert_eq!(receiver.next(&schedule, Instant::now()), Some(began + schedule.spacing));
         tokio::time::advance(2 * step).await;
@@ -151,16 +156,32 @@ mod tests {
 
         let began = Instant::now();
         tokio::time::advance(step).await;
-        receiver.heed(Verdict::Delivered, began, &schedule);
+        receiver.heed(Heard::Answer, Verdict::Delivered, began, &schedule);
         let offer = receiver.offer(&schedule, Instant::now());
         assert_eq!((offer.free, offer.is_back), (16, true));
         assert!(!receiver.offer(&schedule, Instant::now()).is_back, "once");
 
         // One that began before it answered, and ends only now, does not make it away again.
-        let late = receiver.heed(AWAY, began, &schedule);
+        let late = receiver.heed(Heard::Silence, AWAY, began, &schedule);
         let soon = Verdict::Again { pause: schedule.first, away: true, held: false };
         assert_eq!(late, soon);
         assert_eq!(receiver.offer(&schedule, Instant::now()).free, 16);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_letter_of_one_that_is_away_is_no_answer() {
+        let schedule = Schedule::default();
+        let mut receiver = Receiver::default();
+        for verdict in [AWAY, Verdict::Dead, AWAY] {
+            receiver.heed(Heard::Silence, verdict, Instant::now(), &schedule);
+            assert!(receiver.is_away());
+            assert!(!receiver.offer(&schedule, Instant::now()).is_back);
+        }
+        // Nor is one that could never be sent.
+        receiver.heed(Heard::Nothing, Verdict::Dead, Instant::now(), &schedule);
+        assert!(receiver.is_away());
+        receiver.heed(Heard::Answer, Verdict::Dead, Instant::now(), &schedule);
+        assert!(!receiver.is_away());
     }
 
     #[tokio::test(start_paused = true)]
@@ -170,9 +191,9 @@ mod tests {
         let mut woken = 0;
         for _ in 0..100 {
             tokio::time::advance(Duration::from_millis(25)).await;
-            receiver.heed(AWAY, Instant::now(), &schedule);
+            receiver.heed(Heard::Silence, AWAY, Instant::now(), &schedule);
             tokio::time::advance(Duration::from_millis(25)).await;
-            receiver.heed(Verdict::Delivered, Instant::now(), &schedule);
+            receiver.heed(Heard::Answer, Verdict::Delivered, Instant::now(), &schedule);
             woken += u32::from(receiver.offer(&schedule, Instant::now()).is_back);
         }
         assert!((4..=6).contains(&woken), "{woken} times in five seconds");

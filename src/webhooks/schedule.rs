@@ -74,6 +74,29 @@ pub enum Answer {
     Never(String),
 }
 
+/// What an answer says of the receiver itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// It is there.
+    Answer,
+    /// It cannot be reached, or a proxy says so in its place.
+    Silence,
+    /// It was not asked.
+    Nothing,
+}
+
+impl Answer {
+    /// What it says of the receiver.
+    pub fn heard(&self) -> Heard {
+        match self {
+            Self::Status { status: 503, retry_after: Some(_) } => Heard::Answer,
+            Self::Status { status: 502..=504, .. } | Self::None(_) => Heard::Silence,
+            Self::Status { .. } => Heard::Answer,
+            Self::Never(_) => Heard::Nothing,
+        }
+    }
+}
+
 /// What is known of a delivery when it was tried.
 #[derive(Debug, Clone, Copy)]
 pub struct Tried {
@@ -109,16 +132,14 @@ pub enum Verdict {
 impl Schedule {
     /// What an answer means. The draw is a random number from 0 to 1.
     pub fn judge(&self, answer: &Answer, tried: Tried, draw: f64) -> Verdict {
-        let (away, held) = match answer {
+        let held = match answer {
             Answer::Status { status: 200..=299, .. } => return Verdict::Delivered,
             Answer::Status { status: 410, .. } => return Verdict::Gone,
             Answer::Never(_) => return Verdict::Dead,
             Answer::Status { status: 429 | 503, retry_after: Some(after) } => {
-                (false, Some((*after).min(HELD_AT_MOST)))
+                Some((*after).min(HELD_AT_MOST))
             }
-            // What a proxy says when nobody stands behind it.
-            Answer::Status { status: 502..=504, .. } | Answer::None(_) => (true, None),
-            Answer::Status { .. } => (false, None),
+            Answer::Status { .. } | Answer::None(_) => None,
         };
         // Nobody waits through more of a grace than of everything.
         let grace = self.grace.min(self.give_up);
@@ -126,6 +147,7 @@ impl Schedule {
             return Verdict::Dead;
         }
         let pause = held.unwrap_or_else(|| self.pause(tried.tries, draw));
+        let away = answer.heard() == Heard::Silence;
         Verdict::Again { pause, away, held: held.is_some() }
     }
 

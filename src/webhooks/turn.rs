@@ -85,12 +85,12 @@ impl Turn {
             .get(&endpoint.number)
             .map_or((&nothing, self.at_once), |offer| (&offer.busy, offer.free));
         let due = match held {
-            None if free > 0 => store.due(endpoint.number, busy, free)?,
+            None if free > 0 => store.due(endpoint.number, now, busy, free)?,
             _ => Vec::new(),
         };
         let next = match held {
             Some(until) => Some(until),
-            None => store.next_due(endpoint.number)?,
+            None => store.next_due(endpoint.number, now)?,
         };
         if let Some(next) = next {
             // Rounded up, so that it is due by then.

@@ -89,10 +89,10 @@ async fn a_command_beside_a_server_does_not_move_the_front_end() {
     let beside = settings(&[("FRONTEND_URL", "http://127.0.0.1:1")]);
     let known = scene.app.frontend_endpoint(&settings(&[])).expect("made").endpoint;
     let cancel = CancellationToken::new();
-    let (app, wanted) = (scene.app.clone(), settings(&[]));
+    let (app, its) = (scene.app.clone(), settings(&[]));
     let server = tokio::spawn({
         let cancel = cancel.clone();
-        async move { app.deliver(&wanted, cancel).await }
+        async move { app.deliver(&its, cancel).await }
     });
     let delivers = || std::future::ready(webhooks::is_delivering(scene.app.store()).ok());
     let begun = async || delivers().await.filter(|it| *it);
