@@ -106,3 +106,22 @@ impl From<Option<&str>> for Shown {
         Self(level.and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The most that the subscriber of a server without traces looks at.
+    fn most(level: &str) -> Option<LevelFilter> {
+        let (log, _) = log(Some(level), Form::Objects, std::io::sink);
+        let none: Option<&Traces> = None;
+        Registry::default().with(log).with(none.map(Traces::layer)).max_level_hint()
+    }
+
+    #[test]
+    fn what_nobody_sees_costs_nothing() {
+        assert_eq!(most("info"), Some(LevelFilter::INFO));
+        assert_eq!(most("debug"), Some(LevelFilter::DEBUG));
+        assert_eq!(most("off"), Some(LevelFilter::INFO), "the spans");
+    }
+}

@@ -24,6 +24,7 @@ use opentelemetry_sdk::trace::{
 use reqwest::Client;
 use tokio::runtime::Handle;
 use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::Layer;
@@ -96,7 +97,7 @@ impl Traces {
         // Lines are the log's: what they say was written for its reader.
         let own = filter_fn(|metadata| {
             metadata.is_span()
-                && *metadata.level() <= tracing::Level::INFO
+                && *metadata.level() <= LevelFilter::INFO
                 && metadata.target().starts_with(env!("CARGO_CRATE_NAME"))
         });
         tracing_opentelemetry::layer()
@@ -106,7 +107,7 @@ impl Traces {
             .with_target(false)
             .with_tracked_inactivity(false)
             .with_context_activation(false)
-            .with_filter(own)
+            .with_filter(own.with_max_level_hint(LevelFilter::INFO))
     }
 
     /// Sends what waits, and ends. It blocks, no longer than `at_most`.
