@@ -254,6 +254,13 @@ impl Product {
     pub fn assert_nothing_runs(&self) {
         assert_eq!(self.processes(), Vec::new());
     }
+
+    /// Nothing of the program runs beside this process.
+    #[track_caller]
+    pub fn assert_nothing_runs_but(&self, pid: i32) {
+        let others = self.processes().into_iter().filter(|it| it.pid != pid);
+        assert_eq!(others.collect::<Vec<_>>(), Vec::new());
+    }
 }
 
 impl Drop for Product {

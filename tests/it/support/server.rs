@@ -29,6 +29,9 @@ pub const API_TOKEN: &str = "api~Wq73/kP+operator-0123456789=";
 /// How long an answer may take before the test fails.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// The pause between two looks: a token may look fifty times a second.
+const LOOK: Duration = Duration::from_millis(40);
+
 /// A server that runs.
 pub struct Served {
     // Reaped before its installation is removed.
@@ -102,6 +105,16 @@ impl Served {
             let line = log.lines().find(|line| line.contains(sign));
             assert!(line.is_none(), "{sign}: {line:?}");
         }
+    }
+
+    /// One gateway that is the recorded one, with one keeper, and a deployment that runs.
+    #[track_caller]
+    pub fn assert_one_gateway(&self, name: &str) {
+        assert_eq!(self.product.status(name), "running");
+        let gateways = self.product.gateways();
+        assert_eq!(gateways, Vec::from_iter(self.product.gateway(name)), "the one gateway");
+        assert_eq!(self.product.keepers().len(), 1, "one keeper");
+        assert_eq!(self.product.processes().len(), 3, "{:?}", self.product.processes());
     }
 
     /// Sends it a signal.
@@ -178,9 +191,21 @@ impl Served {
     pub fn ended(&self, begun: &Value) -> Value {
         let id = begun["id"].as_str().or_else(|| begun["operation_id"].as_str()).expect("an id");
         let path = format!("/v1/operations/{id}");
-        until("the operation ends", || {
+        self.until("the operation ends", || {
             let operation = self.get(&path).ok(200);
             (operation["status"] != "running").then_some(operation)
+        })
+    }
+
+    /// Waits until there is an answer, and looks no more often than a client may.
+    #[track_caller]
+    pub fn until<T>(&self, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+        until(what, || {
+            let answer = probe();
+            if answer.is_none() {
+                std::thread::sleep(LOOK);
+            }
+            answer
         })
     }
 
