@@ -5,21 +5,82 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use serde::de::DeserializeOwned;
 
 use super::body::{self, RawBody};
 use super::problem::{Answer, Problem};
+use super::session;
 use super::state::Server;
 use crate::app::rate;
-use crate::app::{AuditOutcome, AuditRecord, IdempotencyKey, OwnerLimits};
+use crate::app::{AuditOutcome, AuditRecord, AuthError, IdempotencyKey, OwnerLimits};
 use crate::domain::{Deployment, DeploymentName, Need, Principal, PrincipalKind, Scope};
+use crate::secrets::Secret;
+
+/// By what a caller is known. Whoever follows for longer than a request lasts is looked at by it
+/// again.
+#[derive(Debug, Clone)]
+pub enum Shown {
+    /// Nothing, where none is asked for.
+    Nothing,
+    /// A token.
+    Token(Secret),
+    /// A session's cookie.
+    Session(Secret),
+}
+
+impl Shown {
+    /// What a request shows.
+    pub fn by(headers: &HeaderMap) -> Answer<Self> {
+        if let Some(header) = headers.get(header::AUTHORIZATION) {
+            let token = header.to_str().ok().and_then(bearer).ok_or_else(|| {
+                Problem::new(
+                    StatusCode::UNAUTHORIZED,
+                    "the Authorization header is to be: Bearer, a blank, and the token",
+                )
+            })?;
+            return Ok(Self::Token(Secret::new(token)));
+        }
+        let cookie = session::cookie(headers).map(Secret::new);
+        Ok(cookie.map_or(Self::Nothing, Self::Session))
+    }
+
+    /// Whose it is; `None` where a token is missing.
+    pub fn whose(&self, server: &Server) -> Result<Option<Arc<Principal>>, AuthError> {
+        let authenticator = server.authenticator();
+        match self {
+            Self::Token(token) => authenticator.authenticate(token.expose()).map(Some),
+            Self::Session(cookie) => authenticator.authenticate_session(cookie.expose()).map(Some),
+            Self::Nothing => {
+                let open =
+                    server.is_loopback() && authenticator.is_open().map_err(AuthError::Failed)?;
+                Ok(open.then(|| server.open_principal()))
+            }
+        }
+    }
+
+    /// Whether it is still good. A store that does not answer takes nobody's right away.
+    pub fn is_good(&self, server: &Server) -> bool {
+        match self.whose(server) {
+            Ok(principal) => principal.is_some(),
+            Err(AuthError::Failed(_)) => true,
+            Err(AuthError::Unknown | AuthError::Expired | AuthError::Revoked) => false,
+        }
+    }
+}
+
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
 
 /// Who makes a request.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// Who.
     pub principal: Arc<Principal>,
+    /// By what they are known.
+    pub shown: Shown,
     /// From where.
     pub address: IpAddr,
     /// The request's id.
@@ -94,7 +155,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
             .extensions
             .get::<Self>()
             .cloned()
-            .ok_or_else(|| Problem::new(axum::http::StatusCode::UNAUTHORIZED, "nobody is known"))
+            .ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "nobody is known"))
     }
 }
 

@@ -14,12 +14,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::caller::Caller;
+use super::caller::{Caller, Shown};
 use super::listen::Peer;
 use super::observe::RequestId;
 use super::origin::{self, From};
 use super::problem::{Answer, Problem, Unwritten};
-use super::session;
 use super::state::Server;
 use crate::app::rate;
 use crate::app::{AuditOutcome, AuditRecord, AuthError};
@@ -75,16 +74,16 @@ pub(super) async fn gate(
     request.extensions_mut().insert(Peer(address));
     let (response, principal) = match admit(&server, &request, &from, address) {
         Err(problem) => (problem.into_response(), None),
-        Ok(principal) => {
-            if let Some(principal) = &principal {
-                request.extensions_mut().insert(Caller {
-                    principal: Arc::clone(principal),
-                    address,
-                    request_id: Arc::clone(&request_id),
-                    action: seen.action.as_str().into(),
-                });
-            }
-            (next.run(request).await, principal)
+        Ok(None) => (next.run(request).await, None),
+        Ok(Some((principal, shown))) => {
+            request.extensions_mut().insert(Caller {
+                principal: Arc::clone(&principal),
+                shown,
+                address,
+                request_id: Arc::clone(&request_id),
+                action: seen.action.as_str().into(),
+            });
+            (next.run(request).await, Some(principal))
         }
     };
     let is_recorded = response.extensions().get::<Recorded>().is_some();
@@ -144,13 +143,13 @@ fn admit(
     request: &Request,
     from: &From,
     address: IpAddr,
-) -> Answer<Option<Arc<Principal>>> {
+) -> Answer<Option<(Arc<Principal>, Shown)>> {
     let now = Instant::now();
     server.rate().take(rate::Caller::Address(address), now).map_err(too_many)?;
     if is_public(request.method(), request.uri().path()) {
         return Ok(None);
     }
-    let principal = known(server, request.headers(), address)?;
+    let (principal, shown) = known(server, request.headers(), address)?;
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
     let own = matches!(from, From::Own);
     match principal.kind {
@@ -172,7 +171,7 @@ fn admit(
                     server.rate().take(expensive, now).map_err(too_many)?;
                 }
             }
-            Ok(Some(principal))
+            Ok(Some((principal, shown)))
         }
     }
 }
@@ -188,40 +187,26 @@ pub(super) fn too_many(too_many: rate::TooMany) -> Problem {
 }
 
 /// Whose token or session it is.
-fn known(server: &Server, headers: &HeaderMap, address: IpAddr) -> Answer<Arc<Principal>> {
-    let authenticator = server.authenticator();
+fn known(server: &Server, headers: &HeaderMap, address: IpAddr) -> Answer<(Arc<Principal>, Shown)> {
     let now = Instant::now();
     let guesses = headers.contains_key(header::AUTHORIZATION);
-    let shown = if let Some(header) = headers.get(header::AUTHORIZATION) {
+    if guesses {
         server.rate().may_try(address, now).map_err(too_many)?;
-        let token = header.to_str().ok().and_then(bearer);
-        let token = token.ok_or_else(|| {
-            unauthorized("the Authorization header is to be: Bearer, a blank, and the token")
-        })?;
-        authenticator.authenticate(token)
-    } else if let Some(cookie) = session::cookie(headers) {
-        authenticator.authenticate_session(cookie)
-    } else if server.is_loopback() && authenticator.is_open()? {
-        return Ok(server.open_principal());
-    } else {
-        return Err(unauthorized("this call needs a token")
-            .remedy("send it as Authorization: Bearer TOKEN"));
-    };
-    shown.map_err(|error| {
-        if let AuthError::Failed(failure) = error {
-            return failure.into();
+    }
+    let shown = Shown::by(headers)?;
+    match shown.whose(server) {
+        Ok(Some(principal)) => Ok((principal, shown)),
+        Ok(None) => Err(unauthorized("this call needs a token")
+            .remedy("send it as Authorization: Bearer TOKEN")),
+        Err(AuthError::Failed(failure)) => Err(failure.into()),
+        Err(error) => {
+            // A session that ended is no guess: the console goes on asking with it.
+            if guesses {
+                server.rate().failed(address, now);
+            }
+            Err(unauthorized(error.to_string()))
         }
-        // A session that ended is no guess: the console goes on asking with it.
-        if guesses {
-            server.rate().failed(address, now);
-        }
-        unauthorized(error.to_string())
-    })
-}
-
-fn bearer(header: &str) -> Option<&str> {
-    let (scheme, token) = header.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    }
 }
 
 fn unauthorized(detail: impl Into<String>) -> Problem {

@@ -25,14 +25,17 @@ pub struct Frame {
     pub event: Event,
     /// As it is sent.
     pub text: Bytes,
+    /// A number that rises when a token or a session ends: where it rose, who listens is looked at
+    /// again before they get this.
+    pub rights: i64,
 }
 
 impl Frame {
     /// Writes an event out, as server-sent events are.
-    pub fn of(event: Event) -> Self {
+    pub fn of(event: Event, rights: i64) -> Self {
         let data = serde_json::to_string(&EventView::from(&event)).unwrap_or_default();
         let text = format!("id: {}\nevent: {}\ndata: {data}\n\n", event.sequence, event.kind);
-        Self { event, text: Bytes::from(text) }
+        Self { event, text: Bytes::from(text), rights }
     }
 }
 
@@ -40,13 +43,14 @@ impl Frame {
 #[derive(Debug, Clone)]
 pub struct Tail {
     frames: broadcast::Sender<Arc<Frame>>,
+    end: CancellationToken,
 }
 
 impl Tail {
     /// Follows the events of a store until `end`.
     pub fn of(app: App, end: CancellationToken) -> Result<Self, Failure> {
         let (frames, _) = broadcast::channel(WAITING);
-        let tail = Self { frames };
+        let tail = Self { frames, end: end.clone() };
         let last = app.store().last_sequence()?;
         tokio::spawn(follow(app, tail.frames.clone(), last, end));
         Ok(tail)
@@ -55,6 +59,11 @@ impl Tail {
     /// Listens from now on.
     pub fn listen(&self) -> broadcast::Receiver<Arc<Frame>> {
         self.frames.subscribe()
+    }
+
+    /// Waits until there is nothing more to listen to: the server ends.
+    pub async fn ended(&self) {
+        self.end.cancelled().await;
     }
 
     /// How many listen.
@@ -71,6 +80,7 @@ async fn follow(
 ) {
     let store = app.store();
     let mut seen = store.version().unwrap_or_default();
+    let mut rights = 0;
     loop {
         loop {
             let found = match store.events_page(&EventFilter::default(), last, BATCH) {
@@ -81,9 +91,12 @@ async fn follow(
                 }
             };
             last = found.seen;
+            // Read after the events are: whoever lost a right before one of them was committed
+            // does not get it.
+            rights = store.access_generation().unwrap_or(rights);
             for event in found.events {
                 // Nobody listens, perhaps.
-                let _ = frames.send(Arc::new(Frame::of(event)));
+                let _ = frames.send(Arc::new(Frame::of(event, rights)));
             }
             if !found.more {
                 break;

@@ -355,7 +355,9 @@ fn streams_end_when_the_server_stops() {
     let mut served = served();
     let mut events = served.call("GET", "/v1/events").stream();
     events.frame().expect("it begins");
+    let begun = std::time::Instant::now();
     assert_eq!(served.stop(), 0);
     while events.frame().is_some() {}
+    assert!(begun.elapsed().as_secs() < 4, "nobody who follows holds it up: {:?}", begun.elapsed());
     served.assert_well();
 }

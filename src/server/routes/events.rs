@@ -18,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::super::body::{Asked, Named};
-use super::super::caller::Caller;
+use super::super::caller::{Caller, Shown};
 use super::super::json::Json;
 use super::super::page;
 use super::super::problem::{Answer, Problem};
@@ -145,7 +145,7 @@ async fn events(
         let place: Option<i64> = page::cursor(which.cursor.as_deref(), "events")?;
         return list(&server, &filter, place.or(after).unwrap_or(0), which.limit);
     }
-    follow(&server, filter, after, None)
+    follow(&server, &caller, filter, after, None)
 }
 
 /// List a deployment's events
@@ -206,7 +206,7 @@ async fn of_operation(
         let place: Option<i64> = page::cursor(which.cursor.as_deref(), "events")?;
         return list(&server, &filter, place.or(after).unwrap_or(0), which.limit);
     }
-    follow(&server, filter, Some(after.unwrap_or(0)), Some(operation.id))
+    follow(&server, &caller, filter, Some(after.unwrap_or(0)), Some(operation.id))
 }
 
 fn list(server: &Server, filter: &EventFilter, after: i64, limit: Option<u32>) -> Answer<Response> {
@@ -245,6 +245,7 @@ fn refuse_gap(server: &Server, after: i64) -> Answer<()> {
 
 fn follow(
     server: &Server,
+    caller: &Caller,
     filter: EventFilter,
     after: Option<i64>,
     operation: Option<String>,
@@ -263,6 +264,8 @@ fn follow(
     let prefix = filter.name_prefix.as_deref().and_then(|prefix| prefix.parse().ok());
     let listener = Listener {
         server: server.clone(),
+        shown: caller.shown.clone(),
+        rights: 0,
         filter,
         prefix,
         operation,
@@ -287,6 +290,10 @@ fn follow(
 /// Somebody who follows.
 struct Listener {
     server: Server,
+    /// By what they are known.
+    shown: Shown,
+    /// What the number of the rights was when they were looked at.
+    rights: i64,
     filter: EventFilter,
     prefix: Option<NamePrefix>,
     /// Whose end is the stream's.
@@ -314,12 +321,21 @@ impl Listener {
                 self.catch_up()?;
                 return self.waiting.pop_front();
             }
-            match tokio::time::timeout(KEEP_ALIVE, self.live.recv()).await {
-                Err(_) => return Some(Bytes::from_static(b": keep-alive\n\n")),
+            let news = tokio::select! {
+                news = tokio::time::timeout(KEEP_ALIVE, self.live.recv()) => news,
+                () = self.server.tail().ended() => return None,
+            };
+            match news {
+                Err(_) => {
+                    // What ends by itself raises no number.
+                    let good = self.shown.is_good(&self.server);
+                    return good.then(|| Bytes::from_static(b": keep-alive\n\n"));
+                }
                 Ok(Ok(frame)) => {
                     if frame.event.sequence <= self.last {
                         continue;
                     }
+                    self.may_go_on(frame.rights)?;
                     self.last = frame.event.sequence;
                     if self.wants(&frame.event) {
                         return Some(frame.text.clone());
@@ -329,6 +345,15 @@ impl Listener {
                 Ok(Err(RecvError::Closed)) => return None,
             }
         }
+    }
+
+    /// Looks again whether they may listen, where somebody lost a right since the last time.
+    fn may_go_on(&mut self, rights: i64) -> Option<()> {
+        if rights != self.rights && !self.shown.is_good(&self.server) {
+            return None;
+        }
+        self.rights = rights;
+        Some(())
     }
 
     /// Reads on from the store; one batch, so that nobody is kept waiting for a long history.
@@ -341,9 +366,11 @@ impl Listener {
                 return None;
             }
         };
+        let rights = store.access_generation().unwrap_or(self.rights);
+        self.may_go_on(rights)?;
         self.behind = found.more;
         self.last = found.seen;
-        self.waiting.extend(found.events.into_iter().map(|event| Frame::of(event).text));
+        self.waiting.extend(found.events.into_iter().map(|event| Frame::of(event, rights).text));
         Some(())
     }
 

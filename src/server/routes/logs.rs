@@ -1,19 +1,21 @@
 //! A gateway's log, as lines or as a stream.
 
 use std::convert::Infallible;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::{StreamExt as _, stream};
+use futures_util::stream;
 use serde::Deserialize;
+use tokio::sync::mpsc::Receiver;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::super::body::{Asked, Named};
-use super::super::caller::Caller;
+use super::super::caller::{Caller, Shown};
 use super::super::problem::{Answer, Problem};
 use super::super::state::Server;
 use crate::app::LogOptions;
@@ -21,6 +23,10 @@ use crate::domain::Need;
 
 /// The most lines from the end.
 const MOST: u32 = 10_000;
+/// How often a silent stream says that it is alive.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How often, at most, it is looked at again whether somebody may read.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) fn routes() -> OpenApiRouter<Server> {
     OpenApiRouter::new().routes(routes!(logs))
@@ -38,6 +44,39 @@ struct Which {
     #[serde(default)]
     #[param(required = false)]
     follow: bool,
+}
+
+/// Somebody who reads.
+struct Reader {
+    server: Server,
+    /// By what they are known, and when that was last looked at.
+    shown: Shown,
+    looked: Instant,
+    lines: Receiver<String>,
+    as_events: bool,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Option<String> {
+        loop {
+            let line = tokio::select! {
+                line = tokio::time::timeout(KEEP_ALIVE, self.lines.recv()) => line,
+                () = self.server.tail().ended() => return None,
+            };
+            if self.looked.elapsed() > LOOK_AGAIN {
+                if !self.shown.is_good(&self.server) {
+                    return None;
+                }
+                self.looked = Instant::now();
+            }
+            match line {
+                Ok(line) if self.as_events => return Some(format!("data: {}\n\n", line?)),
+                Ok(line) => return Some(format!("{}\n", line?)),
+                Err(_) if self.as_events => return Some(": keep-alive\n\n".into()),
+                Err(_) => {}
+            }
+        }
+    }
 }
 
 /// Read a gateway's log
@@ -72,13 +111,10 @@ async fn logs(
     let accept = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok()).unwrap_or_default();
     let as_events = accept.contains("text/event-stream");
     let lines = server.app().log_lines(&name, LogOptions { tail, follow: which.follow });
-    let lines = stream::unfold(lines, async |mut lines: tokio::sync::mpsc::Receiver<String>| {
-        let line = lines.recv().await?;
-        Some((line, lines))
-    });
-    let lines = lines.map(move |line| {
-        let text = if as_events { format!("data: {line}\n\n") } else { format!("{line}\n") };
-        Ok::<_, Infallible>(text)
+    let reader = Reader { server, shown: caller.shown, looked: Instant::now(), lines, as_events };
+    let lines = stream::unfold(reader, async |mut reader| {
+        let text = reader.next().await?;
+        Some((Ok::<_, Infallible>(text), reader))
     });
     let kind = if as_events { "text/event-stream" } else { "text/plain; charset=utf-8" };
     let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")];

@@ -494,15 +494,21 @@ impl Stream {
             if let Some(frame) = self.frames.pop_front() {
                 return Some(frame);
             }
-            let piece = async { tokio::time::timeout(LIMIT, self.body.frame()).await };
-            let piece = self.runtime.block_on(piece).expect("something comes")?;
-            let data = piece.ok()?.into_data().unwrap_or_default();
-            self.read.push_str(&String::from_utf8_lossy(&data));
+            let piece = self.piece()?;
+            self.read.push_str(&piece);
             while let Some((frame, rest)) = self.read.split_once("\n\n") {
                 self.frames.push_back(frame.to_owned());
                 self.read = rest.to_owned();
             }
         }
+    }
+
+    /// What comes next, of whatever form; `None` at the end of the stream.
+    pub fn piece(&mut self) -> Option<String> {
+        let piece = async { tokio::time::timeout(LIMIT, self.body.frame()).await };
+        let piece = self.runtime.block_on(piece).expect("something comes")?;
+        let data = piece.ok()?.into_data().unwrap_or_default();
+        Some(String::from_utf8_lossy(&data).into_owned())
     }
 
     /// The next event; `None` at the end of the stream.
