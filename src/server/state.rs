@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 use super::cache::Cache;
 use super::tail::Tail;
 use crate::app::rate::{RateLimiter, RateLimits};
@@ -9,6 +11,9 @@ use crate::app::{App, Authenticator, Denials, Executor, own_names};
 use crate::config::Settings;
 use crate::domain::{Failure, Principal};
 use crate::telemetry::metrics::Metrics;
+
+/// How many gateways people look at at once.
+const LOOKS: usize = 64;
 
 /// What can change while the server lives.
 #[derive(Debug)]
@@ -77,6 +82,8 @@ struct Inner {
     cache: Cache,
     rate: RateLimiter,
     denials: Denials,
+    /// Of those who look at a gateway, which takes a connection to it.
+    looks: Semaphore,
     open: Arc<Principal>,
     own_names: Vec<String>,
 }
@@ -90,6 +97,7 @@ impl Server {
             cache: Cache::default(),
             rate: RateLimiter::new(parts.rate),
             denials: Denials::new(parts.app.store().clone()),
+            looks: Semaphore::new(LOOKS),
             open: Arc::new(Principal::open()),
             own_names: own_names(),
             parts,
@@ -130,6 +138,12 @@ impl Server {
     /// What was not let, on its way to the audit log.
     pub fn denials(&self) -> &Denials {
         &self.inner.denials
+    }
+
+    /// Waits until a gateway may be looked at; it may for as long as the answer is kept.
+    pub async fn look(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.inner.looks.acquire().await.ok()
     }
 
     /// Whoever comes without a token, where none is asked for.

@@ -47,6 +47,7 @@ mod server_observed;
 mod server_pages;
 mod server_real;
 mod server_resources;
+mod server_tls;
 mod standin_contract;
 mod standin_faults;
 mod store;

@@ -308,7 +308,7 @@ fn it_has_tls_of_its_own_and_takes_a_new_certificate() {
     if !make() {
         return crate::support::skip("no openssl that makes a certificate");
     }
-    let flags = [certificate.to_string_lossy(), key.to_string_lossy()].map(|it| it.into_owned());
+    let flags = [certificate.to_string_lossy(), key.to_string_lossy()].map(std::borrow::Cow::into_owned);
     let bind = ["--bind", "0.0.0.0", "--tls-cert", &flags[0], "--tls-key", &flags[1]];
     let served = Served::on(product, &bind);
     assert!(served.url().starts_with("https://"), "{}", served.url());

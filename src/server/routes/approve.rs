@@ -179,6 +179,7 @@ async fn reject(
 ) -> Answer<StatusCode> {
     caller.may(Need::Approve)?;
     let name = caller.deployment(&server, &name)?.name;
+    let _looks = server.look().await;
     server.app().reject(&name, &request.request_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -200,6 +201,7 @@ async fn devices(
 ) -> Answer<Json<Devices>> {
     caller.may(Need::Read)?;
     let name = caller.deployment(&server, &name)?.name;
+    let _looks = server.look().await;
     Ok(Json(server.app().device_list(&name).await?))
 }
 
@@ -221,6 +223,7 @@ async fn remove(
 ) -> Answer<StatusCode> {
     caller.may(Need::Approve)?;
     let name = caller.deployment(&server, &name)?.name;
+    let _looks = server.look().await;
     server.app().remove_device(&name, &device).await?;
     Ok(StatusCode::NO_CONTENT)
 }
