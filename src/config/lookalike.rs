@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn other_names_are_left_alone() {
-        for key in ["PATH", "GAME", "DATABASE_URL", "TELEGRAM_BOT_TOKEN", "SERVER_PORT", ""] {
+        for key in ["PATH", "GAME", "DATABASE_URL", "TELEGRAM_BOT_TOKEN", "REDIS_PASSWORD", ""] {
             assert_eq!(suggestion(key), None, "{key}");
         }
     }

@@ -365,6 +365,7 @@ impl Settings {
             V::TlsCert | V::TlsKey => self.tls().map(drop),
             V::OtlpEndpoint => self.otlp_endpoint().map(drop),
             V::FrontendUrl => self.frontend_url().map(drop),
+            V::WebhookUrl => self.webhook_url().map(drop),
             V::WebhookSecret => self.webhook_secret().map(drop),
             V::WebhookRetry => self.webhook_retry().map(drop),
             V::ClaudeCodeOauthToken

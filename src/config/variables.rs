@@ -51,6 +51,7 @@ pub enum Variable {
     ServerBind,
     ApiToken,
     EventsToken,
+    WebhookUrl,
     LocalTargets,
     Hosts,
     CorsOrigins,
@@ -150,7 +151,7 @@ use DefaultValue::{Computed, Text, Unset};
 
 /// Every variable, in the order in which people meet them. The credentials are
 /// [`crate::domain::credential::CREDENTIALS`], in their order.
-pub const VARIABLES: [Definition; 41] = [
+pub const VARIABLES: [Definition; 42] = [
     credential(
         Variable::ClaudeCodeOauthToken,
         "CLAUDE_CODE_OAUTH_TOKEN",
@@ -353,6 +354,13 @@ pub const VARIABLES: [Definition; 41] = [
             "What scripts/webhook-notify.sh shows: a token that may post one deployment's events",
         )
     },
+    row(
+        SERVER,
+        Variable::WebhookUrl,
+        "WEBHOOK_URL",
+        Text("http://localhost:4000"),
+        "Where scripts/webhook-notify.sh posts events: the address of a server",
+    ),
     row(
         SERVER,
         Variable::LocalTargets,

@@ -17,7 +17,12 @@ const URL_MAX: usize = 1900;
 impl Settings {
     /// The front end's address, without a slash at its end.
     pub fn frontend_url(&self) -> Result<String, Failure> {
-        self.read_or_default(Variable::FrontendUrl, frontend_url)
+        self.read_or_default(Variable::FrontendUrl, |given| address(Variable::FrontendUrl, given))
+    }
+
+    /// Where `scripts/webhook-notify.sh` posts. The script reads it by itself.
+    pub fn webhook_url(&self) -> Result<String, Failure> {
+        self.read_or_default(Variable::WebhookUrl, |given| address(Variable::WebhookUrl, given))
     }
 
     /// What events to the front end are signed with, if that was given.
@@ -34,7 +39,7 @@ impl Settings {
 
 /// An address that a path can be put behind. Whether it leads anywhere that events may be sent to
 /// is asked when they are.
-fn frontend_url(given: &str) -> Result<String, Failure> {
+fn address(variable: Variable, given: &str) -> Result<String, Failure> {
     let rest = ["http://", "https://"].iter().find_map(|scheme| given.strip_prefix(scheme));
     let plain = |rest: &&str| {
         !rest.is_empty()
@@ -47,7 +52,7 @@ fn frontend_url(given: &str) -> Result<String, Failure> {
     // What is wrong with it may be a password in it.
     let shown = if given.contains('@') { "the one given" } else { given };
     Err(refused(
-        Variable::FrontendUrl.name(),
+        variable.name(),
         "an http or https address without user, password, ? and #",
         shown,
         "write it as in http://localhost:3000",
@@ -93,7 +98,7 @@ mod tests {
             ("https://app.example/base//", "https://app.example/base"),
             ("http://[::1]:3000", "http://[::1]:3000"),
         ] {
-            assert_eq!(frontend_url(given).expect(given), expected);
+            assert_eq!(address(Variable::FrontendUrl, given).expect(given), expected);
         }
         let long = format!("http://x/{}", "x".repeat(URL_MAX));
         for given in [
@@ -110,7 +115,7 @@ mod tests {
             "http://é",
             &long,
         ] {
-            let failure = frontend_url(given).expect_err(given);
+            let failure = address(Variable::FrontendUrl, given).expect_err(given);
             assert!(failure.message.contains("FRONTEND_URL"), "{failure}");
             assert!(!failure.message.contains("s3cr3t"), "{failure}");
             assert!(failure.message.len() < 300 && failure.remedy.is_some());
