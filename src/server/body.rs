@@ -3,10 +3,13 @@
 //! Owns the bounds and the words in which a wrong one is refused: the field, the rule. Refuses a
 //! body that is not declared as JSON, and a field that nobody knows.
 
+use std::time::Duration;
+
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
+use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
 
 use super::problem::{Answer, Problem};
@@ -14,6 +17,9 @@ use crate::domain::text::clean;
 
 /// The largest body, in bytes: an `env` of many tokens fits, a file does not.
 pub const LARGEST_BODY: usize = 256 << 10;
+
+/// How long a body may take to come: whoever is slower holds a connection and no work.
+const WHOLE_BODY: Duration = Duration::from_secs(20);
 
 /// A JSON body.
 #[derive(Debug)]
@@ -39,21 +45,40 @@ impl<S: Sync> FromRequest<S> for RawBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Answer<Self> {
-        let bytes = axum::body::to_bytes(request.into_body(), LARGEST_BODY).await;
-        bytes.map(Self).map_err(|error| {
-            let mut source: Option<&dyn std::error::Error> = Some(&error);
-            while let Some(cause) = source {
-                if cause.is::<http_body_util::LengthLimitError>() {
-                    return Problem::new(
-                        StatusCode::PAYLOAD_TOO_LARGE,
-                        format!("the body is larger than {} KiB", LARGEST_BODY >> 10),
-                    );
-                }
-                source = cause.source();
-            }
-            Problem::bad_request("the body did not come whole")
-        })
+        let body = request.into_body();
+        // One that says so need not be waited for.
+        if usize::try_from(body.size_hint().lower()).is_ok_and(|size| size <= LARGEST_BODY) {
+            let bytes = axum::body::to_bytes(body, LARGEST_BODY);
+            let bytes = tokio::time::timeout(WHOLE_BODY, bytes).await.map_err(|_| too_slow())?;
+            return bytes.map(Self).map_err(|error| not_whole(&error));
+        }
+        Err(too_large())
     }
+}
+
+fn too_large() -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!("the body is larger than {} KiB", LARGEST_BODY >> 10),
+    )
+}
+
+fn too_slow() -> Problem {
+    Problem::new(
+        StatusCode::REQUEST_TIMEOUT,
+        format!("the body did not come within {} s", WHOLE_BODY.as_secs()),
+    )
+}
+
+fn not_whole(error: &axum::Error) -> Problem {
+    let mut source: Option<&dyn std::error::Error> = Some(error);
+    while let Some(cause) = source {
+        if cause.is::<http_body_util::LengthLimitError>() {
+            return too_large();
+        }
+        source = cause.source();
+    }
+    Problem::bad_request("the body did not come whole")
 }
 
 pub(super) fn require_json(headers: &HeaderMap) -> Answer<()> {
@@ -77,6 +102,10 @@ pub(super) fn require_json(headers: &HeaderMap) -> Answer<()> {
 
 /// Parses a body; the field that is wrong is named.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
+    // The parser would take a list of the members' values for an object.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::bad_request("the body is to be an object; it is a list"));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = clean(&error.path().to_string(), 100);

@@ -39,6 +39,7 @@ mod schemathesis;
 mod server_access;
 mod server_again;
 mod server_api;
+mod server_bad_input;
 mod server_events;
 mod server_kill;
 mod server_life;
