@@ -2,7 +2,8 @@
 //!
 //! Owns the bounds of a connection: how many there are, how long a handshake, a request's head and
 //! an answer's writing may take, how large a head may be. Refuses whoever is beyond them by closing
-//! the connection; nothing else waits for it.
+//! the connection; nothing else waits for it. Where there are as many as there may be, one that only
+//! waits gives way.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use super::seats::{Seat, Seats, Sending};
 use crate::app::back_off;
 use crate::telemetry::metrics::{Held, Metrics};
 
@@ -32,6 +34,8 @@ use crate::telemetry::metrics::{Held, Metrics};
 const CONNECTIONS: usize = 4096;
 /// How many of them come from one address that is not this machine's.
 const CONNECTIONS_OF_ONE: u32 = 512;
+/// How long it may take until one that gives way is gone.
+const GIVING_WAY: Duration = Duration::from_secs(1);
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long the head of a request may take to come, also the next one on a connection that waits.
@@ -80,6 +84,7 @@ pub async fn listen(
     grace: Duration,
 ) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let seats = Arc::new(Seats::default());
     let counts = Arc::new(Counts::default());
     let connections = TaskTracker::new();
     loop {
@@ -96,24 +101,39 @@ pub async fn listen(
                 continue;
             }
         };
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            tracing::debug!("there are as many connections as there may be");
-            continue;
-        };
         let one = address.ip().to_canonical();
         let unbounded = listening.behind_proxy || one.is_loopback();
         let Some(place) = Counts::take(&counts, one, unbounded) else { continue };
-        let (listening, end) = (listening.clone(), end.clone());
+        let Some(slot) = slot(&slots, &seats).await else {
+            tracing::debug!("there are as many connections as there may be");
+            continue;
+        };
+        let (listening, end, seat) = (listening.clone(), end.clone(), seats.take());
         connections.spawn(async move {
             let _held: (OwnedSemaphorePermit, Place, Held) =
                 (slot, place, listening.metrics.connection());
-            serve(stream, address, listening, end).await;
+            tokio::select! {
+                () = serve(stream, address, listening, &seat, end) => {}
+                () = seat.given_up() => tracing::debug!("a connection that waited gave way"),
+            }
         });
     }
     drop(listener);
     connections.close();
     // What streams does not end by itself: it is cut off.
     let _ = tokio::time::timeout(grace, connections.wait()).await;
+}
+
+/// Room for one more connection, if need be that of one that waits.
+async fn slot(slots: &Arc<Semaphore>, seats: &Seats) -> Option<OwnedSemaphorePermit> {
+    if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+        return Some(slot);
+    }
+    if !seats.make_room() {
+        return None;
+    }
+    let free = Arc::clone(slots).acquire_owned();
+    tokio::time::timeout(GIVING_WAY, free).await.ok()?.ok()
 }
 
 /// How many connections come from each address.
@@ -161,6 +181,7 @@ async fn serve(
     stream: TcpStream,
     address: SocketAddr,
     listening: Listening,
+    seat: &Arc<Seat>,
     end: CancellationToken,
 ) {
     let _ = stream.set_nodelay(true);
@@ -168,11 +189,11 @@ async fn serve(
     stream.set_write_timeout(Some(WRITE));
     let stream = Box::pin(stream);
     let Some(tls) = &listening.tls else {
-        return answer(stream, address, listening.router, end).await;
+        return answer(stream, address, listening.router, seat, end).await;
     };
     let config = Arc::clone(&tls.read().unwrap_or_else(PoisonError::into_inner));
     match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await {
-        Ok(Ok(stream)) => answer(stream, address, listening.router, end).await,
+        Ok(Ok(stream)) => answer(stream, address, listening.router, seat, end).await,
         Ok(Err(error)) => tracing::debug!(%error, "no handshake"),
         Err(_) => tracing::debug!("the handshake took too long"),
     }
@@ -182,12 +203,15 @@ async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     address: SocketAddr,
     router: Router,
+    seat: &Arc<Seat>,
     end: CancellationToken,
 ) {
     let service = service_fn(move |request: Request<Incoming>| {
+        let working = seat.work();
         let mut request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(ConnectInfo(Peer(address.ip())));
-        router.clone().oneshot(request)
+        let answered = router.clone().oneshot(request);
+        async move { Ok::<_, Infallible>(answered.await?.map(|body| Sending::new(body, working))) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

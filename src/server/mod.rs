@@ -18,6 +18,7 @@ mod page;
 mod problem;
 mod remedy;
 mod routes;
+mod seats;
 mod session;
 mod start;
 mod state;
