@@ -1,13 +1,8 @@
 //! What a web page can do to the server, and a browser for its user: sessions, origins, names; and
 //! where the server listens at all.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
-use crate::support::lab;
 use crate::support::product::Product;
 use crate::support::server::{API_TOKEN, Answer, Call, Served};
 
@@ -290,69 +285,4 @@ fn behind_a_proxy_cookies_are_for_tls_and_callers_are_who_it_says() {
         assert!(lines.iter().all(|it| it["address"] == "127.0.0.1"), "{lines:?}");
         (!lines.is_empty()).then_some(())
     });
-}
-
-#[test]
-fn it_has_tls_of_its_own_and_takes_a_new_certificate() {
-    let product = product();
-    let (certificate, key) = (product.path("tls.pem"), product.path("tls.key"));
-    let make = || {
-        let mut openssl = lab::command("openssl");
-        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
-        openssl.args(["-nodes", "-days", "2", "-subj", "/CN=localhost"]);
-        openssl.args(["-addext", "subjectAltName=DNS:localhost"]);
-        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
-        openssl.arg("-out").arg(&certificate).arg("-keyout").arg(&key);
-        openssl.output().is_ok_and(|output| output.status.success())
-    };
-    if !make() {
-        return crate::support::skip("no openssl that makes a certificate");
-    }
-    let flags = [certificate.to_string_lossy(), key.to_string_lossy()].map(std::borrow::Cow::into_owned);
-    let bind = ["--bind", "0.0.0.0", "--tls-cert", &flags[0], "--tls-key", &flags[1]];
-    let served = Served::on(product, &bind);
-    assert!(served.url().starts_with("https://"), "{}", served.url());
-    let first = certificate_of(&served, &certificate).expect("it has this one");
-    // Plain HTTP gets nothing.
-    let plain = served.raw(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n");
-    assert!(!plain.contains("HTTP") && !plain.contains("ok"), "{plain:?}");
-    assert!(make());
-    assert!(certificate_of(&served, &certificate).is_none(), "the new one is not in force yet");
-    served.signal(rustix::process::Signal::HUP);
-    let second = served.until("the new one is in force", || certificate_of(&served, &certificate));
-    assert_ne!(first, second);
-    std::fs::write(&certificate, "broken").expect("a file");
-    served.signal(rustix::process::Signal::HUP);
-    served.until("it says what is wrong", || {
-        served.log().contains("could not be read anew").then_some(())
-    });
-}
-
-/// Asks for `/health` over TLS, and trusts this certificate alone; answers the server's.
-fn certificate_of(served: &Served, trusted: &std::path::Path) -> Option<Vec<u8>> {
-    let pem = std::fs::read_to_string(trusted).expect("a certificate");
-    let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-    let der =
-        base64::Engine::decode(&base64::engine::general_purpose::STANDARD, base64).expect("PEM");
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(der.into()).expect("a certificate");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = "localhost".try_into().expect("a name");
-    let mut connection = rustls::ClientConnection::new(Arc::new(config), name).expect("a client");
-    let mut socket =
-        TcpStream::connect(("127.0.0.1", served.address().port())).expect("it listens");
-    let mut stream = rustls::Stream::new(&mut connection, &mut socket);
-    let request = "GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    assert!(answer.contains(r#"{"status":"ok"}"#), "{answer}");
-    assert!(answer.to_lowercase().contains("strict-transport-security"), "{answer}");
-    Some(connection.peer_certificates()?.first()?.to_vec())
 }
