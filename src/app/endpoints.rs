@@ -50,14 +50,6 @@ pub struct EndpointReport {
     pub counts: Counts,
 }
 
-impl EndpointReport {
-    /// How long the oldest delivery has been pending.
-    pub fn lag(&self) -> Duration {
-        let since = self.counts.oldest_pending_ms.map_or(0, |ms| now_ms() - ms);
-        Duration::from_millis(u64::try_from(since).unwrap_or(0))
-    }
-}
-
 /// The front end's endpoint, and its secret where that was made just now: it is shown once.
 #[derive(Debug, Clone)]
 pub struct Frontend {

@@ -2,7 +2,9 @@
 //! are killed.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -10,7 +12,10 @@ use openclaw_pipeline::store::{
     DeliveryStatus, Endpoint, EndpointStatus, Filter, Replay, ReplayStatus, Scope,
 };
 use openclaw_pipeline::webhooks::{Options, Schedule};
+use rcgen::generate_simple_self_signed;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::support::outbox::{Outbox, quick, until};
 use crate::support::receiver::{Mode, Receiver};
@@ -327,6 +332,50 @@ async fn a_strangers_name_that_leads_inside_is_not_connected_to() {
     let error = delivery.last_error.clone().expect("a reason");
     assert!(error.starts_with("app.example leads to an address that is not allowed"), "{error}");
     assert_eq!(receiver.count(), 1, "the operator's own, and nobody else's");
+}
+
+/// Answers 204 to whoever shakes hands with a certificate that nobody vouches for; says how many
+/// did.
+fn unvouched() -> (u16, Arc<AtomicUsize>) {
+    let made = generate_simple_self_signed(["app.example".to_owned()]).expect("a certificate");
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .expect("a certificate and its key");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listens");
+    let port = listener.local_addr().expect("an address").port();
+    let (count, config) = (Arc::new(AtomicUsize::new(0)), Arc::new(config));
+    let shaken = count.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let session = ServerConnection::new(config.clone()).expect("a session");
+            let mut stream = StreamOwned::new(session, stream);
+            if stream.read(&mut [0; 1024]).is_ok_and(|read| read > 0) {
+                shaken.fetch_add(1, Ordering::Relaxed);
+                let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n");
+            }
+        }
+    });
+    (port, count)
+}
+
+#[tokio::test]
+async fn a_receiver_that_nobody_vouches_for_is_told_nothing() {
+    let (outbox, (port, shaken)) = (Outbox::new(), unvouched());
+    let url = format!("https://app.example:{port}/");
+    let (frontend, _) = outbox.endpoint(&url, true, Filter::default());
+    let resolver: Option<Arc<dyn Resolve>> = Some(Arc::new(Inside));
+    let _running = outbox.run_with(Options { schedule: quick(), resolver, ..Options::default() });
+    outbox.tell("main");
+    until("it is tried", || outbox.counts(&frontend).failed_total > 2).await;
+    let error = outbox.listed(&frontend, DeliveryStatus::Pending)[0].last_error.clone();
+    let error = error.expect("a reason").to_lowercase();
+    assert!(error.contains("certificate") || error.contains("issuer"), "{error}");
+    assert_eq!(shaken.load(Ordering::Relaxed), 0);
 }
 
 /// What was logged.
