@@ -108,7 +108,7 @@ fn swagger_ui_is_what_its_version_says() {
 // ------------------------------------------------------------ in a real browser
 
 /// How long a stand-in takes to be launched, at most.
-const LAUNCH: Duration = Duration::from_secs(60);
+const LAUNCH: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_s_whole_life_in_the_console() {

@@ -16,7 +16,7 @@ pub const NARROW: u32 = 360;
 pub const WIDE: u32 = 1600;
 
 /// How long something may take to show.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(90);
 
 /// Runs before the page does: what breaks a policy is remembered.
 const WATCH: &str = "window.violations = [];
