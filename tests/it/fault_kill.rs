@@ -196,7 +196,7 @@ fn a_removal_is_carried_on() {
         assert!(!product.deployment("main").exists());
         product.run(["status"]).code(3);
     });
-    assert_eq!(boundaries, 6);
+    assert_eq!(boundaries, 8);
 }
 
 #[test]
