@@ -129,10 +129,11 @@ async fn beside() {
             took.push(drain(mode.clone()).await);
         }
     }
-    let medians: Vec<f64> = took.into_iter().map(|it| ms(Samples(it).median())).collect();
-    println!("  {BATCH} events to one receiver alone: {:.0} ms", medians[0]);
-    for (what, took) in ["hangs", "refuses", "answers 500"].iter().zip(&medians[1..]) {
-        let more = (took / medians[0] - 1.0) * 100.0;
+    // The fastest turn of each is the one that nothing else on the machine disturbed.
+    let fastest: Vec<f64> = took.into_iter().map(|it| ms(Samples(it).percentile(0))).collect();
+    println!("  {BATCH} events to one receiver alone: {:.0} ms (of {TURNS} turns)", fastest[0]);
+    for (what, took) in ["hangs", "refuses", "answers 500"].iter().zip(&fastest[1..]) {
+        let more = (took / fastest[0] - 1.0) * 100.0;
         println!("    beside one that {what}: {took:.0} ms, {more:+.1} %; allowed +5 %");
     }
 }
