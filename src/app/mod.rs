@@ -47,7 +47,7 @@ pub use crate::exec::wait::back_off;
 pub use crate::operations::approval::Approved;
 pub use crate::store::{
     Answer as Repeated, AuditOutcome, AuditRecord, DeploymentFilter, EventFilter, IdempotencyKey,
-    Once, OperationFilter, OwnerLimits, SESSION_HOURS,
+    KEY_MAX, Once, OperationFilter, OwnerLimits, SESSION_HOURS,
 };
 pub use crate::targets::LogOptions;
 pub use access::{Access, AccessKind};

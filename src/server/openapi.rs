@@ -9,10 +9,11 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{Info, License, OpenApi, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{Info, License, OpenApi, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::{Details, FieldError};
+use crate::app::KEY_MAX;
 
 /// What the description says of itself.
 const DESCRIPTION: &str = "Launches OpenClaw gateways, proves that they work, lets their users' \
@@ -63,9 +64,26 @@ pub fn complete(mut api: OpenApi) -> OpenApi {
     for item in api.paths.paths.values_mut() {
         let calls =
             [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete, &mut item.put];
-        calls.into_iter().flatten().for_each(add_problem);
+        for call in calls.into_iter().flatten() {
+            bound_key(call);
+            add_problem(call);
+        }
     }
     api
+}
+
+/// A key has the same form wherever one is taken.
+fn bound_key(operation: &mut Operation) {
+    for parameter in operation.parameters.iter_mut().flatten() {
+        let RefOr::T(parameter) = parameter else { continue };
+        if parameter.name != "Idempotency-Key" {
+            continue;
+        }
+        if let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema {
+            (schema.min_length, schema.max_length) = (Some(1), Some(KEY_MAX));
+            schema.pattern = Some("^[ -~]+$".to_owned());
+        }
+    }
 }
 
 /// Every call may be answered with a problem.

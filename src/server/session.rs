@@ -91,6 +91,7 @@ impl PrincipalView {
 #[utoipa::path(
     get,
     path = "/v1/session",
+    operation_id = "get_session",
     tag = "Sessions",
     responses((status = 200, description = "Who makes this request", body = SessionView)),
 )]
@@ -105,6 +106,7 @@ async fn show(caller: Caller) -> Json<SessionView> {
 #[utoipa::path(
     post,
     path = "/v1/session",
+    operation_id = "open_session",
     tag = "Sessions",
     security(()),
     request_body = SignIn,
@@ -151,6 +153,7 @@ async fn open(
 #[utoipa::path(
     delete,
     path = "/v1/session",
+    operation_id = "close_session",
     tag = "Sessions",
     responses((status = 204, description = "Signed out")),
 )]

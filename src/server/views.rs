@@ -26,6 +26,12 @@ pub struct Page<T> {
     pub next_cursor: Option<String>,
 }
 
+/// How names begin.
+#[derive(ToSchema)]
+#[schema(as = NamePrefix, max_length = 40, pattern = "^[a-z0-9][a-z0-9-]*$")]
+#[expect(dead_code, reason = "it says what the text of a prefix looks like")]
+pub struct NameBeginning(String);
+
 /// A deployment.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = Deployment)]

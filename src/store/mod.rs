@@ -55,7 +55,7 @@ pub use endpoints::{
     ENDPOINTS_MAX, Endpoint, EndpointChange, EndpointStatus, Filter, NewEndpoint, SealedSecrets,
 };
 pub use events::{EventFilter, EventsPage, History, NewEvent};
-pub use idempotency::{Answer, IdempotencyKey, Once};
+pub use idempotency::{Answer, IdempotencyKey, KEY_MAX, Once};
 pub use operations::{Finish, Lease, OperationFilter, StepUpdate};
 pub use outbox::{Due, Fate, Outcome};
 pub use replays::{AskedOnce, NewReplay, Replay, ReplayStatus, Scope};

@@ -31,6 +31,7 @@ mod lab_selftest;
 mod layers;
 mod locks;
 mod makefile;
+mod openapi;
 mod operations_harness;
 mod packaging;
 mod pruning;

@@ -38,6 +38,7 @@ struct AccessAnswer {
 #[utoipa::path(
     post,
     path = "/v1/deployments/{name}/access",
+    operation_id = "access_deployment",
     tag = "Deployments",
     params(("name" = String, Path, description = "The deployment")),
     responses((status = 200, description = "The link", body = AccessAnswer)),

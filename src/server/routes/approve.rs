@@ -79,6 +79,7 @@ struct ApproveAnswer {
 #[utoipa::path(
     post,
     path = "/approve",
+    operation_id = "approve",
     tag = "Front ends",
     request_body = ApproveRequest,
     responses((status = 200, description = "Who was let in, and who waits on",
@@ -97,6 +98,7 @@ async fn approve(
 #[utoipa::path(
     post,
     path = "/v1/deployments/{name}/approve",
+    operation_id = "approve_devices",
     tag = "Devices",
     params(("name" = String, Path, description = "The deployment")),
     request_body = ApproveBody,
@@ -166,6 +168,7 @@ struct RejectBody {
 #[utoipa::path(
     post,
     path = "/v1/deployments/{name}/reject",
+    operation_id = "reject_device",
     tag = "Devices",
     params(("name" = String, Path, description = "The deployment")),
     request_body = RejectBody,
@@ -190,6 +193,7 @@ async fn reject(
 #[utoipa::path(
     get,
     path = "/v1/deployments/{name}/devices",
+    operation_id = "list_devices",
     tag = "Devices",
     params(("name" = String, Path, description = "The deployment")),
     responses((status = 200, description = "The devices", body = Devices)),
@@ -209,6 +213,7 @@ async fn devices(
 #[utoipa::path(
     delete,
     path = "/v1/deployments/{name}/devices/{device_id}",
+    operation_id = "remove_device",
     tag = "Devices",
     params(
         ("name" = String, Path, description = "The deployment"),

@@ -130,6 +130,7 @@ struct Which {
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
     /// The `next_cursor` of the page before.
+    #[param(min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
     /// Those that are so far: `pending`, `delivered` or `dead`.
     status: Option<String>,
@@ -141,6 +142,7 @@ struct Which {
 #[utoipa::path(
     get,
     path = "/v1/webhooks/{id}/deliveries",
+    operation_id = "list_deliveries",
     tag = "Webhooks",
     params(("id" = String, Path, description = "The endpoint"), Which),
     responses((status = 200, description = "A page of them", body = Page<DeliveryView>)),
@@ -175,6 +177,7 @@ async fn deliveries(
 #[utoipa::path(
     post,
     path = "/v1/webhooks/{id}/replay",
+    operation_id = "replay_events",
     tag = "Webhooks",
     params(
         ("id" = String, Path, description = "The endpoint"),

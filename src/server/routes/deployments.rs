@@ -32,6 +32,7 @@ struct Which {
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
     /// The `next_cursor` of the page before.
+    #[param(min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
     /// Those with this status.
     status: Option<DeploymentStatus>,
@@ -43,6 +44,7 @@ struct Which {
 #[utoipa::path(
     get,
     path = "/v1/deployments",
+    operation_id = "list_deployments",
     tag = "Deployments",
     params(Which),
     responses((status = 200, description = "A page of them, by name",
@@ -71,6 +73,7 @@ async fn list(
 #[utoipa::path(
     get,
     path = "/v1/deployments/{name}",
+    operation_id = "get_deployment",
     tag = "Deployments",
     params(("name" = String, Path, description = "The deployment")),
     responses((status = 200, description = "How it stands, and what was last done to it",
@@ -112,6 +115,7 @@ struct Change {
 #[utoipa::path(
     patch,
     path = "/v1/deployments/{name}",
+    operation_id = "change_deployment",
     tag = "Deployments",
     params(("name" = String, Path, description = "The deployment")),
     request_body = Change,
@@ -146,6 +150,7 @@ struct How {
 #[utoipa::path(
     delete,
     path = "/v1/deployments/{name}",
+    operation_id = "destroy_deployment",
     tag = "Deployments",
     params(
         ("name" = String, Path, description = "The deployment"),

@@ -58,6 +58,7 @@ struct Forwarded {
 #[utoipa::path(
     post,
     path = "/webhook/event",
+    operation_id = "post_event",
     tag = "Front ends",
     request_body = EventBody,
     responses((status = 200, description = "It is stored", body = Forwarded)),

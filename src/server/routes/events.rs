@@ -13,7 +13,7 @@ use futures_util::stream;
 use serde::Deserialize;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -49,12 +49,27 @@ struct Which {
     /// Those of these types, separated by commas.
     types: Option<String>,
     /// Those after this sequence number. `Last-Event-ID` says the same, and counts first.
+    #[param(minimum = 0)]
     after: Option<i64>,
     /// Of a list: at most so many, 1 to 200; 50 when left out.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
     /// Of a list: the `next_cursor` of the page before.
+    #[param(min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
+}
+
+/// An event of a stream, field by field.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it says what a frame of the tail looks like")]
+struct SentEvent {
+    /// Its sequence number: what `Last-Event-ID` resumes after.
+    #[schema(examples("42"), pattern = "^[0-9]+$")]
+    id: String,
+    /// Its type.
+    event: EventType,
+    /// The event, as JSON.
+    data: String,
 }
 
 /// Which events of a deployment or an operation.
@@ -66,6 +81,7 @@ struct WhichOfIt {
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
     /// The `next_cursor` of the page before.
+    #[param(min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
 }
 
@@ -95,6 +111,9 @@ fn wants_stream(headers: &HeaderMap) -> bool {
 
 /// Where a stream begins.
 fn begins(headers: &HeaderMap, after: Option<i64>) -> Answer<Option<i64>> {
+    if after.is_some_and(|after| after < 0) {
+        return Err(Problem::field("after", "it is the sequence number of an event, or 0"));
+    }
     let Some(last) = headers.get("last-event-id") else { return Ok(after) };
     let last = last.to_str().ok().and_then(|text| text.parse().ok());
     match last.filter(|last| *last >= 0) {
@@ -115,15 +134,17 @@ fn begins(headers: &HeaderMap, after: Option<i64>) -> Answer<Option<i64>> {
 #[utoipa::path(
     get,
     path = "/v1/events",
+    operation_id = "follow_events",
     tag = "Events",
     params(
         Which,
-        ("Last-Event-ID" = Option<i64>, Header, description = "The last event that was seen"),
+        ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "The last event that \
+         was seen"),
     ),
     responses(
         (status = 200, description = "The events", content(
             (Page<EventView> = "application/json"),
-            (String = "text/event-stream"),
+            (SentEvent = "text/event-stream"),
         )),
     ),
 )]
@@ -141,9 +162,9 @@ async fn events(
         operation: None,
     };
     let after = begins(&headers, which.after)?;
+    let (place, limit) = place(which.cursor.as_deref(), which.limit)?;
     if !wants_stream(&headers) {
-        let place: Option<i64> = page::cursor(which.cursor.as_deref(), "events")?;
-        return list(&server, &filter, place.or(after).unwrap_or(0), which.limit);
+        return list(&server, &filter, place.or(after).unwrap_or(0), limit);
     }
     follow(&server, &caller, filter, after, None)
 }
@@ -154,6 +175,7 @@ async fn events(
 #[utoipa::path(
     get,
     path = "/v1/deployments/{name}/events",
+    operation_id = "list_deployment_events",
     tag = "Events",
     params(("name" = String, Path, description = "The deployment"), WhichOfIt),
     responses((status = 200, description = "A page of them", body = Page<EventView>)),
@@ -166,9 +188,9 @@ async fn of_deployment(
 ) -> Answer<Response> {
     caller.may(Need::Read)?;
     let name = caller.deployment(&server, &name)?.name;
-    let place: Option<i64> = page::cursor(which.cursor.as_deref(), "events")?;
+    let (place, limit) = place(which.cursor.as_deref(), which.limit)?;
     let filter = EventFilter { name: Some(name), ..EventFilter::default() };
-    list(&server, &filter, place.unwrap_or(0), which.limit)
+    list(&server, &filter, place.unwrap_or(0), limit)
 }
 
 /// Follow an operation's events
@@ -178,16 +200,18 @@ async fn of_deployment(
 #[utoipa::path(
     get,
     path = "/v1/operations/{id}/events",
+    operation_id = "follow_operation_events",
     tag = "Events",
     params(
         ("id" = String, Path, description = "The operation"),
         WhichOfIt,
-        ("Last-Event-ID" = Option<i64>, Header, description = "The last event that was seen"),
+        ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "The last event that \
+         was seen"),
     ),
     responses(
         (status = 200, description = "The events", content(
             (Page<EventView> = "application/json"),
-            (String = "text/event-stream"),
+            (SentEvent = "text/event-stream"),
         )),
     ),
 )]
@@ -201,16 +225,21 @@ async fn of_operation(
     caller.may(Need::Read)?;
     let operation = reached(&server, &caller, &id)?;
     let after = begins(&headers, None)?;
+    let (place, limit) = place(which.cursor.as_deref(), which.limit)?;
     let filter = EventFilter { operation: Some(operation.id.clone()), ..EventFilter::default() };
     if !wants_stream(&headers) {
-        let place: Option<i64> = page::cursor(which.cursor.as_deref(), "events")?;
-        return list(&server, &filter, place.or(after).unwrap_or(0), which.limit);
+        return list(&server, &filter, place.or(after).unwrap_or(0), limit);
     }
     follow(&server, &caller, filter, Some(after.unwrap_or(0)), Some(operation.id))
 }
 
-fn list(server: &Server, filter: &EventFilter, after: i64, limit: Option<u32>) -> Answer<Response> {
-    let limit = page::limit(limit)?;
+/// Where a page begins, and how long it is. What is wrong is refused for a stream as well, which
+/// has no pages.
+fn place(cursor: Option<&str>, limit: Option<u32>) -> Answer<(Option<i64>, usize)> {
+    Ok((page::cursor(cursor, "events")?, page::limit(limit)?))
+}
+
+fn list(server: &Server, filter: &EventFilter, after: i64, limit: usize) -> Answer<Response> {
     let found = server.app().store().events_page(filter, after, limit).map_err(Failure::from)?;
     let page = Page {
         items: found.events.iter().map(EventView::from).collect(),

@@ -29,6 +29,7 @@ const OK: Json<Health> = Json(Health { status: "ok" });
 #[utoipa::path(
     get,
     path = "/health",
+    operation_id = "get_health",
     tag = "Front ends",
     security(()),
     responses((status = 200, description = "It answers", body = Health)),
@@ -41,6 +42,7 @@ async fn health() -> Json<Health> {
 #[utoipa::path(
     get,
     path = "/livez",
+    operation_id = "get_livez",
     tag = "The server",
     security(()),
     responses((status = 200, description = "It lives", body = Health)),
@@ -55,6 +57,7 @@ async fn livez() -> Json<Health> {
 #[utoipa::path(
     get,
     path = "/readyz",
+    operation_id = "get_readyz",
     tag = "The server",
     security(()),
     responses((status = 200, description = "It takes work", body = Health)),

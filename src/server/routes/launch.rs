@@ -41,6 +41,7 @@ struct Accepted {
 #[utoipa::path(
     post,
     path = "/launch",
+    operation_id = "launch",
     tag = "Front ends",
     request_body = LaunchForm,
     params(("Idempotency-Key" = Option<String>, Header, description = "The same key and body get \
@@ -71,6 +72,7 @@ async fn launch(State(server): State<Server>, mut start: Start<LaunchForm>) -> A
 #[utoipa::path(
     post,
     path = "/v1/deployments",
+    operation_id = "create_deployment",
     tag = "Deployments",
     request_body = LaunchForm,
     params(("Idempotency-Key" = Option<String>, Header, description = "The same key and body get \

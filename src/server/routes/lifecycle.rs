@@ -61,6 +61,7 @@ async fn order<T>(
 #[utoipa::path(
     post,
     path = "/v1/deployments/{name}/stop",
+    operation_id = "stop_deployment",
     tag = "Deployments",
     params(
         ("name" = String, Path, description = "The deployment"),
@@ -84,6 +85,7 @@ async fn stop(
 #[utoipa::path(
     post,
     path = "/v1/deployments/{name}/start",
+    operation_id = "start_deployment",
     tag = "Deployments",
     params(
         ("name" = String, Path, description = "The deployment"),
@@ -107,6 +109,7 @@ async fn start(
 #[utoipa::path(
     post,
     path = "/v1/deployments/{name}/restart",
+    operation_id = "restart_deployment",
     tag = "Deployments",
     params(
         ("name" = String, Path, description = "The deployment"),
@@ -142,6 +145,7 @@ struct UpdateBody {
 #[utoipa::path(
     post,
     path = "/v1/deployments/{name}/update",
+    operation_id = "update_deployment",
     tag = "Deployments",
     params(
         ("name" = String, Path, description = "The deployment"),
@@ -197,6 +201,7 @@ struct RotateBody {
 #[utoipa::path(
     post,
     path = "/v1/deployments/{name}/rotate",
+    operation_id = "rotate_deployment",
     tag = "Deployments",
     params(
         ("name" = String, Path, description = "The deployment"),
@@ -266,6 +271,7 @@ struct BackupView {
 #[utoipa::path(
     get,
     path = "/v1/deployments/{name}/backups",
+    operation_id = "list_backups",
     tag = "Backups",
     params(("name" = String, Path, description = "The deployment")),
     responses((status = 200, description = "All of them, newest first",
@@ -295,6 +301,7 @@ async fn backups(
 #[utoipa::path(
     post,
     path = "/v1/deployments/{name}/backups",
+    operation_id = "create_backup",
     tag = "Backups",
     params(
         ("name" = String, Path, description = "The deployment"),
@@ -326,6 +333,7 @@ struct RestoreBody {
 #[utoipa::path(
     post,
     path = "/v1/deployments/{name}/backups/restore",
+    operation_id = "restore_backup",
     tag = "Backups",
     params(
         ("name" = String, Path, description = "The deployment"),
@@ -356,6 +364,7 @@ async fn restore(
 #[utoipa::path(
     delete,
     path = "/v1/deployments/{name}/backups/{id}",
+    operation_id = "delete_backup",
     tag = "Backups",
     params(
         ("name" = String, Path, description = "The deployment"),

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Deserialize;
 use tokio::sync::mpsc::Receiver;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -30,6 +30,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) fn routes() -> OpenApiRouter<Server> {
     OpenApiRouter::new().routes(routes!(logs))
+}
+
+/// A line of a stream, as its one field.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it says what a frame looks like")]
+struct SentLine {
+    /// The line.
+    data: String,
 }
 
 /// Which part of the log.
@@ -86,12 +94,13 @@ impl Reader {
 #[utoipa::path(
     get,
     path = "/v1/deployments/{name}/logs",
+    operation_id = "get_logs",
     tag = "Deployments",
     params(("name" = String, Path, description = "The deployment"), Which),
     responses(
         (status = 200, description = "The lines", content(
             (String = "text/plain"),
-            (String = "text/event-stream"),
+            (SentLine = "text/event-stream"),
         )),
     ),
 )]

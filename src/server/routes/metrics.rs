@@ -23,6 +23,7 @@ pub(super) fn routes() -> OpenApiRouter<Server> {
 #[utoipa::path(
     get,
     path = "/metrics",
+    operation_id = "get_metrics",
     tag = "The server",
     responses(
         (status = 200, description = "The figures", content(

@@ -37,6 +37,7 @@ struct Which {
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
     /// The `next_cursor` of the page before.
+    #[param(min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
     /// Those with this status.
     status: Option<OperationStatus>,
@@ -86,6 +87,7 @@ fn listed(
 #[utoipa::path(
     get,
     path = "/v1/operations",
+    operation_id = "list_operations",
     tag = "Operations",
     params(Which),
     responses((status = 200, description = "A page of them", body = Page<OperationView>)),
@@ -108,6 +110,7 @@ struct WhichOfIt {
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
     /// The `next_cursor` of the page before.
+    #[param(min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
     /// Those with this status.
     status: Option<OperationStatus>,
@@ -119,6 +122,7 @@ struct WhichOfIt {
 #[utoipa::path(
     get,
     path = "/v1/deployments/{name}/operations",
+    operation_id = "list_deployment_operations",
     tag = "Operations",
     params(("name" = String, Path, description = "The deployment"), WhichOfIt),
     responses((status = 200, description = "A page of them", body = Page<OperationView>)),
@@ -139,6 +143,7 @@ async fn of_deployment(
 #[utoipa::path(
     get,
     path = "/v1/operations/{id}",
+    operation_id = "get_operation",
     tag = "Operations",
     params(("id" = String, Path, description = "The operation")),
     responses((status = 200, description = "How it stands, with its steps",
@@ -179,6 +184,7 @@ fn unfinished(operation: Operation) -> Answer<Operation> {
 #[utoipa::path(
     post,
     path = "/v1/operations/{id}/cancel",
+    operation_id = "cancel_operation",
     tag = "Operations",
     params(("id" = String, Path, description = "The operation")),
     responses((status = 202, description = "It is being cancelled", body = OperationView)),
@@ -206,6 +212,7 @@ async fn cancel(
 #[utoipa::path(
     post,
     path = "/v1/operations/{id}/resume",
+    operation_id = "resume_operation",
     tag = "Operations",
     params(("id" = String, Path, description = "The operation")),
     responses((status = 202, description = "It is being carried out", body = OperationView)),

@@ -33,6 +33,7 @@ struct StatusAnswer {
 #[utoipa::path(
     get,
     path = "/status",
+    operation_id = "get_status",
     tag = "Front ends",
     responses((status = 200, description = "The launches in progress, and all deployments",
                body = StatusAnswer)),

@@ -16,7 +16,7 @@ use super::super::json::Json;
 use super::super::page;
 use super::super::problem::{Answer, Problem};
 use super::super::state::Server;
-use super::super::views::Page;
+use super::super::views::{NameBeginning, Page};
 use crate::app::tokens::{AuditFilter, AuditRecord, NewToken, TokenRecord};
 use crate::app::{AuditOutcome, Repeated};
 use crate::domain::access::expiry;
@@ -81,6 +81,12 @@ impl From<&Limits> for LimitsView {
     }
 }
 
+/// What a token is good for: `read`, `deploy`, `connect`, `destroy`, `admin`, `events:NAME`.
+#[derive(ToSchema)]
+#[schema(as = Scope, pattern = "^(read|deploy|connect|destroy|admin|events:[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?)$")]
+#[expect(dead_code, reason = "it says what the text of a scope looks like")]
+struct ScopeText(String);
+
 /// A token, without its text.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Token)]
@@ -89,7 +95,8 @@ struct TokenView {
     id: String,
     /// What people call it.
     label: String,
-    /// What it is good for: `read`, `deploy`, `connect`, `destroy`, `admin`, `events:NAME`.
+    /// What it is good for.
+    #[schema(value_type = Vec<ScopeText>)]
     scopes: Vec<String>,
     /// How the names begin that it reaches; null is all of them.
     #[schema(required)]
@@ -148,11 +155,11 @@ struct TokenBody {
     /// What it is for: 1 to 80 visible characters.
     #[schema(examples("front end"), min_length = 1, max_length = 80)]
     label: String,
-    /// What it is good for: `read`, `deploy`, `connect`, `destroy`, `admin`, `events:NAME`.
-    #[schema(min_items = 1, max_items = 64)]
+    /// What it is good for.
+    #[schema(value_type = Vec<ScopeText>, min_items = 1, max_items = 64)]
     scopes: Vec<String>,
     /// How the names begin that it reaches.
-    #[schema(max_length = 40)]
+    #[schema(value_type = Option<NameBeginning>)]
     name_prefix: Option<String>,
     /// How much it may have.
     #[serde(default)]
@@ -193,6 +200,7 @@ struct Which {
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
     /// The `next_cursor` of the page before.
+    #[param(min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
 }
 
@@ -202,6 +210,7 @@ struct Which {
 #[utoipa::path(
     get,
     path = "/v1/tokens",
+    operation_id = "list_tokens",
     tag = "Administration",
     params(Which),
     responses((status = 200, description = "A page of them", body = Page<TokenView>)),
@@ -228,6 +237,7 @@ async fn list(
 #[utoipa::path(
     post,
     path = "/v1/tokens",
+    operation_id = "create_token",
     tag = "Administration",
     request_body = TokenBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "With the same key, no \
@@ -257,6 +267,7 @@ async fn create(State(server): State<Server>, start: Start<TokenBody>) -> Answer
 #[utoipa::path(
     get,
     path = "/v1/tokens/{id}",
+    operation_id = "get_token",
     tag = "Administration",
     params(("id" = String, Path, description = "The token")),
     responses((status = 200, description = "The token, without its text", body = TokenView)),
@@ -275,6 +286,7 @@ async fn show(
 #[utoipa::path(
     delete,
     path = "/v1/tokens/{id}",
+    operation_id = "revoke_token",
     tag = "Administration",
     params(("id" = String, Path, description = "The token")),
     responses((status = 200, description = "The token as it stands now", body = TokenView)),
@@ -352,12 +364,14 @@ struct WhichLines {
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
     /// The `next_cursor` of the page before.
+    #[param(min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
     /// Of this principal.
     actor: Option<String>,
     /// About this deployment.
     name: Option<String>,
     /// That ended so: `allowed`, `denied` or `failed`.
+    #[param(pattern = "^(allowed|denied|failed)$")]
     outcome: Option<String>,
 }
 
@@ -367,6 +381,7 @@ struct WhichLines {
 #[utoipa::path(
     get,
     path = "/v1/audit",
+    operation_id = "list_audit",
     tag = "Administration",
     params(WhichLines),
     responses((status = 200, description = "A page of it", body = Page<AuditView>)),

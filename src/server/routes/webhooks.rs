@@ -14,7 +14,7 @@ use super::super::gate::Recorded;
 use super::super::json::Json;
 use super::super::problem::{Answer, Problem};
 use super::super::state::Server;
-use super::super::views::Page;
+use super::super::views::{NameBeginning, Page};
 use crate::app::endpoints::{
     AskedFilter, EndpointChange, EndpointReport, EndpointStatus, read_events, read_names,
 };
@@ -109,10 +109,10 @@ struct EndpointBody {
     #[schema(max_length = 2048)]
     url: String,
     /// The types that it is sent; all when left out.
-    #[schema(min_items = 1, max_items = 64)]
+    #[schema(value_type = Option<Vec<EventType>>, min_items = 1, max_items = 64)]
     events: Option<Vec<String>>,
     /// What the names begin with that it is told of; all when left out.
-    #[schema(min_items = 1, max_items = 64)]
+    #[schema(value_type = Option<Vec<NameBeginning>>, min_items = 1, max_items = 64)]
     names: Option<Vec<String>>,
 }
 
@@ -126,11 +126,11 @@ struct EndpointChangeBody {
     url: Option<String>,
     /// The types that it is sent.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Option<Vec<EventType>>, min_items = 1, max_items = 64)]
     events: Option<Option<Vec<String>>>,
     /// What the names begin with that it is told of.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Option<Vec<NameBeginning>>, min_items = 1, max_items = 64)]
     names: Option<Option<Vec<String>>>,
 }
 
@@ -153,6 +153,7 @@ pub(super) fn recorded(response: impl IntoResponse) -> Response {
 #[utoipa::path(
     get,
     path = "/v1/webhooks",
+    operation_id = "list_webhooks",
     tag = "Webhooks",
     responses((status = 200, description = "All of them, oldest first",
                body = Page<EndpointView>)),
@@ -169,6 +170,7 @@ async fn list(State(server): State<Server>, caller: Caller) -> Answer<Json<Page<
 #[utoipa::path(
     post,
     path = "/v1/webhooks",
+    operation_id = "create_webhook",
     tag = "Webhooks",
     request_body = EndpointBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "With the same key, no \
@@ -208,6 +210,7 @@ fn filter(failure: Failure) -> Problem {
 #[utoipa::path(
     get,
     path = "/v1/webhooks/{id}",
+    operation_id = "get_webhook",
     tag = "Webhooks",
     params(("id" = String, Path, description = "The endpoint")),
     responses((status = 200, description = "The endpoint", body = EndpointView)),
@@ -224,6 +227,7 @@ async fn show(
 #[utoipa::path(
     patch,
     path = "/v1/webhooks/{id}",
+    operation_id = "change_webhook",
     tag = "Webhooks",
     params(("id" = String, Path, description = "The endpoint")),
     request_body = EndpointChangeBody,
@@ -253,6 +257,7 @@ async fn change(
 #[utoipa::path(
     delete,
     path = "/v1/webhooks/{id}",
+    operation_id = "remove_webhook",
     tag = "Webhooks",
     params(("id" = String, Path, description = "The endpoint")),
     responses((status = 204, description = "It is gone")),
@@ -273,6 +278,7 @@ async fn remove(
 #[utoipa::path(
     post,
     path = "/v1/webhooks/{id}/enable",
+    operation_id = "enable_webhook",
     tag = "Webhooks",
     params(("id" = String, Path, description = "The endpoint")),
     responses((status = 200, description = "The endpoint as it is now", body = EndpointView)),
@@ -293,6 +299,7 @@ async fn enable(
 #[utoipa::path(
     post,
     path = "/v1/webhooks/{id}/disable",
+    operation_id = "disable_webhook",
     tag = "Webhooks",
     params(("id" = String, Path, description = "The endpoint")),
     responses((status = 200, description = "The endpoint as it is now", body = EndpointView)),
@@ -313,6 +320,7 @@ async fn disable(
 #[utoipa::path(
     post,
     path = "/v1/webhooks/{id}/rotate-secret",
+    operation_id = "rotate_webhook_secret",
     tag = "Webhooks",
     params(
         ("id" = String, Path, description = "The endpoint"),

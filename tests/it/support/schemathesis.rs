@@ -41,6 +41,8 @@ pub struct Options {
     pub seed: u64,
     /// More tables for its configuration file (TOML), such as `[[operations]]`.
     pub configuration: String,
+    /// Its hooks (Python), such as one that changes a call before it is made.
+    pub hooks: String,
 }
 
 impl Default for Options {
@@ -56,6 +58,7 @@ impl Default for Options {
             stream_events: 3,
             seed: 4,
             configuration: String::new(),
+            hooks: String::new(),
         }
     }
 }
@@ -118,6 +121,8 @@ pub fn run(openapi: &Path, base_url: &str, token: &str, options: &Options) -> Op
     let dir = tempfile::tempdir().expect("a directory");
     let configuration = dir.path().join("schemathesis.toml");
     std::fs::write(&configuration, configure(openapi, base_url, options)).expect("a file");
+    let hooks = dir.path().join("hooks.py");
+    std::fs::write(&hooks, &options.hooks).expect("a file");
     let report = dir.path().join("report.json");
     let output = dir.path().join("output");
     let out = std::fs::File::create(&output).expect("a file");
@@ -129,6 +134,7 @@ pub fn run(openapi: &Path, base_url: &str, token: &str, options: &Options) -> Op
         .arg("--report-json-path")
         .arg(&report)
         .env(TOKEN, token)
+        .env("SCHEMATHESIS_HOOKS", &hooks)
         // Under CI it would take another profile of hypothesis, with its own limits.
         .env_remove("CI")
         .env("PYTHONDONTWRITEBYTECODE", "1")
@@ -143,6 +149,24 @@ pub fn run(openapi: &Path, base_url: &str, token: &str, options: &Options) -> Op
     let Some(status) = status else { panic!("not done after {:?}: {output}", options.deadline) };
     let report = std::fs::read(&report).unwrap_or_default();
     Some(read(status.code(), &serde_json::from_slice(&report).unwrap_or_default(), output))
+}
+
+/// Holds a document against the specification's own schema; answers what is wrong with it. `None`,
+/// after `skipped: REASON`, where the lab has no schemathesis.
+pub fn errors(openapi: &Path) -> Option<String> {
+    let lab = Lab::require(Part::Schemathesis)?;
+    let program = "import json, sys\n\
+                   from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR as v\n\
+                   for error in v.iter_errors(json.load(open(sys.argv[1]))): print(error)";
+    let output = command(lab.schemathesis().join("bin/python"))
+        .args(["-c", program])
+        .arg(openapi)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::null())
+        .output()
+        .expect("python starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn wait(child: &mut Child, deadline: Duration) -> Option<ExitStatus> {
@@ -194,8 +218,13 @@ fn configure(openapi: &Path, base_url: &str, options: &Options) -> String {
     if scheme.is_none() {
         let _ = writeln!(text, "headers = {{ Authorization = \"Bearer ${{{TOKEN}}}\" }}");
     }
-    // A data base of examples would make a run depend on the one before it.
-    let _ = writeln!(text, "[generation]\nmax-examples = {max_examples}\ndatabase = \"none\"");
+    // A data base of examples would make a run depend on the one before it. A header that nobody
+    // knows is no mistake: proxies add some.
+    let _ = writeln!(
+        text,
+        "[generation]\nmax-examples = {max_examples}\ndatabase = \"none\"\n\
+         allow-extra-parameters = false"
+    );
     for phase in ["examples", "coverage", "fuzzing", "stateful"] {
         let _ = writeln!(text, "[phases.{phase}]\nenabled = {}", options.phases.contains(&phase));
     }
