@@ -18,12 +18,15 @@ use crate::support::source::{code_of, files, has_extension, read, root, rust_fil
 const LINES: usize = 500;
 
 /// The files whose answer was that they belong together.
-const LONG: [(&str, &str); 6] = [
+const LONG: [(&str, &str); 9] = [
     ("src/config/settings.rs", "one setting after the other, each a few lines"),
     ("src/exec/command.rs", "a child's whole life, and its tests"),
     ("tests/it/operations_harness.rs", "one walk over every operation"),
+    ("tests/it/server_access.rs", "one table of calls and who may make them"),
+    ("tests/it/server_bad_input.rs", "one list of what nobody should send"),
     ("tests/it/standin_contract.rs", "one transcript, call by call"),
     ("tests/it/support/product.rs", "one vocabulary for driving the program"),
+    ("tests/it/support/server.rs", "one vocabulary for calling the server"),
     ("tests/lab/standin/connect.rs", "one handshake, with every refusal"),
 ];
 
@@ -52,7 +55,10 @@ const HOSTS: [&str; 16] = [
 /// Whether a host is loopback or one that documents use (RFC 2606, RFC 5737).
 fn is_nobodys(host: &str) -> bool {
     let ranges = ["127.", "192.0.2.", "198.51.100.", "203.0.113."];
-    host.ends_with(".example") || ranges.iter().any(|range| host.starts_with(range))
+    let host = host.to_ascii_lowercase();
+    let reserved = [".example", ".invalid", ".test"];
+    reserved.iter().any(|end| host.ends_with(end))
+        || ranges.iter().any(|range| host.starts_with(range))
 }
 
 fn sources() -> Vec<String> {
