@@ -145,6 +145,11 @@ fn admit(
     address: IpAddr,
 ) -> Answer<Option<(Arc<Principal>, Shown)>> {
     let now = Instant::now();
+    // The console's own files cost nothing, and one page is made of dozens.
+    let looks = matches!(*request.method(), Method::GET | Method::HEAD);
+    if looks && super::console::is_public(request.uri().path()) {
+        return Ok(None);
+    }
     server.rate().take(rate::Caller::Address(address), now).map_err(too_many)?;
     if is_public(request.method(), request.uri().path()) {
         return Ok(None);
