@@ -433,17 +433,23 @@ fn who_asks_too_often_waits() {
         answer.refuses(429, "too many requests");
         assert!(answer.header("retry-after").parse::<u32>().is_ok_and(|it| it >= 1), "{answer:?}");
     }
-    // Work is begun less often still.
-    let deploy = served.token(["--scope", "deploy"]).text;
-    let begin = || {
-        let body = json!({ "target": "moon" });
-        served.call("POST", "/launch").token(&deploy).json(&body).send().status
-    };
-    let statuses: Vec<u16> = (0..40).map(|_| begin()).collect();
-    assert!(statuses[..30].iter().all(|status| *status == 400), "{statuses:?}");
-    assert_eq!(statuses.last(), Some(&429), "{statuses:?}");
     // Looking goes on, once the flood from this address is over.
-    served.until("looking goes on", || (ask(&deploy).status == 403).then_some(()));
+    served.until("looking goes on", || (ask(&read).status == 200).then_some(()));
+}
+
+#[test]
+fn work_is_begun_less_often_than_looked_at() {
+    let served = served();
+    let deploy = served.token(["--scope", "deploy"]).text;
+    let begin = |_| {
+        let body = json!({ "target": "moon" });
+        served.call("POST", "/launch").token(&deploy).json(&body).send()
+    };
+    // How many get through depends on how fast this machine asks; that thirty do, and not all, does not.
+    let asked: Vec<Answer> = (0..90).map(begin).collect();
+    assert!(asked[..30].iter().all(|it| it.status == 400), "{asked:?}");
+    let refused = asked.iter().find(|it| it.status != 400).expect("ninety in a row are too many");
+    refused.refuses(429, "too many requests");
 }
 
 #[test]
@@ -455,7 +461,7 @@ fn guessing_is_slowed() {
     };
     let statuses: Vec<u16> = (0..40).map(|number| guess(number).status).collect();
     assert!(statuses[..20].iter().all(|status| *status == 401), "{statuses:?}");
-    assert_eq!(statuses.last(), Some(&429), "{statuses:?}");
+    assert!(statuses.contains(&429), "{statuses:?}");
     // What needs no token goes on.
     served.call("GET", "/health").without("authorization").send().ok(200);
 }
