@@ -207,6 +207,9 @@ fn check_limits(tx: &Transaction<'_>, limits: &OwnerLimits, is_new: bool) -> Res
         );
         Err(failure.remedy(format!("{remedy}, or ask for a token with a higher limit")).into())
     };
+    if limits.deployments.is_none() && limits.launches.is_none() {
+        return Ok(());
+    }
     let (living, launching): (u32, u32) =
         tx.prepare_cached(OWNED)?.query_row([&limits.owner], |it| Ok((it.get(0)?, it.get(1)?)))?;
     match (limits.deployments, limits.launches) {
