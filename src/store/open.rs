@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use super::{Result, Store, StoreError, home, new_id, now, reserve};
 use crate::domain::{Failure, FailureKind};
@@ -125,6 +126,10 @@ impl Store {
 pub(super) fn prepare(db: &Connection) -> Result<()> {
     db.busy_handler(Some(look_again))?;
     db.set_prepared_statement_cache_capacity(STATEMENTS);
+    // A plan is made once for each statement, and not again for each value that it is given.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    // What a savepoint may have to put back is kept in memory: a file is written for it otherwise.
+    db.pragma_update(None, "temp_store", "memory")?;
     Ok(())
 }
 
