@@ -3,6 +3,7 @@
 //! Owns the form of it on the wire: one JSON object a line. What a sink is told borrows; this is
 //! the same, owned.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -91,7 +92,9 @@ const WAITING: usize = 256;
 /// A sink that whoever follows listens to.
 #[derive(Debug, Clone)]
 pub(super) struct Reporter {
-    followers: broadcast::Sender<Report>,
+    /// Made for the first that follows: its room for reports is not small, nobody follows most
+    /// operations, and thousands may wait for their turn.
+    followers: Arc<OnceLock<broadcast::Sender<Report>>>,
     kind: OperationKind,
     metrics: Metrics,
 }
@@ -99,16 +102,18 @@ pub(super) struct Reporter {
 impl Reporter {
     /// One that also counts how long the steps take.
     pub fn new(kind: OperationKind, metrics: Metrics) -> Self {
-        Self { followers: broadcast::channel(WAITING).0, kind, metrics }
+        Self { followers: Arc::default(), kind, metrics }
     }
 
     pub fn follow(&self) -> broadcast::Receiver<Report> {
-        self.followers.subscribe()
+        self.followers.get_or_init(|| broadcast::channel(WAITING).0).subscribe()
     }
 
     pub fn report(&self, report: Report) {
-        // Nobody follows, most of the time.
-        let _ = self.followers.send(report);
+        if let Some(followers) = self.followers.get() {
+            // The last of them may have gone.
+            let _ = followers.send(report);
+        }
     }
 }
 
