@@ -257,13 +257,14 @@ impl Store {
         })
     }
 
-    /// Every operation that has begun and not ended, with its steps, oldest first.
-    pub fn operations_running(&self) -> Result<Vec<Operation>> {
-        let status = Some(OperationStatus::Running);
-        let running = OperationFilter { status, ..OperationFilter::default() };
-        let mut found = self.operations_page(&running, None, usize::MAX)?;
-        found.reverse();
-        Ok(found)
+    /// The ids of every operation that has begun and not ended, oldest first.
+    pub fn operations_running(&self) -> Result<Vec<String>> {
+        self.read(|db| {
+            let sql = "SELECT id FROM operations WHERE status = 'running' ORDER BY sequence";
+            let mut statement = db.prepare_cached(sql)?;
+            let ids = statement.query_map([], |row| row.get(0))?;
+            Ok(ids.collect::<rusqlite::Result<_>>()?)
+        })
     }
 
     /// The operation that is at work on a deployment, or was when it was interrupted.

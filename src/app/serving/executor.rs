@@ -320,7 +320,7 @@ pub(super) fn stopping() -> Failure {
 pub(super) async fn look_for_work(executor: Executor, end: CancellationToken) {
     loop {
         match executor.inner.app.store().operations_running() {
-            Ok(running) => running.iter().for_each(|operation| executor.found(operation)),
+            Ok(running) => running.iter().for_each(|id| executor.found(id)),
             Err(error) => tracing::warn!(%error, "the store could not be looked through"),
         }
         tokio::select! {
@@ -332,9 +332,13 @@ pub(super) async fn look_for_work(executor: Executor, end: CancellationToken) {
 
 impl Executor {
     /// Sees to an operation unless that is done already.
-    fn found(&self, operation: &Operation) {
-        if !self.at_work().contains_key(&operation.id) {
-            self.work_on(operation, None);
+    fn found(&self, id: &str) {
+        if self.at_work().contains_key(id) {
+            return;
+        }
+        match self.inner.app.operation(id) {
+            Ok(operation) => drop(self.work_on(&operation, None)),
+            Err(failure) => tracing::warn!("an operation could not be read: {failure}"),
         }
     }
 }
