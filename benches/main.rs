@@ -1,8 +1,8 @@
 //! The product's figures, each against a baseline of the same run: `make bench`.
 //!
 //! Owns measuring and printing. Judges nothing: docs/benchmarks.md holds the figures with their
-//! conditions. Name parts of it to run only those: `command-line`, `store`, `webhooks`, `server`,
-//! `launch-process`, `launch-docker`, `approval-process`, `approval-docker`, `build`, and `load`,
+//! conditions. Name parts of it to run only those: `command-line`, `store`, `webhooks`, `server`
+//! (or `server-memory`, `server-reads`, `server-writes`, `server-stream`), `launch-process`, `launch-docker`, `approval-process`, `approval-docker`, `build`, and `load`,
 //! which is what the load generator itself can do.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout)]
@@ -35,9 +35,7 @@ fn main() {
     if wanted("store") {
         store::run();
     }
-    if wanted("server") {
-        server::run();
-    }
+    server::run(&wanted);
     if wanted("webhooks") {
         webhooks::run();
     }

@@ -110,23 +110,36 @@ fn installation(deployments: u32) -> tempfile::TempDir {
     dir
 }
 
-pub fn run() {
-    allow_files(16_384);
+pub fn run(wanted: &impl Fn(&str) -> bool) {
+    let wanted = |part: &str| wanted("server") || wanted(&format!("server-{part}"));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    println!("the server:");
-    runtime.block_on(memory());
+    allow_files(16_384);
+    if wanted("memory") {
+        runtime.block_on(memory());
+    }
+    if wanted("reads") {
+        let (_dir, served) = with_a_hundred();
+        runtime.block_on(reads(served.address));
+    }
+    if wanted("writes") {
+        let (dir, served) = with_a_hundred();
+        runtime.block_on(writes(served.address, dir.path()));
+    }
+    if wanted("stream") {
+        let (_dir, served) = with_a_hundred();
+        runtime.block_on(listened(served.address));
+    }
+}
+
+fn with_a_hundred() -> (tempfile::TempDir, Served) {
     let dir = installation(100);
     let served = Served::start(dir.path());
-    runtime.block_on(reads(served.address));
-    runtime.block_on(writes(served.address, dir.path()));
-    drop(served);
-    let served = Served::start(dir.path());
-    runtime.block_on(listened(served.address));
-    println!();
+    (dir, served)
 }
 
 /// What it takes with nothing to do.
 async fn memory() {
+    println!("the server's memory:");
     for (deployments, allowed) in [(0, 20), (10_000, 60)] {
         let dir = installation(deployments);
         let served = Served::start(dir.path());
@@ -145,6 +158,10 @@ async fn memory() {
 
 /// Reads, in turns with a handler that gives the same bytes.
 async fn reads(to: SocketAddr) {
+    println!(
+        "reads of the server, {CONNECTIONS} at once, {TURNS} turns of {} s each:",
+        TURN.as_secs()
+    );
     for path in ["/status", "/v1/deployments/d7"] {
         let request = Request::get(path).token(TOKEN);
         let answer = fetch(to, &request).await;
@@ -173,6 +190,7 @@ fn median(mut measured: Vec<Measured>) -> Measured {
 
 /// Durable writes, in turns with bare commits on the same disk.
 async fn writes(to: SocketAddr, home: &Path) {
+    println!("its writes, {CONNECTIONS} at once, {TURNS} turns of {} s each:", TURN.as_secs());
     let event = json!({ "type": "health_check", "name": "d7", "message": "it goes on" });
     let event = event.to_string();
     let launch =
