@@ -159,7 +159,7 @@ fn populated() -> Populated {
     served.product().run(["tokens", "revoke", &served.token(["--events", "live"]).id]).ok();
     served.call("GET", "/v1/audit").token(&token.text).send().problem(403);
     let endpoint = json!({
-        "url": "https://receiver.invalid/hook", "events": ["completed"], "names": ["team-"],
+        "url": "https://receiver.example/hook", "events": ["completed"], "names": ["team-"],
     });
     let endpoint = served.post("/v1/webhooks", &endpoint).ok(201);
     let first = served.get("/v1/webhooks").ok(200)["items"][0]["id"].clone();
@@ -218,7 +218,7 @@ policies.values = ["auto", "ask", "off"]
 sizes.values = ["2g", "2048"]
 images.values = ["ghcr.io/openclaw/openclaw:2026.9.6"]
 models.values = ["anthropic/claude-sonnet-5"]
-urls.values = ["https://receiver.invalid/hook"]
+urls.values = ["https://receiver.example/hook"]
 
 [[operations]]
 include-path = "/webhook/event"
@@ -260,7 +260,7 @@ def before_call(context, case, kwargs):
     if not isinstance(body, dict):
         return
     if case.operation.path.startswith("/v1/webhooks") and isinstance(body.get("url"), str):
-        body["url"] = re.sub(r"^https://[^/?#]*", "https://receiver.invalid", body["url"])
+        body["url"] = re.sub(r"^https://[^/?#]*", "https://receiver.example", body["url"])
     if case.operation.path == "/approve" and body.get("name") == "live":
         body["name"] = "nothing"
 "#;

@@ -1,10 +1,9 @@
-//! Who may call what: scopes, names, limits, ends and revocation of tokens, how often, and what is
-//! on record afterwards. Against the real server.
+//! Who may call what: scopes, names, limits, ends and revocation of tokens, and how often. Against
+//! the real server.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
@@ -12,30 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use crate::support::product::{BROKEN, Product};
-use crate::support::server::{API_TOKEN, Answer, Served};
-
-/// Never started: its launch goes on until it is given up.
-const SLOW: (&str, u64) = ("2026.9.8", 18);
-
-/// A server with versions that fail at once and that never come up.
-fn served() -> Served {
-    let mut product = Product::new();
-    product.install_faulty(BROKEN, Some("{exit_code: 1}"));
-    product.install_faulty(SLOW, Some("{never_started: true}"));
-    product.set("OPENCLAW_PIPELINE_API_TOKEN", API_TOKEN);
-    Served::on(product, &[])
-}
-
-fn body(name: &str, version: &str) -> Value {
-    let mut body = Served::launch_body(name);
-    body["version"] = json!(version);
-    body
-}
-
-/// Makes a deployment that failed.
-fn put(served: &Served, name: &str) {
-    served.ended(&served.post("/v1/deployments", &body(name, BROKEN.0)).ok(202));
-}
+use crate::support::server::{API_TOKEN, Answer, SLOW, Served};
 
 /// Every call that needs a token, and the scopes that are good for it beside `admin`. What is
 /// named does not exist, so that nothing comes of the call.
@@ -107,7 +83,7 @@ fn harmless(method: &str, path: &str) -> Option<Value> {
         ("PATCH", "/v1/deployments/{name}") => json!({ "protected": true }),
         ("POST", "/v1/deployments/{name}/reject") => json!({ "request_id": "x" }),
         ("POST", "/v1/tokens") => json!({ "label": "", "scopes": ["read"] }),
-        ("POST", "/v1/webhooks") => json!({ "url": "http://no.test/" }),
+        ("POST", "/v1/webhooks") => json!({ "url": "http://no.example/" }),
         ("PATCH", "/v1/webhooks/{id}") => json!({}),
         ("POST", "/v1/webhooks/{id}/replay") => json!({ "event_id": "x" }),
         _ => return None,
@@ -126,7 +102,7 @@ fn call(served: &Served, method: &str, path: &str) -> crate::support::server::Ca
 
 #[test]
 fn each_call_takes_its_scope_and_no_other() {
-    let served = served();
+    let served = Served::with_versions();
     let scopes = ["read", "deploy", "connect", "destroy", "admin", "events"];
     let tokens = scopes.map(|scope| match scope {
         "events" => served.token(["--events", "nobody"]).text,
@@ -174,7 +150,7 @@ fn no_call_of_the_description_is_forgotten() {
 
 #[test]
 fn a_token_is_taken_from_its_header_alone() {
-    let served = served();
+    let served = Served::with_versions();
     let bare = |path: &str| served.call("GET", path).without("authorization");
     for query in ["token", "access_token", "api_key", "authorization"] {
         bare(&format!("/status?{query}={API_TOKEN}")).send().problem(401);
@@ -201,9 +177,9 @@ fn a_token_is_taken_from_its_header_alone() {
 
 #[test]
 fn names_out_of_reach_are_no_names() {
-    let served = served();
-    put(&served, "team-a");
-    put(&served, "main");
+    let served = Served::with_versions();
+    served.put("team-a");
+    served.put("main");
     let every = ["read", "deploy", "connect", "destroy"].map(|scope| ["--scope", scope]);
     let [a, b, c, d] = every;
     let team = served.token([a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1], "--prefix", "team-"]);
@@ -237,9 +213,9 @@ fn names_out_of_reach_are_no_names() {
     let status = as_team("GET", "/status").send().ok(200);
     assert_eq!(status["deployments"].as_array().map(Vec::len), Some(1), "{status}");
     as_team("GET", "/v1/operations?deployment=main").send().problem(404);
-    let launch = as_team("POST", "/launch").json(&body("main", BROKEN.0)).send();
+    let launch = as_team("POST", "/launch").json(&Served::launch_of("main", BROKEN)).send();
     launch.refuses(403, "team-");
-    let launch = as_team("POST", "/launch").json(&body("team-a", BROKEN.0)).send();
+    let launch = as_team("POST", "/launch").json(&Served::launch_of("team-a", BROKEN)).send();
     assert_eq!(launch.ok(202)["name"], "team-a1");
     served.ended(&launch.json());
     let event = json!({ "type": "launching", "message": "m", "name": "main" });
@@ -249,36 +225,36 @@ fn names_out_of_reach_are_no_names() {
 
 #[test]
 fn a_token_has_no_more_than_its_limits() {
-    let served = served();
+    let served = Served::with_versions();
     let make = |limits: Value| {
         let body = json!({ "label": "limited", "scopes": ["deploy", "destroy"], "limits": limits });
         let made = served.post("/v1/tokens", &body).ok(201);
         assert_eq!(made["limits"], limits);
         made["token"].as_str().expect("a token").to_owned()
     };
-    let launch = |token: &str, name: &str, version: &str| {
-        served.call("POST", "/launch").token(token).json(&body(name, version)).send()
+    let launch = |token: &str, name: &str, version: (&str, u64)| {
+        served.call("POST", "/launch").token(token).json(&Served::launch_of(name, version)).send()
     };
     let two = make(json!({ "deployments": 2 }));
     for name in ["a", "b"] {
-        served.ended(&launch(&two, name, BROKEN.0).ok(202));
+        served.ended(&launch(&two, name, BROKEN).ok(202));
     }
-    launch(&two, "c", BROKEN.0).refuses(403, "deployments");
+    launch(&two, "c", BROKEN).refuses(403, "deployments");
     served.ended(&served.call("DELETE", "/v1/deployments/a").token(&two).send().ok(202));
-    served.ended(&launch(&two, "c", BROKEN.0).ok(202));
+    served.ended(&launch(&two, "c", BROKEN).ok(202));
     // Those of others count for others.
-    served.ended(&launch(API_TOKEN, "d", BROKEN.0).ok(202));
+    served.ended(&launch(API_TOKEN, "d", BROKEN).ok(202));
 
     let one = make(json!({ "launches": 1 }));
-    let slow = launch(&one, "slow", SLOW.0).ok(202);
-    launch(&one, "e", BROKEN.0).refuses(403, "launches");
+    let slow = launch(&one, "slow", SLOW).ok(202);
+    launch(&one, "e", BROKEN).refuses(403, "launches");
     let cancel = format!("/v1/operations/{}/cancel", slow["operation_id"].as_str().expect("an id"));
     served.call("POST", &cancel).send().ok(202);
     served.ended(&slow);
-    served.ended(&launch(&one, "e", BROKEN.0).ok(202));
+    served.ended(&launch(&one, "e", BROKEN).ok(202));
 
     let docker = make(json!({ "targets": ["docker"] }));
-    launch(&docker, "f", BROKEN.0).refuses(403, "process");
+    launch(&docker, "f", BROKEN).refuses(403, "process");
 
     // At once, no more than so many get through.
     let three = make(json!({ "deployments": 3 }));
@@ -286,7 +262,7 @@ fn a_token_has_no_more_than_its_limits() {
         let all: Vec<_> = (0..8)
             .map(|number| {
                 let (launch, three) = (&launch, &three);
-                scope.spawn(move || launch(three, &format!("at-once-{number}"), BROKEN.0).status)
+                scope.spawn(move || launch(three, &format!("at-once-{number}"), BROKEN).status)
             })
             .collect();
         all.into_iter().map(|it| it.join().expect("an answer")).collect()
@@ -315,7 +291,7 @@ fn the_servers_own_keys_go_to_whom_they_are_lent() {
 
 #[test]
 fn a_token_ends() {
-    let served = served();
+    let served = Served::with_versions();
     let read = |token: &str| served.call("GET", "/status").token(token).send();
     let end = OffsetDateTime::now_utc() + Duration::seconds(2);
     let body = json!({
@@ -349,7 +325,7 @@ fn a_token_ends() {
 
 #[test]
 fn who_is_revoked_follows_no_longer() {
-    let served = served();
+    let served = Served::with_versions();
     served.launch("main");
     let made = served.token(["--scope", "read"]);
     let follow = |path: &str| served.call("GET", path).token(&made.text).stream();
@@ -379,7 +355,7 @@ fn who_is_revoked_follows_no_longer() {
 
 #[test]
 fn tokens_are_made_listed_and_shown_without_their_text() {
-    let served = served();
+    let served = Served::with_versions();
     let body = json!({
         "label": "front end", "scopes": ["read", "deploy", "events:team-a"], "name_prefix": "team-",
         "server_credentials": true, "expires_at": "30d",
@@ -418,7 +394,7 @@ fn tokens_are_made_listed_and_shown_without_their_text() {
 
 #[test]
 fn who_asks_too_often_waits() {
-    let served = served();
+    let served = Served::with_versions();
     let read = served.token(["--scope", "read"]).text;
     let ask = |token: &str| served.call("GET", "/status").token(token).send();
     let flood: Vec<Answer> = std::thread::scope(|scope| {
@@ -439,7 +415,7 @@ fn who_asks_too_often_waits() {
 
 #[test]
 fn work_is_begun_less_often_than_looked_at() {
-    let served = served();
+    let served = Served::with_versions();
     let deploy = served.token(["--scope", "deploy"]).text;
     let begin = |_| {
         let body = json!({ "target": "moon" });
@@ -454,7 +430,7 @@ fn work_is_begun_less_often_than_looked_at() {
 
 #[test]
 fn guessing_is_slowed() {
-    let served = served();
+    let served = Served::with_versions();
     let guess = |number: u32| {
         let token = format!("ocp_{number:043}");
         served.call("GET", "/status").token(&token).send()
@@ -464,104 +440,4 @@ fn guessing_is_slowed() {
     assert!(statuses.contains(&429), "{statuses:?}");
     // What needs no token goes on.
     served.call("GET", "/health").without("authorization").send().ok(200);
-}
-
-fn lines(served: &Served, query: &str) -> Vec<Value> {
-    let page = served.get(&format!("/v1/audit?limit=200&{query}")).ok(200);
-    page["items"].as_array().expect("lines").clone()
-}
-
-#[test]
-fn what_was_done_and_what_was_refused_is_on_record() {
-    let served = served();
-    let deploy = served.token(["--scope", "deploy"]);
-    let launched = served.call("POST", "/launch").token(&deploy.text).json(&body("main", BROKEN.0));
-    let launched = launched.send();
-    served.ended(&launched.ok(202));
-    let denied = served.call("DELETE", "/v1/deployments/main").token(&deploy.text).send();
-    denied.problem(403);
-    served.call("GET", "/status").token(&deploy.text).send().problem(403);
-    served.call("GET", "/status").without("authorization").send().problem(401);
-
-    let allowed = lines(&served, &format!("actor={}&outcome=allowed", deploy.id));
-    assert_eq!(allowed.len(), 1, "{allowed:#?}");
-    let line = &allowed[0];
-    assert_eq!((&line["action"], &line["name"]), (&json!("POST /launch"), &json!("main")));
-    assert_eq!((&line["status"], &line["address"]), (&json!(202), &json!("127.0.0.1")));
-    assert_eq!((&line["actor_label"], &line["times"]), (&json!("a test"), &json!(1)));
-    assert_eq!(line["request_id"], launched.header("x-request-id"));
-    // Denials are gathered, and written down within moments.
-    let refused = served.until("denials are on record", || {
-        let refused = lines(&served, "outcome=denied");
-        (refused.len() >= 3).then_some(refused)
-    });
-    let of = |action: &str, actor: &str| {
-        let found = refused.iter().find(|it| it["action"] == action && it["actor"] == actor);
-        found.unwrap_or_else(|| panic!("no {action} of {actor} in {refused:#?}")).clone()
-    };
-    let removal = of("DELETE /v1/deployments/{name}", &deploy.id);
-    assert_eq!((&removal["name"], &removal["status"]), (&json!("main"), &json!(403)));
-    assert_eq!(removal["request_id"], denied.header("x-request-id"));
-    assert!(removal["detail"].as_str().expect("a reason").contains("scope destroy"), "{removal}");
-    assert_eq!(of("GET /status", &deploy.id)["status"], 403);
-    assert_eq!(of("GET /status", "")["status"], 401);
-    served.get("/v1/audit?outcome=maybe").names("outcome");
-    served.get("/v1/audit?who=me").names("who");
-}
-
-/// Every file below a directory.
-fn files(directory: &Path, into: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        match entry.file_type().expect("a type") {
-            kind if kind.is_dir() => files(&entry.path(), into),
-            kind if kind.is_file() => into.push(entry.path()),
-            _ => {}
-        }
-    }
-}
-
-#[test]
-fn a_token_stands_nowhere() {
-    let mut product = Product::new();
-    product.set("OPENCLAW_PIPELINE_API_TOKEN", API_TOKEN).set("OPENCLAW_PIPELINE_LOG", "trace");
-    let mut served = Served::on(product, &[]);
-    let made = served.token(["--scope", "admin"]).text;
-    let session = served.call("POST", "/v1/session").json(&json!({ "token": made })).send();
-    let cookie = session.header("set-cookie").split(['=', ';']).nth(1).expect("a value").to_owned();
-    let by_api = served.post("/v1/tokens", &json!({ "label": "x", "scopes": ["read"] })).ok(201);
-    let by_api = by_api["token"].as_str().expect("a token").to_owned();
-    let own = "gw~Vb64+token/0123456789==";
-    let mut body = Served::launch_body("main");
-    body["token"] = json!(own);
-    body["openai_api_key"] = json!("sk-openai-0123456789-distinctive");
-    served.ended(&served.post("/launch", &body).ok(202));
-    let mut shown = String::new();
-    for token in [API_TOKEN, &made, &by_api] {
-        served.call("GET", "/status").token(token).send();
-        served.call("GET", &format!("/v1/deployments/{token}")).send();
-        let wrong = json!({ "name": "main", "tokn": token });
-        shown += &served.post("/launch", &wrong).text();
-        shown += &served
-            .call("POST", "/launch")
-            .body("application/json", token.to_owned())
-            .send()
-            .text();
-    }
-    served.stop();
-    assert!(!shown.contains("ocp_"), "{shown}");
-    let mut all = Vec::new();
-    files(&served.product().path(""), &mut all);
-    assert!(all.iter().any(|path| path.ends_with("serve.log")));
-    for path in all {
-        let bytes = fs::read(&path).expect("readable");
-        let has = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
-        for text in [API_TOKEN, &made, &by_api, &cookie] {
-            assert!(!has(text), "{} has {text}", path.display());
-        }
-        if !path.starts_with(served.product().deployment("main")) {
-            for text in [own, "sk-openai-0123456789-distinctive"] {
-                assert!(!has(text), "{} has {text}", path.display());
-            }
-        }
-    }
 }

@@ -5,16 +5,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::support::product::{BROKEN, Product, send};
+use crate::support::product::{BROKEN, send};
 use crate::support::server::{API_TOKEN, Answer, Call, Served};
-
-/// A server with a version that fails at once.
-fn served() -> Served {
-    let mut product = Product::new();
-    product.install_faulty(BROKEN, Some("{exit_code: 1}"));
-    product.set("OPENCLAW_PIPELINE_API_TOKEN", API_TOKEN);
-    Served::on(product, &[])
-}
 
 fn body(name: &str) -> Value {
     json!({ "name": name, "target": "process", "port": 40_001, "version": BROKEN.0 })
@@ -43,7 +35,7 @@ fn assert_again(first: &Answer, again: &Answer) {
 
 #[test]
 fn the_same_request_gets_the_same_answer() {
-    let mut served = served();
+    let mut served = Served::with_versions();
     let first = launch(&served, "key-1", &body("main")).send();
     served.ended(&first.ok(202));
     assert_again(&first, &launch(&served, "key-1", &body("main")).send());
@@ -62,7 +54,7 @@ fn the_same_request_gets_the_same_answer() {
 
 #[test]
 fn an_answer_outlives_what_it_was_about() {
-    let served = served();
+    let served = Served::with_versions();
     served.ended(&launch(&served, "made", &body("main")).send().ok(202));
     let destroy = || served.call("DELETE", "/v1/deployments/main").key("gone").send();
     let gone = destroy();
@@ -73,7 +65,7 @@ fn an_answer_outlives_what_it_was_about() {
 
 #[test]
 fn another_request_under_the_same_key_is_refused() {
-    let served = served();
+    let served = Served::with_versions();
     let first = launch(&served, "key", &body("main")).send();
     served.ended(&first.ok(202));
     launch(&served, "key", &body("other")).send().problem(422);
@@ -92,7 +84,7 @@ fn another_request_under_the_same_key_is_refused() {
 
 #[test]
 fn two_at_once_are_one() {
-    let served = served();
+    let served = Served::with_versions();
     let answers = |call: &(dyn Fn() -> Call + Sync)| -> BTreeSet<String> {
         // Of its own each time: a token begins no more than so much work in a minute.
         let token = served.token(["--scope", "admin"]).text;
@@ -128,7 +120,7 @@ fn two_at_once_are_one() {
 
 #[test]
 fn a_key_belongs_to_its_token() {
-    let served = served();
+    let served = Served::with_versions();
     let [one, two] = [(); 2].map(|()| served.token(["--scope", "deploy"]).text);
     let with = |token: &str| launch(&served, "key", &body("main")).token(token).send();
     let first = with(&one);
@@ -144,7 +136,7 @@ fn a_key_belongs_to_its_token() {
 
 #[test]
 fn a_secret_is_not_shown_again() {
-    let served = served();
+    let served = Served::with_versions();
     let ask = |body: &Value| served.call("POST", "/v1/tokens").key("key").json(body).send();
     let body = json!({ "label": "one", "scopes": ["read"] });
     let made = ask(&body).ok(201);
@@ -158,7 +150,7 @@ fn a_secret_is_not_shown_again() {
 
 #[test]
 fn a_key_has_a_form() {
-    let served = served();
+    let served = Served::with_versions();
     for wrong in ["", &"k".repeat(256), "key\tkey"] {
         let refused = launch(&served, wrong, &body("main")).send();
         refused.problem(400);
@@ -180,7 +172,7 @@ fn a_key_has_a_form() {
 
 #[test]
 fn a_server_that_is_killed_at_any_moment_does_nothing_twice() {
-    let mut served = served();
+    let mut served = Served::with_versions();
     for turn in 0..6_u64 {
         let key = format!("key-{turn}");
         let (pid, call) = (served.pid(), launch(&served, &key, &body("main")));

@@ -6,24 +6,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::support::asking::ask;
-use crate::support::product::{BROKEN, NEWEST, Product, free_port};
-use crate::support::server::{API_TOKEN, Answer, Served};
-
-/// Never started: its launch goes on until it is given up.
-const SLOW: (&str, u64) = ("2026.9.8", 18);
-
-/// A server with versions that fail at once and that never come up.
-fn served() -> Served {
-    let mut product = Product::new();
-    product.install_faulty(BROKEN, Some("{exit_code: 1}"));
-    product.install_faulty(SLOW, Some("{never_started: true}"));
-    product.set("OPENCLAW_PIPELINE_API_TOKEN", API_TOKEN);
-    Served::on(product, &[])
-}
-
-fn body(name: &str, version: &str) -> Value {
-    json!({ "name": name, "target": "process", "port": free_port(), "version": version })
-}
+use crate::support::product::{BROKEN, NEWEST};
+use crate::support::server::{Answer, SLOW, Served};
 
 /// The members of an object, in their order.
 fn members(value: &Value) -> Vec<&str> {
@@ -39,13 +23,13 @@ fn give_up(served: &Served, launched: &Value) {
 
 #[test]
 fn they_have_the_form_that_front_ends_know() {
-    let served = served();
+    let served = Served::with_versions();
     assert_eq!(served.get("/health").text(), r#"{"status":"ok"}"#);
     let status = served.get("/status");
     assert_eq!(status.text(), r#"{"running_deployments":[],"count":0,"deployments":[]}"#);
     assert_eq!(status.header("content-type"), "application/json");
 
-    let launched = served.post("/launch", &body("main", SLOW.0));
+    let launched = served.post("/launch", &Served::launch_of("main", SLOW));
     assert_eq!(launched.header("content-type"), "application/json");
     let launched = launched.ok(202);
     assert_eq!(members(&launched), ["status", "name", "message", "operation_id"]);
@@ -66,7 +50,7 @@ fn they_have_the_form_that_front_ends_know() {
 
 #[test]
 fn a_launch_is_proven_before_it_is_complete() {
-    let served = served();
+    let served = Served::with_versions();
     let launched = served.post("/launch", &Served::launch_body("main")).ok(202);
     let ended = served.ended(&launched);
     assert_eq!(ended["status"], "succeeded", "{ended:#}");
@@ -85,18 +69,18 @@ fn a_launch_is_proven_before_it_is_complete() {
 
 #[test]
 fn a_name_that_is_taken_gets_the_next_free_number() {
-    let served = served();
+    let served = Served::with_versions();
     let launch = |body: &Value| served.post("/launch", body);
     served.launch("main");
     let name = |answer: &Answer| answer.ok(202)["name"].as_str().expect("a name").to_owned();
-    let failing = launch(&body("main", BROKEN.0));
+    let failing = launch(&Served::launch_of("main", BROKEN));
     assert_eq!(name(&failing), "main1");
     let ended = served.ended(&failing.json());
     assert_eq!(ended["status"], "failed", "{ended:#}");
     assert_eq!(ended["error"]["kind"], "failed");
     assert_eq!(served.get("/v1/deployments/main1").ok(200)["status"], "failed");
     // A failed one keeps its name.
-    let second = launch(&body("main", BROKEN.0));
+    let second = launch(&Served::launch_of("main", BROKEN));
     assert_eq!(name(&second), "main2");
     served.ended(&second.json());
 
@@ -104,9 +88,9 @@ fn a_name_that_is_taken_gets_the_next_free_number() {
         body["on_conflict"] = json!("fail");
         launch(&body)
     };
-    fails(body("main", BROKEN.0)).refuses(409, "main is there already");
-    fails(body("main1", BROKEN.0)).refuses(409, "main1 is there already");
-    let resource = |name: &str| served.post("/v1/deployments", &body(name, BROKEN.0));
+    fails(Served::launch_of("main", BROKEN)).refuses(409, "main is there already");
+    fails(Served::launch_of("main1", BROKEN)).refuses(409, "main1 is there already");
+    let resource = |name: &str| served.post("/v1/deployments", &Served::launch_of(name, BROKEN));
     resource("main").refuses(409, "main is there already");
     resource("main1").refuses(409, "main1 is there already");
     served.ended(&resource("other").ok(202));
@@ -114,7 +98,7 @@ fn a_name_that_is_taken_gets_the_next_free_number() {
 
     // At once, each gets a number of its own.
     let names: BTreeSet<String> = std::thread::scope(|scope| {
-        let one = || name(&launch(&body("main", BROKEN.0)));
+        let one = || name(&launch(&Served::launch_of("main", BROKEN)));
         let all: Vec<_> = (0..6).map(|_| scope.spawn(one)).collect();
         all.into_iter().map(|it| it.join().expect("a launch")).collect()
     });
@@ -123,35 +107,35 @@ fn a_name_that_is_taken_gets_the_next_free_number() {
 
 #[test]
 fn a_name_that_is_being_launched_is_refused() {
-    let served = served();
-    let launched = served.post("/launch", &body("main", SLOW.0)).ok(202);
+    let served = Served::with_versions();
+    let launched = served.post("/launch", &Served::launch_of("main", SLOW)).ok(202);
     for path in ["/launch", "/v1/deployments"] {
-        let refused = served.post(path, &body("main", BROKEN.0));
+        let refused = served.post(path, &Served::launch_of("main", BROKEN));
         let problem = refused.problem(409);
         let detail = problem["detail"].as_str().expect("a sentence");
         assert!(detail.contains("main") && detail.contains("launch"), "{problem}");
     }
     give_up(&served, &launched);
-    let taken = served.post("/launch", &body("main", BROKEN.0)).ok(202);
+    let taken = served.post("/launch", &Served::launch_of("main", BROKEN)).ok(202);
     assert_eq!(taken["name"], "main1", "one that was given up keeps its name");
     served.ended(&taken);
 }
 
 #[test]
 fn a_number_that_makes_a_name_too_long_is_refused() {
-    let served = served();
+    let served = Served::with_versions();
     let longest = "a".repeat(40);
-    let first = served.post("/launch", &body(&longest, BROKEN.0)).ok(202);
+    let first = served.post("/launch", &Served::launch_of(&longest, BROKEN)).ok(202);
     assert_eq!(first["name"], longest);
     served.ended(&first);
-    let refused = served.post("/launch", &body(&longest, BROKEN.0));
+    let refused = served.post("/launch", &Served::launch_of(&longest, BROKEN));
     refused.refuses(400, "40");
     assert_eq!(served.get("/status").ok(200)["deployments"].as_array().map(Vec::len), Some(1));
 }
 
 #[test]
 fn what_cannot_be_launched_names_its_field() {
-    let served = served();
+    let served = Served::with_versions();
     for (field, wrong) in [
         ("name", json!("Main")),
         ("name", json!("-main")),
@@ -193,7 +177,7 @@ fn what_cannot_be_launched_names_its_field() {
 
 #[test]
 fn what_forms_leave_empty_is_left_out() {
-    let served = served();
+    let served = Served::with_versions();
     let mut body = Served::launch_body("main");
     for field in ["token", "anthropic_api_key", "model", "image", "version", "heartbeat"] {
         body[field] = json!("");
@@ -206,7 +190,7 @@ fn what_forms_leave_empty_is_left_out() {
 
 #[test]
 fn a_launch_has_what_it_asks_for_and_shows_no_secret() {
-    let served = served();
+    let served = Served::with_versions();
     let secrets =
         ["gw~Vb64+token/0123456789==", "sk-ant-api03-distinctive-0123456789", "chat-51-x7Q"];
     let mut body = Served::launch_body("with-all");
@@ -239,7 +223,7 @@ fn a_launch_has_what_it_asks_for_and_shows_no_secret() {
 
 #[test]
 fn an_approval_lets_in_who_waits_and_says_who_stays() {
-    let served = served();
+    let served = Served::with_versions();
     let mut body = Served::launch_body("main");
     body["approval"] = json!("off");
     served.ended(&served.post("/launch", &body).ok(202));
@@ -298,7 +282,7 @@ fn an_approval_lets_in_who_waits_and_says_who_stays() {
 
 #[test]
 fn the_description_is_the_one_of_the_code() {
-    let served = served();
+    let served = Served::with_versions();
     let shown = served.call("GET", "/swagger.json").without("authorization").send();
     let known = openclaw_pipeline::server::description_text().expect("a description");
     assert_eq!(shown.ok(200), serde_json::from_str::<Value>(&known).expect("JSON"));

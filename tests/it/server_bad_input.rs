@@ -1,29 +1,13 @@
 //! What nobody should send, and what a hostile gateway says: refused in words, at nobody's cost.
 //! No mistake of a client's is a 5xx, and none is a panic.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::io::Write as _;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::product::{BROKEN, Product};
+use crate::support::client::Stream;
 use crate::support::server::{API_TOKEN, Served};
-
-/// A server with a version that fails at once.
-fn served() -> Served {
-    let mut product = Product::new();
-    product.install_faulty(BROKEN, Some("{exit_code: 1}"));
-    product.set("OPENCLAW_PIPELINE_API_TOKEN", API_TOKEN);
-    Served::on(product, &[])
-}
-
-/// Makes a deployment that failed.
-fn put(served: &Served, name: &str) {
-    let mut body = Served::launch_body(name);
-    body["version"] = json!(BROKEN.0);
-    served.ended(&served.post("/v1/deployments", &body).ok(202));
-}
 
 /// Every call of the description, its names filled in with what does not exist.
 fn calls() -> Vec<(String, String)> {
@@ -41,7 +25,7 @@ fn calls() -> Vec<(String, String)> {
 
 #[test]
 fn a_body_that_is_no_json_is_refused_in_words() {
-    let served = served();
+    let served = Served::with_versions();
     let whole = json!({ "type": "launching", "name": "nobody", "message": "m" }).to_string();
     let post = |body: &[u8]| {
         let call = served.call("POST", "/webhook/event");
@@ -104,7 +88,7 @@ fn a_body_that_is_no_json_is_refused_in_words() {
 
 #[test]
 fn a_body_that_is_too_large_is_not_read() {
-    let served = served();
+    let served = Served::with_versions();
     let body = |size: usize| {
         let rest =
             json!({ "type": "launching", "name": "nobody", "message": "" }).to_string().len();
@@ -135,7 +119,7 @@ fn a_body_that_is_too_large_is_not_read() {
 
 #[test]
 fn a_method_or_a_media_type_that_is_wrong_is_refused() {
-    let served = served();
+    let served = Served::with_versions();
     let calls = calls();
     // Changing calls are counted, known or not: a token for each.
     let tokens = [(); 8].map(|()| served.token(["--scope", "admin"]).text);
@@ -183,7 +167,7 @@ fn a_method_or_a_media_type_that_is_wrong_is_refused() {
 
 #[test]
 fn queries_and_cursors_that_are_wrong_name_their_field() {
-    let served = served();
+    let served = Served::with_versions();
     for (path, field) in [
         ("/v1/deployments?limit=0", "limit"),
         ("/v1/deployments?limit=201", "limit"),
@@ -218,7 +202,7 @@ fn queries_and_cursors_that_are_wrong_name_their_field() {
 
 #[test]
 fn names_that_are_paths_or_commands_are_no_names() {
-    let served = served();
+    let served = Served::with_versions();
     let outside = served.product().home().join("deployments");
     for name in [
         "..",
@@ -269,230 +253,12 @@ fn names_that_are_paths_or_commands_are_no_names() {
     served.assert_well();
 }
 
-/// The status of the first answer to bytes as they are; `None` where there is none.
-fn status_of(served: &Served, bytes: &[u8]) -> Option<u16> {
-    let answer = served.raw(bytes);
-    answer.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()
-}
-
-#[test]
-fn requests_that_are_no_http_are_refused() {
-    let served = served();
-    let host = served.address().to_string();
-    let auth = format!("authorization: Bearer {API_TOKEN}\r\n");
-    let get = |target: &str, version: &str, headers: &str| {
-        format!("GET {target} {version}\r\n{headers}{auth}connection: close\r\n\r\n")
-    };
-    let own = format!("host: {host}\r\n");
-    let status = |request: String| status_of(&served, request.as_bytes());
-    assert_eq!(status(get("/status", "HTTP/1.1", &own)), Some(200));
-    assert_eq!(status(get("/status", "HTTP/1.0", &own)), Some(200));
-    assert_eq!(status(get(&format!("http://{host}/status"), "HTTP/1.1", &own)), Some(200));
-    for (target, headers) in [
-        ("/status", String::new()),
-        ("/status", "host: \r\n".to_owned()),
-        ("/status", own.repeat(2)),
-        ("/status", format!("{own}host: evil.test\r\n")),
-        ("/status", "host: a b\r\n".to_owned()),
-        ("http://evil.test/status", own.clone()),
-        (&format!("http://{host}/status"), "host: evil.test\r\n".to_owned()),
-        ("http://evil.test/status", "host: evil.test\r\n".to_owned()),
-        ("evil.test:80", own.clone()),
-    ] {
-        for version in ["HTTP/1.1", "HTTP/1.0"] {
-            let status = status(get(target, version, &headers));
-            assert!(matches!(status, Some(400 | 404 | 421)), "{target} {headers:?}: {status:?}");
-        }
-    }
-    let huge = format!("{own}x: {}\r\n", "x".repeat(300_000));
-    assert!(matches!(status(get("/status", "HTTP/1.1", &huge)), Some(400 | 431) | None));
-    let many = "x: 1\r\n".repeat(200);
-    assert!(matches!(status(get("/status", "HTTP/1.1", &(own.clone() + &many))), Some(400 | 431)));
-    let long = format!("/{}", "a".repeat(300_000));
-    assert!(matches!(status(get(&long, "HTTP/1.1", &own)), Some(400 | 414 | 431) | None));
-    for bytes in [
-        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"\0\0\0\0\r\n\r\n",
-        b"GET\r\n\r\n",
-        b"GET /status\r\n\r\n",
-        b"GET  /status  HTTP/1.1\r\n\r\n",
-        b"GET /status HTTP/9.9\r\n\r\n",
-        b"get /status HTTP/1.1\r\n\r\n",
-        b"G\0T /status HTTP/1.1\r\n\r\n",
-        b"GET /sta\0tus HTTP/1.1\r\nhost: localhost\r\n\r\n",
-        b"GET /status HTTP/1.1\r\nhost: localhost\r\nx: a\0b\r\n\r\n",
-        b"GET /status HTTP/1.1\r\nhost: localhost\r\n folded\r\n\r\n",
-        b"GET /status HTTP/1.1\r\nhost: localhost\r\nno colon\r\n\r\n",
-        b"GET /status HTTP/1.1\r\nhost : localhost\r\n\r\n",
-        b"GET /status HTTP/1.1\r\nhost: local\xff\xfehost\r\n\r\n",
-        b"OPTIONS * HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
-        b"CONNECT evil.test:80 HTTP/1.1\r\nhost: evil.test:80\r\nconnection: close\r\n\r\n",
-    ] {
-        let mut closing = bytes.to_vec();
-        closing.extend(b"\r\n\r\n");
-        let status = status_of(&served, &closing);
-        let refused = status.is_none_or(|status| (400..500).contains(&status));
-        assert!(refused, "{:?}: {status:?}", String::from_utf8_lossy(bytes));
-    }
-    served.get("/status").ok(200);
-    served.assert_well();
-}
-
-#[test]
-fn bodies_whose_length_is_not_clear_are_refused() {
-    let served = served();
-    let post = |headers: &str, body: &str, is_whole: bool| {
-        let request = format!(
-            "POST /webhook/event HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {API_TOKEN}\r\n\
-             content-type: application/json\r\nconnection: close\r\n{headers}\r\n{body}",
-            served.address()
-        );
-        let mut stream = TcpStream::connect(served.address()).expect("it listens");
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a deadline");
-        stream.write_all(request.as_bytes()).expect("written");
-        if !is_whole {
-            stream.shutdown(std::net::Shutdown::Write).expect("its end");
-        }
-        let mut answer = String::new();
-        let _ = stream.read_to_string(&mut answer);
-        answer
-    };
-    let event = r#"{"type":"launching","message":"m"}"#;
-    let whole = format!("{:x}\r\n{event}\r\n0\r\n\r\n", event.len());
-    let found = post("transfer-encoding: chunked\r\n", &whole, true);
-    assert!(found.starts_with("HTTP/1.1 404 "), "{found}");
-    for (headers, body) in [
-        ("transfer-encoding: chunked\r\n", "zz\r\n{}\r\n0\r\n\r\n"),
-        ("transfer-encoding: chunked\r\n", "-1\r\n{}\r\n0\r\n\r\n"),
-        ("transfer-encoding: chunked\r\n", "ffffffffffffffffff\r\n{}\r\n0\r\n\r\n"),
-        ("transfer-encoding: chunked\r\n", "2\r\n{}"),
-        ("transfer-encoding: chunked\r\n", "2\r\n{}extra\r\n0\r\n\r\n"),
-        ("transfer-encoding: gzip\r\n", "{}"),
-        ("transfer-encoding: chunked, gzip\r\n", "2\r\n{}\r\n0\r\n\r\n"),
-        ("transfer-encoding: chunked\r\ncontent-length: 2\r\n", &whole),
-        ("content-length: 2\r\ntransfer-encoding: chunked\r\n", &whole),
-        ("content-length: 2\r\ncontent-length: 3\r\n", "{}x"),
-        ("content-length: -2\r\n", "{}"),
-        ("content-length: 2x\r\n", "{}"),
-        ("content-length: 0x2\r\n", "{}"),
-        ("content-length: 99999999999999999999999\r\n", "{}"),
-        ("content-length: 1000\r\n", "{\"type\":"),
-        ("", event),
-    ] {
-        let answer = post(headers, body, false);
-        let status = answer.get(9..12).unwrap_or("none");
-        // Where both lengths are given, the chunks count, and the connection ends after it.
-        let refused = matches!(status, "400" | "404" | "413" | "415" | "501" | "none");
-        assert!(refused, "{headers:?} {body:?}: {answer}");
-        assert!(answer.matches("HTTP/1.1 ").count() <= 1, "one answer: {answer}");
-    }
-    served.get("/status").ok(200);
-    served.assert_well();
-}
-
-#[test]
-fn who_is_slow_is_cut_off() {
-    let served = served();
-    let open = |sent: String| {
-        let mut stream = TcpStream::connect(served.address()).expect("it listens");
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a deadline");
-        stream.write_all(sent.as_bytes()).expect("written");
-        stream
-    };
-    let head = format!("POST /launch HTTP/1.1\r\nhost: {}\r\n", served.address());
-    let token = format!("authorization: Bearer {API_TOKEN}\r\ncontent-type: application/json\r\n");
-    let body = format!("{head}{token}content-length: 1000\r\n\r\n{{\"name\":");
-    let chunk = format!("{head}{token}transfer-encoding: chunked\r\n\r\nfff\r\n{{\"na");
-    let sent = [String::new(), head.clone(), body, chunk];
-    let begun = Instant::now();
-    let answers: Vec<String> = std::thread::scope(|scope| {
-        let all: Vec<_> = sent
-            .into_iter()
-            .map(|sent| {
-                scope.spawn(move || {
-                    let mut stream = open(sent);
-                    // A byte now and then is no progress.
-                    let mut dripping = stream.try_clone().expect("a socket");
-                    scope.spawn(move || {
-                        while begun.elapsed() < Duration::from_secs(40)
-                            && dripping.write_all(b"x").is_ok()
-                        {
-                            std::thread::sleep(Duration::from_secs(2));
-                        }
-                    });
-                    let mut answer = Vec::new();
-                    let _ = stream.read_to_end(&mut answer);
-                    let _ = stream.shutdown(std::net::Shutdown::Both);
-                    String::from_utf8_lossy(&answer).into_owned()
-                })
-            })
-            .collect();
-        all.into_iter().map(|it| it.join().expect("an answer")).collect()
-    });
-    assert!(begun.elapsed() < Duration::from_secs(45), "{:?}", begun.elapsed());
-    for answer in &answers[2..] {
-        assert!(answer.starts_with("HTTP/1.1 408 "), "{answers:?}");
-        assert!(answer.contains("urn:openclaw-pipeline:request-timeout"), "{answer}");
-    }
-    served.assert_well();
-}
-
-/// The memory that a process has, in MiB.
-fn memory_mib(pid: i32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its memory");
-    let kib: u64 = line.split_whitespace().nth(1).and_then(|it| it.parse().ok()).expect("a number");
-    kib / 1024
-}
-
-#[test]
-fn ten_thousand_idle_connections_harm_nobody() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).expect("a limit can be raised to its maximum");
-    if limit.maximum.is_some_and(|most| most < 11_000) {
-        return crate::support::skip("ten thousand connections are more than this user may open");
-    }
-    let served = served();
-    served.get("/status").ok(200);
-    let before = memory_mib(served.pid());
-    let mut follows = served.call("GET", "/v1/events").stream();
-    follows.frame().expect("it begins");
-    let mut idle = Vec::with_capacity(10_000);
-    let mut slowest = Duration::ZERO;
-    for number in 0..10_000 {
-        let mut stream = TcpStream::connect(served.address()).expect("it listens");
-        if number % 2 == 0 {
-            // Half of them begin to say something.
-            let _ = stream.write_all(b"GET /status HTTP/1.1\r\nhost: ");
-        }
-        idle.push(stream);
-        if number % 500 == 499 {
-            let begun = Instant::now();
-            served.get("/status").ok(200);
-            slowest = slowest.max(begun.elapsed());
-        }
-    }
-    let during = memory_mib(served.pid());
-    assert!(slowest < Duration::from_secs(5), "others are answered meanwhile: {slowest:?}");
-    assert!(during < before + 150, "from {before} to {during} MiB");
-    // Who was being answered all the while still is.
-    put(&served, "main");
-    assert_eq!(follows.next().kind, "launching");
-    drop(idle);
-    served.get("/status").ok(200);
-    drop(follows);
-    served.assert_well();
-}
-
 #[test]
 fn nothing_of_a_hostile_gateways_words_does_harm() {
     const OWN: &str = "gw~Vb64+token/0123456789==";
     const ODD: &str =
         "\u{1b}]0;x\u{7}\u{1b}[2J<script>alert(1)</script>\u{202e}\u{0}\u{85}\u{2028}";
-    let served = served();
+    let served = Served::with_versions();
     let mut body = Served::launch_body("main");
     body["token"] = json!(OWN);
     body["approval"] = json!("ask");
@@ -570,7 +336,7 @@ fn now_ms() -> u64 {
 }
 
 /// The frames of a stream, until one of a type.
-fn list_to(stream: &mut crate::support::server::Stream, kind: &str) -> String {
+fn list_to(stream: &mut Stream, kind: &str) -> String {
     let mut text = String::new();
     loop {
         let sent = stream.next();

@@ -52,7 +52,7 @@ fn a_session_is_a_cookie_that_only_the_own_pages_change_with() {
     };
     change(Some(&own)).names("target");
     for foreign in [
-        "http://evil.test",
+        "http://evil.example",
         "null",
         "http://127.0.0.1",
         "https://127.0.0.1:1",
@@ -65,7 +65,7 @@ fn a_session_is_a_cookie_that_only_the_own_pages_change_with() {
     let leave = |origin: &str| {
         with(&served, &cookie, "DELETE", "/v1/session").header("origin", origin).send()
     };
-    leave("http://evil.test").problem(403);
+    leave("http://evil.example").problem(403);
     let left = leave(&own);
     left.ok(204);
     assert!(left.header("set-cookie").contains("; Max-Age=0"), "{left:?}");
@@ -103,13 +103,13 @@ fn a_session_ends_with_its_token() {
 #[test]
 fn pages_of_allowed_origins_may_call_and_no_others() {
     let mut product = product();
-    product.set("OPENCLAW_PIPELINE_CORS_ORIGINS", "https://app.test,http://localhost:3000");
+    product.set("OPENCLAW_PIPELINE_CORS_ORIGINS", "https://app.example,http://localhost:3000");
     let served = Served::on(product, &[]);
     let preflight = |origin: &str| {
         let call = Call::to(served.address(), "OPTIONS", "/launch").header("origin", origin);
         call.header("access-control-request-method", "POST").send()
     };
-    for origin in ["https://app.test", "http://localhost:3000"] {
+    for origin in ["https://app.example", "http://localhost:3000"] {
         let answer = preflight(origin);
         answer.ok(204);
         assert_eq!(answer.header("access-control-allow-origin"), origin);
@@ -126,11 +126,11 @@ fn pages_of_allowed_origins_may_call_and_no_others() {
         assert_eq!(refused.header("access-control-allow-origin"), origin);
     }
     for origin in [
-        "https://app.test.evil.test",
-        "http://app.test",
-        "https://app.test:444",
+        "https://app.example.evil.example",
+        "http://app.example",
+        "https://app.example:444",
         "null",
-        "https://APP.test/",
+        "https://APP.example/",
     ] {
         let answer = preflight(origin);
         assert_ne!(answer.status, 204, "{origin}");
@@ -140,42 +140,42 @@ fn pages_of_allowed_origins_may_call_and_no_others() {
     }
     let (_, cookie) = sign_in(&served, API_TOKEN);
     let change = with(&served, &cookie, "POST", "/launch").json(&json!({ "target": "moon" }));
-    change.header("origin", "https://app.test").send().problem(403);
+    change.header("origin", "https://app.example").send().problem(403);
 }
 
 #[test]
 fn a_name_that_is_not_the_servers_is_refused() {
     let mut product = product();
-    product.set("OPENCLAW_PIPELINE_HOSTS", "pipeline.test");
+    product.set("OPENCLAW_PIPELINE_HOSTS", "pipeline.example");
     let served = Served::on(product, &[]);
     let port = served.address().port();
     let named = |host: &str| served.call("GET", "/status").header("host", host).send();
-    for own in ["127.0.0.1", "localhost", "LOCALHOST", "[::1]", "pipeline.test"] {
+    for own in ["127.0.0.1", "localhost", "LOCALHOST", "[::1]", "pipeline.example"] {
         named(own).ok(200);
         named(&format!("{own}:{port}")).ok(200);
     }
     for other in [
-        "evil.test",
-        "127.0.0.1.evil.test",
-        "localhost.evil.test",
-        "evil.test:80",
-        "pipeline.test.evil.test",
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "evil.example:80",
+        "pipeline.example.evil.example",
         "192.0.2.1",
         "169.254.169.254",
         "[2001:db8::1]",
         "0x7f.1",
-        "localhost@evil.test",
+        "localhost@evil.example",
         "",
         ":80",
     ] {
         let refused = named(other);
         assert!(matches!(refused.status, 400 | 421), "{other}: {refused:?}");
     }
-    named("evil.test").refuses(421, "another name");
+    named("evil.example").refuses(421, "another name");
     // Also where no token is needed, and for a page that guessed it right.
     let open = Served::open();
     for path in ["/status", "/health", "/swagger.json"] {
-        Call::to(open.address(), "GET", path).header("host", "evil.test").send().problem(421);
+        Call::to(open.address(), "GET", path).header("host", "evil.example").send().problem(421);
     }
 }
 
@@ -184,7 +184,7 @@ fn an_open_server_is_open_to_this_machines_programs_alone() {
     let served = Served::open();
     served.launch("main");
     served.get("/status").ok(200);
-    for origin in ["http://evil.test", "null", "http://localhost:3000"] {
+    for origin in ["http://evil.example", "null", "http://localhost:3000"] {
         let call = |method: &str, path: &str| served.call(method, path).header("origin", origin);
         call("GET", "/status").send().refuses(403, "other origins");
         call("POST", "/launch").json(&json!({ "target": "moon" })).send().problem(403);
@@ -247,7 +247,7 @@ fn beyond_this_machine_it_takes_a_token_and_a_word_about_tls() {
     let call = |path: &str| Call::to(local, "GET", path).token(API_TOKEN);
     call("/status").send().ok(200);
     call("/status").without("authorization").send().problem(401);
-    call("/status").header("host", "evil.test").send().problem(421);
+    call("/status").header("host", "evil.example").send().problem(421);
     // Whoever else reaches it launches nothing on this machine unless that was switched on.
     let launch = Call::to(local, "POST", "/launch").token(API_TOKEN);
     launch.json(&Served::launch_body("main")).send().names("target");
@@ -256,17 +256,17 @@ fn beyond_this_machine_it_takes_a_token_and_a_word_about_tls() {
 #[test]
 fn behind_a_proxy_cookies_are_for_tls_and_callers_are_who_it_says() {
     let mut product = product();
-    product.set("OPENCLAW_PIPELINE_HOSTS", "pipeline.test");
+    product.set("OPENCLAW_PIPELINE_HOSTS", "pipeline.example");
     let served = Served::on(product, &["--behind-tls-proxy"]);
     let (answer, cookie) = sign_in(&served, API_TOKEN);
     assert!(answer.header("set-cookie").contains("; Secure"), "{answer:?}");
     assert_eq!(answer.header("strict-transport-security"), "max-age=31536000");
     let change = |origin: &str| {
-        let call = with(&served, &cookie, "POST", "/launch").header("host", "pipeline.test");
+        let call = with(&served, &cookie, "POST", "/launch").header("host", "pipeline.example");
         call.header("origin", origin).json(&json!({ "target": "moon" })).send()
     };
-    change("https://pipeline.test").names("target");
-    change("http://pipeline.test").problem(403);
+    change("https://pipeline.example").names("target");
+    change("http://pipeline.example").problem(403);
     let denied = Call::to(served.address(), "GET", "/status");
     denied.header("x-forwarded-for", "198.51.100.1, 203.0.113.9").send().problem(401);
     served.until("the denial is on record", || {

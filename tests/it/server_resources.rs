@@ -4,26 +4,11 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::support::product::{BROKEN, NEWEST, OLDER, Product};
-use crate::support::server::{API_TOKEN, Served};
+use crate::support::product::{BROKEN, NEWEST, OLDER};
+use crate::support::server::{SLOW, Served};
 
-/// Never started: its launch goes on until it is given up.
-const SLOW: (&str, u64) = ("2026.9.8", 18);
-
-/// A server with versions before the newest, that fail at once and that never come up.
-fn served() -> Served {
-    let mut product = Product::new();
-    product.install(OLDER);
-    product.install_faulty(BROKEN, Some("{exit_code: 1}"));
-    product.install_faulty(SLOW, Some("{never_started: true}"));
-    product.set("OPENCLAW_PIPELINE_API_TOKEN", API_TOKEN);
-    Served::on(product, &[])
-}
-
-fn begin(served: &Served, name: &str, version: &str) -> Value {
-    let mut body = Served::launch_body(name);
-    body["version"] = json!(version);
-    served.post("/v1/deployments", &body).ok(202)
+fn begin(served: &Served, name: &str, version: (&str, u64)) -> Value {
+    served.post("/v1/deployments", &Served::launch_of(name, version)).ok(202)
 }
 
 fn of(name: &str, action: &str) -> String {
@@ -46,7 +31,7 @@ fn status(served: &Served, name: &str) -> String {
 
 #[test]
 fn long_work_is_an_operation_with_its_steps() {
-    let served = served();
+    let served = Served::with_versions();
     let begun = served.post("/v1/deployments", &Served::launch_body("main")).ok(202);
     let members: Vec<&String> = begun.as_object().expect("an object").keys().collect();
     assert_eq!(members[..6], ["id", "kind", "deployment", "status", "steps", "error"]);
@@ -72,7 +57,7 @@ fn long_work_is_an_operation_with_its_steps() {
 
 #[test]
 fn a_gateway_is_stopped_started_and_restarted() {
-    let served = served();
+    let served = Served::with_versions();
     served.launch("main");
     done(&served, "stop", &json!({}));
     assert_eq!(status(&served, "main"), "stopped");
@@ -94,8 +79,8 @@ fn a_gateway_is_stopped_started_and_restarted() {
 
 #[test]
 fn what_is_at_work_is_not_disturbed() {
-    let served = served();
-    let begun = begin(&served, "main", SLOW.0);
+    let served = Served::with_versions();
+    let begun = begin(&served, "main", SLOW);
     for action in ["stop", "start", "restart", "backups", "rotate", "update"] {
         let refused = served.post(&of("main", action), &json!({}));
         refused.refuses(409, "main");
@@ -122,8 +107,8 @@ fn operation(begun: &Value, rest: &str) -> String {
 
 #[test]
 fn an_update_keeps_a_backup_that_can_be_gone_back_to() {
-    let served = served();
-    served.ended(&begin(&served, "main", OLDER.0));
+    let served = Served::with_versions();
+    served.ended(&begin(&served, "main", OLDER));
     let version = || served.get("/v1/deployments/main").ok(200)["version"].clone();
     assert_eq!(version(), OLDER.0);
     served.post(&of("main", "update"), &json!({ "version": "x", "image": "y" })).names("image");
@@ -155,7 +140,7 @@ fn an_update_keeps_a_backup_that_can_be_gone_back_to() {
 
 #[test]
 fn a_version_that_fails_is_gone_back_from() {
-    let served = served();
+    let served = Served::with_versions();
     served.launch("main");
     let begun = served.post(&of("main", "update"), &json!({ "version": BROKEN.0 })).ok(202);
     let ended = served.ended(&begun);
@@ -167,7 +152,7 @@ fn a_version_that_fails_is_gone_back_from() {
 
 #[test]
 fn secrets_are_rotated() {
-    let served = served();
+    let served = Served::with_versions();
     let mut body = Served::launch_body("main");
     body["openai_api_key"] = json!("sk-openai-0123456789-distinctive");
     served.ended(&served.post("/v1/deployments", &body).ok(202));
@@ -196,7 +181,7 @@ fn secrets_are_rotated() {
 
 #[test]
 fn a_protected_one_is_destroyed_by_an_administrator_alone() {
-    let served = served();
+    let served = Served::with_versions();
     served.launch("main");
     let patch = |body: &Value| served.call("PATCH", "/v1/deployments/main").json(body).send();
     assert_eq!(patch(&json!({ "protected": true })).ok(200)["protected"], true);
@@ -216,7 +201,7 @@ fn a_protected_one_is_destroyed_by_an_administrator_alone() {
     served.product().assert_nothing_runs_but(served.pid());
     assert!(!served.product().deployment("main").join("state").exists(), "its data is gone");
     // Its name is free again, and its history stays.
-    let again = begin(&served, "main", BROKEN.0);
+    let again = begin(&served, "main", BROKEN);
     served.ended(&again);
     let history = served.get("/v1/deployments/main/operations").ok(200);
     assert_eq!(history["items"].as_array().map(Vec::len), Some(3), "{history:#}");
@@ -245,10 +230,10 @@ fn texts(items: &[Value], member: &str) -> Vec<String> {
 
 #[test]
 fn lists_go_page_by_page_and_are_filtered() {
-    let served = served();
+    let served = Served::with_versions();
     served.launch("main");
     let begun: Vec<Value> =
-        (1..=5).map(|number| begin(&served, &format!("team-{number}"), BROKEN.0)).collect();
+        (1..=5).map(|number| begin(&served, &format!("team-{number}"), BROKEN)).collect();
     for begun in &begun {
         served.ended(begun);
     }
@@ -277,7 +262,7 @@ fn lists_go_page_by_page_and_are_filtered() {
 
     // A page begins where the one before ended, whatever came in between.
     let first = served.get("/v1/operations?limit=2").ok(200);
-    served.ended(&begin(&served, "team-6", BROKEN.0));
+    served.ended(&begin(&served, "team-6", BROKEN));
     let cursor = first["next_cursor"].as_str().expect("more");
     let next = served.get(&format!("/v1/operations?limit=2&cursor={cursor}")).ok(200);
     assert_eq!(texts(next["items"].as_array().expect("items"), "deployment"), ["team-3", "team-2"]);
@@ -289,7 +274,7 @@ fn lists_go_page_by_page_and_are_filtered() {
 
 #[test]
 fn a_link_that_lets_in_is_given_by_one_call_alone() {
-    let served = served();
+    let served = Served::with_versions();
     served.launch("main");
     let given = served.call("POST", &of("main", "access")).send();
     assert_eq!(given.header("cache-control"), "no-store");
@@ -319,7 +304,7 @@ fn a_link_that_lets_in_is_given_by_one_call_alone() {
 
 #[test]
 fn logs_are_lines_or_a_stream() {
-    let served = served();
+    let served = Served::with_versions();
     let mut body = Served::launch_body("main");
     body["approval"] = json!("off");
     body["token"] = json!("tok~Zx81/qQ+0123456789abcdef=");
@@ -352,7 +337,7 @@ fn logs_are_lines_or_a_stream() {
 
 #[test]
 fn streams_end_when_the_server_stops() {
-    let mut served = served();
+    let mut served = Served::with_versions();
     let mut events = served.call("GET", "/v1/events").stream();
     events.frame().expect("it begins");
     let begun = std::time::Instant::now();

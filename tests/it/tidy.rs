@@ -18,15 +18,12 @@ use crate::support::source::{code_of, files, has_extension, read, root, rust_fil
 const LINES: usize = 500;
 
 /// The files whose answer was that they belong together.
-const LONG: [(&str, &str); 9] = [
+const LONG: [(&str, &str); 6] = [
     ("src/config/settings.rs", "one setting after the other, each a few lines"),
     ("src/exec/command.rs", "a child's whole life, and its tests"),
     ("tests/it/operations_harness.rs", "one walk over every operation"),
-    ("tests/it/server_access.rs", "one table of calls and who may make them"),
-    ("tests/it/server_bad_input.rs", "one list of what nobody should send"),
     ("tests/it/standin_contract.rs", "one transcript, call by call"),
     ("tests/it/support/product.rs", "one vocabulary for driving the program"),
-    ("tests/it/support/server.rs", "one vocabulary for calling the server"),
     ("tests/lab/standin/connect.rs", "one handshake, with every refusal"),
 ];
 

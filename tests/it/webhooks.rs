@@ -162,14 +162,15 @@ async fn a_command_delivers_what_it_can_and_leaves_the_rest() {
     for _ in 0..20 {
         outbox.tell("main");
     }
+    // It may take an hour, and does not wait for what cannot be sent now.
     let deliver = || {
         let (store, key) = (outbox.store.clone(), outbox.key.clone());
-        deliver_now(store, key, Options::default(), &frontend, Duration::from_secs(5))
+        let hour = Duration::from_secs(3600);
+        let delivered = deliver_now(store, key, Options::default(), &frontend, hour);
+        async move { tokio::time::timeout(hour / 60, delivered).await.expect("it does not wait") }
     };
     receiver.set(Mode::Refuse);
-    let begun = std::time::Instant::now();
     deliver().await.expect("no failure of its own");
-    assert!(begun.elapsed() < Duration::from_secs(3), "it does not wait: {:?}", begun.elapsed());
     assert_eq!(outbox.counts(&frontend).pending, 20);
     // The next command does not wait out the pause that the first one left.
     receiver.set(Mode::Ok);
@@ -182,8 +183,6 @@ async fn a_command_delivers_what_it_can_and_leaves_the_rest() {
     receiver.set(Mode::Hang);
     outbox.tell("main");
     until("it is under way", || receiver.count() >= 41).await;
-    let begun = std::time::Instant::now();
     deliver().await.expect("nothing to do");
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     running.kill().await;
 }

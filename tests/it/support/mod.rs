@@ -11,6 +11,7 @@
 pub mod asking;
 pub mod bench;
 pub mod browser;
+pub mod client;
 pub mod console;
 pub mod control_ui;
 pub mod disk;

@@ -1,0 +1,110 @@
+//! What is on record of who did what, and where no token ever stands. Against the real server.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::support::product::{BROKEN, Product};
+use crate::support::server::{API_TOKEN, Served};
+
+fn lines(served: &Served, query: &str) -> Vec<Value> {
+    let page = served.get(&format!("/v1/audit?limit=200&{query}")).ok(200);
+    page["items"].as_array().expect("lines").clone()
+}
+
+#[test]
+fn what_was_done_and_what_was_refused_is_on_record() {
+    let served = Served::with_versions();
+    let deploy = served.token(["--scope", "deploy"]);
+    let body = Served::launch_of("main", BROKEN);
+    let launched = served.call("POST", "/launch").token(&deploy.text).json(&body);
+    let launched = launched.send();
+    served.ended(&launched.ok(202));
+    let denied = served.call("DELETE", "/v1/deployments/main").token(&deploy.text).send();
+    denied.problem(403);
+    served.call("GET", "/status").token(&deploy.text).send().problem(403);
+    served.call("GET", "/status").without("authorization").send().problem(401);
+
+    let allowed = lines(&served, &format!("actor={}&outcome=allowed", deploy.id));
+    assert_eq!(allowed.len(), 1, "{allowed:#?}");
+    let line = &allowed[0];
+    assert_eq!((&line["action"], &line["name"]), (&json!("POST /launch"), &json!("main")));
+    assert_eq!((&line["status"], &line["address"]), (&json!(202), &json!("127.0.0.1")));
+    assert_eq!((&line["actor_label"], &line["times"]), (&json!("a test"), &json!(1)));
+    assert_eq!(line["request_id"], launched.header("x-request-id"));
+    // Denials are gathered, and written down within moments.
+    let refused = served.until("denials are on record", || {
+        let refused = lines(&served, "outcome=denied");
+        (refused.len() >= 3).then_some(refused)
+    });
+    let of = |action: &str, actor: &str| {
+        let found = refused.iter().find(|it| it["action"] == action && it["actor"] == actor);
+        found.unwrap_or_else(|| panic!("no {action} of {actor} in {refused:#?}")).clone()
+    };
+    let removal = of("DELETE /v1/deployments/{name}", &deploy.id);
+    assert_eq!((&removal["name"], &removal["status"]), (&json!("main"), &json!(403)));
+    assert_eq!(removal["request_id"], denied.header("x-request-id"));
+    assert!(removal["detail"].as_str().expect("a reason").contains("scope destroy"), "{removal}");
+    assert_eq!(of("GET /status", &deploy.id)["status"], 403);
+    assert_eq!(of("GET /status", "")["status"], 401);
+    served.get("/v1/audit?outcome=maybe").names("outcome");
+    served.get("/v1/audit?who=me").names("who");
+}
+
+/// Every file below a directory.
+fn files(directory: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        match entry.file_type().expect("a type") {
+            kind if kind.is_dir() => files(&entry.path(), into),
+            kind if kind.is_file() => into.push(entry.path()),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_token_stands_nowhere() {
+    let mut product = Product::new();
+    product.set("OPENCLAW_PIPELINE_API_TOKEN", API_TOKEN).set("OPENCLAW_PIPELINE_LOG", "trace");
+    let mut served = Served::on(product, &[]);
+    let made = served.token(["--scope", "admin"]).text;
+    let session = served.call("POST", "/v1/session").json(&json!({ "token": made })).send();
+    let cookie = session.header("set-cookie").split(['=', ';']).nth(1).expect("a value").to_owned();
+    let by_api = served.post("/v1/tokens", &json!({ "label": "x", "scopes": ["read"] })).ok(201);
+    let by_api = by_api["token"].as_str().expect("a token").to_owned();
+    let own = "gw~Vb64+token/0123456789==";
+    let mut body = Served::launch_body("main");
+    body["token"] = json!(own);
+    body["openai_api_key"] = json!("sk-openai-0123456789-distinctive");
+    served.ended(&served.post("/launch", &body).ok(202));
+    let mut shown = String::new();
+    for token in [API_TOKEN, &made, &by_api] {
+        served.call("GET", "/status").token(token).send();
+        served.call("GET", &format!("/v1/deployments/{token}")).send();
+        let wrong = json!({ "name": "main", "tokn": token });
+        shown += &served.post("/launch", &wrong).text();
+        shown += &served
+            .call("POST", "/launch")
+            .body("application/json", token.to_owned())
+            .send()
+            .text();
+    }
+    served.stop();
+    assert!(!shown.contains("ocp_"), "{shown}");
+    let mut all = Vec::new();
+    files(&served.product().path(""), &mut all);
+    assert!(all.iter().any(|path| path.ends_with("serve.log")));
+    for path in all {
+        let bytes = fs::read(&path).expect("readable");
+        let has = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+        for text in [API_TOKEN, &made, &by_api, &cookie] {
+            assert!(!has(text), "{} has {text}", path.display());
+        }
+        if !path.starts_with(served.product().deployment("main")) {
+            for text in [own, "sk-openai-0123456789-distinctive"] {
+                assert!(!has(text), "{} has {text}", path.display());
+            }
+        }
+    }
+}
