@@ -45,13 +45,21 @@ impl Scene {
     }
 
     fn due(&self, endpoint: &Endpoint) -> Vec<(String, i64)> {
-        let due = self.store.due(endpoint.number, now_ms(), &BTreeSet::new(), 100).expect("reads");
+        let due = self
+            .store
+            .waiting(endpoint.number, now_ms(), &BTreeSet::new(), 100)
+            .expect("reads")
+            .due;
         due.into_iter().map(|it| (it.name, it.event.expect("an event").sequence)).collect()
     }
 
     /// Ends what is due of a deployment so.
     fn end(&self, endpoint: &Endpoint, name: &str, fate: Fate) {
-        let due = self.store.due(endpoint.number, now_ms(), &BTreeSet::new(), 100).expect("reads");
+        let due = self
+            .store
+            .waiting(endpoint.number, now_ms(), &BTreeSet::new(), 100)
+            .expect("reads")
+            .due;
         let due = due.into_iter().find(|it| it.name == name).expect("it is due");
         let error = (fate != Fate::Delivered).then(|| "it failed".to_owned());
         let outcome = Outcome {
@@ -142,12 +150,17 @@ fn of_each_deployment_the_oldest_is_due_and_no_other() {
     assert_eq!(scene.due(&frontend), [("b".into(), b1)]);
     scene.end(&frontend, "b", Fate::Delivered);
     assert_eq!(scene.due(&frontend), []);
-    assert_eq!(scene.store.next_due(frontend.number, now_ms()).expect("reads"), Some(i64::MAX));
+    assert_eq!(
+        scene.store.waiting(frontend.number, now_ms(), &BTreeSet::new(), 0).expect("reads").next_ms,
+        Some(i64::MAX)
+    );
     // The receiver answers again.
     scene.store.record_outcomes(&[], &[frontend.number].into()).expect("records");
     assert_eq!(scene.due(&frontend), [("a".into(), a2)]);
     let busy = BTreeSet::from(["a".to_owned()]);
-    assert!(scene.store.due(frontend.number, now_ms(), &busy, 100).expect("reads").is_empty());
+    assert!(
+        scene.store.waiting(frontend.number, now_ms(), &busy, 100).expect("reads").due.is_empty()
+    );
 }
 
 #[test]
@@ -343,7 +356,7 @@ fn an_event_that_cannot_be_read_does_not_stop_the_others() {
     scene.fan_out();
     let store = &scene.store;
     store.write(|tx| Ok(tx.execute("UPDATE events SET type = 'new'", [])?)).expect("writes");
-    let due = store.due(frontend.number, now_ms(), &BTreeSet::new(), 10).expect("reads");
+    let due = store.waiting(frontend.number, now_ms(), &BTreeSet::new(), 10).expect("reads").due;
     assert!(due[0].event.is_none());
 }
 

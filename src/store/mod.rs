@@ -57,7 +57,7 @@ pub use endpoints::{
 pub use events::{EventFilter, EventsPage, History, NewEvent};
 pub use idempotency::{Answer, IdempotencyKey, KEY_MAX, Once};
 pub use operations::{Finish, Lease, OperationFilter, StepUpdate};
-pub use outbox::{Due, Fate, Outcome};
+pub use outbox::{Due, Fate, Outcome, Waiting};
 pub use replays::{AskedOnce, NewReplay, Replay, ReplayStatus, Scope};
 pub use retention::KEPT_DAYS;
 pub use sessions::{SESSION_HOURS, SessionRecord};

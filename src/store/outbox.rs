@@ -32,6 +32,15 @@ pub struct Due {
     pub event: Option<Event>,
 }
 
+/// What waits for an endpoint.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    /// What is to be sent now.
+    pub due: Vec<Due>,
+    /// When the next deployment is due that is not due now, in milliseconds since 1970.
+    pub next_ms: Option<i64>,
+}
+
 /// What became of a delivery that was tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -70,42 +79,40 @@ pub struct Outcome {
 }
 
 impl Store {
-    /// What is to be sent to an endpoint at a moment, at most so much: of each deployment that is
-    /// due the oldest pending delivery. Deployments in `busy` are left out: something of theirs is
-    /// under way.
-    pub fn due(
+    /// What waits for an endpoint at a moment: of each deployment that is due the oldest pending
+    /// delivery, at most so much, and when the next one is due. Deployments in `busy` are left out:
+    /// something of theirs is under way.
+    pub fn waiting(
         &self,
         endpoint: i64,
         now_ms: i64,
         busy: &BTreeSet<String>,
         limit: usize,
-    ) -> Result<Vec<Due>> {
+    ) -> Result<Waiting> {
         self.read(|db| {
+            // Most of the time one look answers both: the one after those that are due says when
+            // it is. Where more are due than that, the next one is asked for by itself.
+            let looked_at = limit.saturating_add(busy.len()).saturating_add(1);
+            let looked_at = i64::try_from(looked_at).unwrap_or(i64::MAX);
             let mut queues = db.prepare_cached(
-                "SELECT name, failing_ms FROM queues WHERE endpoint = ?1 AND next_ms <= ?2 \
-                 ORDER BY next_ms LIMIT ?3",
+                "SELECT name, failing_ms, next_ms FROM queues WHERE endpoint = ?1 \
+                 ORDER BY next_ms LIMIT ?2",
             )?;
-            let looked_at = i64::try_from(limit.saturating_add(busy.len())).unwrap_or(i64::MAX);
-            let mut found = queues.query((endpoint, now_ms, looked_at))?;
-            let mut due = Vec::new();
+            let mut found = queues.query((endpoint, looked_at))?;
+            let (mut due, mut seen) = (Vec::new(), 0);
             while let Some(queue) = found.next()? {
+                seen += 1;
+                let next_ms: i64 = queue.get(2)?;
+                if next_ms > now_ms {
+                    return Ok(Waiting { due, next_ms: Some(next_ms) });
+                }
                 let name: String = queue.get(0)?;
                 if due.len() < limit && !busy.contains(&name) {
                     due.extend(head(db, endpoint, name, queue.get(1)?)?);
                 }
             }
-            Ok(due)
-        })
-    }
-
-    /// When the next deployment of an endpoint is due that is not due at a moment. Of two moments,
-    /// something could be due in between, and nobody would wait for it.
-    pub fn next_due(&self, endpoint: i64, now_ms: i64) -> Result<Option<i64>> {
-        self.read(|db| {
-            let mut next = db.prepare_cached(
-                "SELECT min(next_ms) FROM queues WHERE endpoint = ?1 AND next_ms > ?2",
-            )?;
-            Ok(next.query_row((endpoint, now_ms), |row| row.get(0))?)
+            let next_ms = if seen < looked_at { None } else { next_due(db, endpoint, now_ms)? };
+            Ok(Waiting { due, next_ms })
         })
     }
 
@@ -160,6 +167,13 @@ impl Store {
             Ok(())
         })
     }
+}
+
+/// When the next deployment of an endpoint is due that is not due at a moment.
+fn next_due(db: &Connection, endpoint: i64, now_ms: i64) -> Result<Option<i64>> {
+    let mut next =
+        db.prepare_cached("SELECT min(next_ms) FROM queues WHERE endpoint = ?1 AND next_ms > ?2")?;
+    Ok(next.query_row((endpoint, now_ms), |row| row.get(0))?)
 }
 
 /// The oldest pending delivery of a deployment.

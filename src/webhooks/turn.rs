@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::receiver::Offer;
 use crate::domain::Failure;
-use crate::store::{Due, Endpoint, EndpointStatus, Outcome, Store, now_ms};
+use crate::store::{Due, Endpoint, EndpointStatus, Outcome, Store, Waiting, now_ms};
 
 /// What a turn is given.
 #[derive(Debug)]
@@ -84,15 +84,12 @@ impl Turn {
             .receivers
             .get(&endpoint.number)
             .map_or((&nothing, self.at_once), |offer| (&offer.busy, offer.free));
-        let due = match held {
-            None if free > 0 => store.due(endpoint.number, now, busy, free)?,
-            _ => Vec::new(),
+        // Of two moments, something could be due in between, and nobody would wait for it.
+        let Waiting { due, next_ms } = match held {
+            None => store.waiting(endpoint.number, now, busy, free)?,
+            Some(until) => Waiting { next_ms: Some(until), ..Waiting::default() },
         };
-        let next = match held {
-            Some(until) => Some(until),
-            None => store.next_due(endpoint.number, now)?,
-        };
-        if let Some(next) = next {
+        if let Some(next) = next_ms {
             // Rounded up, so that it is due by then.
             let pause = Duration::from_millis(u64::try_from(next - now).unwrap_or(0) + 1);
             plan.pause = Some(plan.pause.map_or(pause, |known| known.min(pause)));
