@@ -10,6 +10,7 @@ use super::caller::Start;
 use super::gate::Recorded;
 use super::problem::{Answer, Problem};
 use super::state::Server;
+use super::views::OperationView;
 use crate::app::{Alongs, Once, Repeated};
 use crate::domain::{Failure, Operation};
 
@@ -17,8 +18,9 @@ use crate::domain::{Failure, Operation};
 const REPLAYED: &str = "idempotency-replayed";
 
 impl<T> Start<T> {
-    /// Begins an operation, has it carried out, and answers with what `answer` makes of it. A
-    /// request that was sent before is answered as it was then.
+    /// Begins an operation, has it carried out, and answers with what `answer` makes of it. Whether
+    /// the request was sent before is asked first, with [`Start::before`]: what is looked at in
+    /// between may have changed since.
     pub async fn begin<V: Serialize, F>(
         &self,
         server: &Server,
@@ -28,9 +30,6 @@ impl<T> Start<T> {
     where
         F: Future<Output = Result<Operation, Failure>>,
     {
-        if let Some(before) = self.before(server)? {
-            return Ok(before);
-        }
         let body = move |operation: &Operation| {
             serde_json::to_string(&answer(operation)).unwrap_or_else(|_| "{}".into())
         };
@@ -56,6 +55,19 @@ impl<T> Start<T> {
                 None => Err(failure.into()),
             },
         }
+    }
+
+    /// Does the same, and answers with the operation.
+    pub async fn begin_operation<F>(
+        &self,
+        server: &Server,
+        begin: impl FnOnce(Alongs) -> F,
+    ) -> Answer<Response>
+    where
+        F: Future<Output = Result<Operation, Failure>>,
+    {
+        let app = server.app().clone();
+        self.begin(server, move |operation| OperationView::of(operation, &app), begin).await
     }
 
     /// The answer that the same request got before.

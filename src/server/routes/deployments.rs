@@ -179,9 +179,7 @@ async fn destroy(
             )
         })?;
     }
-    let app = server.app();
-    let shown = app.clone();
-    let answer = move |operation: &crate::domain::Operation| OperationView::of(operation, &shown);
     let order = Order::Destroy { backup: how.backup };
-    start.begin(&server, answer, |along| app.begin_order(&deployment.name, order, along)).await
+    let begin = |along| server.app().begin_order(&deployment.name, order, along);
+    start.begin_operation(&server, begin).await
 }

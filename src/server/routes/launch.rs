@@ -86,8 +86,5 @@ async fn create(State(server): State<Server>, mut start: Start<LaunchForm>) -> A
         return Ok(before);
     }
     let order = form.order(&server, &start.caller, false)?;
-    let app = server.app();
-    let shown = app.clone();
-    let answer = move |operation: &crate::domain::Operation| OperationView::of(operation, &shown);
-    start.begin(&server, answer, |along| app.begin_launch(order, along)).await
+    start.begin_operation(&server, |along| server.app().begin_launch(order, along)).await
 }

@@ -17,8 +17,8 @@ use super::super::problem::{Answer, Problem};
 use super::super::state::Server;
 use super::super::views::{OperationView, Page};
 use crate::app::{Order, Rotation, Wanted, checked_artefact, checked_key};
+use crate::domain::Need;
 use crate::domain::credential::CREDENTIALS;
-use crate::domain::{Need, Operation};
 use crate::secrets::Secret;
 
 pub(super) fn routes() -> OpenApiRouter<Server> {
@@ -49,10 +49,7 @@ async fn order<T>(
         return Ok(before);
     }
     let name = start.caller.deployment(server, name)?.name;
-    let app = server.app();
-    let shown = app.clone();
-    let answer = move |operation: &Operation| OperationView::of(operation, &shown);
-    start.begin(server, answer, |along| app.begin_order(&name, order, along)).await
+    start.begin_operation(server, |along| server.app().begin_order(&name, order, along)).await
 }
 
 /// Stop a gateway
