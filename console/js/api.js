@@ -2,6 +2,8 @@
 // remedy, waiting where the server asks for it, and the same idempotency key for the same try.
 // Refuses to keep anything: no cache, no token, no answer outlives its page.
 
+import { keyHeaders } from "./key.js";
+
 /** A call that did not succeed, said for the reader. */
 export class Problem extends Error {
   constructor(status, body, more = {}) {
@@ -67,7 +69,7 @@ export function pause(ms, signal) {
 }
 
 async function attempt(method, path, options) {
-  const headers = { accept: "application/json" };
+  const headers = { accept: "application/json", ...keyHeaders() };
   const init = { method, headers, cache: "no-store", credentials: "same-origin", redirect: "error" };
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   init.signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout;

@@ -1,7 +1,8 @@
 // Who is signed in. Owns the session's state and what it may do. Refuses to keep the token: it is
-// handed to the server once, which answers with a cookie that no script can read.
+// handed to the server once, which answers with a cookie that no script can read, and a key.
 
 import { call, Problem } from "./api.js";
+import { forgetKey, keepKey } from "./key.js";
 
 let principal = null;
 
@@ -29,6 +30,7 @@ export async function load() {
 /** Exchanges a token for a session. */
 export async function signIn(token) {
   const answer = await call("POST", "/v1/session", { body: { token }, quiet: true });
+  keepKey(answer?.key ?? null);
   principal = answer?.principal ?? null;
   if (!principal) await load();
 }
@@ -36,11 +38,12 @@ export async function signIn(token) {
 /** Ends the session. */
 export async function signOut() {
   await call("DELETE", "/v1/session", { quiet: true });
-  principal = null;
+  forget();
 }
 
 /** The server no longer knows the session. */
 export function forget() {
+  forgetKey();
   principal = null;
 }
 

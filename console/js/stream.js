@@ -4,6 +4,7 @@
 // bound.
 
 import { Problem, pause, problemOf, signals } from "./api.js";
+import { keyHeaders } from "./key.js";
 
 /** The server sends a comment every 15 s: three missed ones mean that nobody is there. */
 const SILENCE_MS = 50_000;
@@ -103,7 +104,7 @@ async function once(path, signal, lastId, on) {
   };
   heard();
   try {
-    const headers = { accept: "text/event-stream" };
+    const headers = { accept: "text/event-stream", ...keyHeaders() };
     if (lastId) headers["last-event-id"] = lastId;
     const response = await fetch(path, {
       headers,

@@ -1,6 +1,6 @@
-// The theme that was chosen here before, set before anything is painted. The only thing that the
-// console keeps in the browser's storage: no token, no name, no answer of the server ever is. And what
-// is said where the console itself does not arrive: a page that stays empty says nothing.
+// The theme that was chosen here before, set before anything is painted. It and the half of a session
+// that is nothing by itself are all that the console keeps in the browser's storage: no token, no
+// name, no answer of the server ever is. And what is said where the console itself does not arrive: a page that stays empty says nothing.
 (() => {
   let theme = null;
   try {

@@ -42,7 +42,7 @@ pub const CONSOLE_PAGE: Asset = Asset {
 };
 
 /// What the console consists of beside that page.
-pub const CONSOLE: [Asset; 38] = console![
+pub const CONSOLE: [Asset; 39] = console![
     SVG "icon.svg",
     HTML "opening.html",
     CSS "parts.css",
@@ -56,6 +56,7 @@ pub const CONSOLE: [Asset; 38] = console![
     SCRIPT "js/format.js",
     SCRIPT "js/forms.js",
     SCRIPT "js/guard.js",
+    SCRIPT "js/key.js",
     SCRIPT "js/live.js",
     SCRIPT "js/main.js",
     SCRIPT "js/notify.js",

@@ -1,4 +1,4 @@
-//! What clients of the API show: tokens, and the cookies of the console's sessions.
+//! What clients of the API show: tokens, and the secrets of the console's sessions.
 //!
 //! Owns how they are made and what of them is kept: their SHA-256, which is enough to know one
 //! again and nothing to get in with. Refuses anything else that is presented before it is hashed,
@@ -14,7 +14,7 @@ use super::token::{TOKEN_MAX, generate_token};
 /// How every token of the API begins: what is found in a log or a repository is known for what
 /// it is.
 pub const TOKEN_PREFIX: &str = "ocp_";
-/// How the cookie of a session begins. It is no token.
+/// How the secret of a session begins. It is no token.
 pub const SESSION_PREFIX: &str = "ocs_";
 /// The characters of 32 random bytes.
 const RANDOM: usize = 43;
@@ -24,7 +24,7 @@ const RANDOM: usize = 43;
 pub struct BearerHash([u8; 32]);
 
 impl BearerHash {
-    /// The hash of a token or a cookie.
+    /// The hash of a token or of a session's secret.
     pub fn of(presented: &str) -> Self {
         Self(Sha256::digest(presented).into())
     }
@@ -66,7 +66,7 @@ pub fn new_token() -> Secret {
     made(TOKEN_PREFIX)
 }
 
-/// A new cookie: `ocs_` and 256 random bits.
+/// A new session's secret: `ocs_` and 256 random bits.
 pub fn new_session() -> Secret {
     made(SESSION_PREFIX)
 }
@@ -80,7 +80,7 @@ pub fn is_token(presented: &str) -> bool {
     is_made(presented, TOKEN_PREFIX)
 }
 
-/// Whether a text can be a session's cookie.
+/// Whether a text can be a session's secret.
 pub fn is_session(presented: &str) -> bool {
     is_made(presented, SESSION_PREFIX)
 }
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_and_cookies_are_long_different_and_known_for_what_they_are() {
+    fn tokens_and_sessions_are_long_different_and_known_for_what_they_are() {
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..100 {
             let (token, session) = (new_token(), new_session());

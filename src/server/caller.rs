@@ -25,7 +25,7 @@ pub enum Shown {
     Nothing,
     /// A token.
     Token(Secret),
-    /// A session's cookie.
+    /// A session's secret.
     Session(Secret),
 }
 
@@ -41,8 +41,7 @@ impl Shown {
             })?;
             return Ok(Self::Token(Secret::new(token)));
         }
-        let cookie = session::cookie(headers).map(Secret::new);
-        Ok(cookie.map_or(Self::Nothing, Self::Session))
+        Ok(session::secret(headers).map_or(Self::Nothing, Self::Session))
     }
 
     /// Whose it is; `None` where a token is missing.
@@ -50,7 +49,7 @@ impl Shown {
         let authenticator = server.authenticator();
         match self {
             Self::Token(token) => authenticator.authenticate(token.expose()).map(Some),
-            Self::Session(cookie) => authenticator.authenticate_session(cookie.expose()).map(Some),
+            Self::Session(secret) => authenticator.authenticate_session(secret.expose()).map(Some),
             Self::Nothing => {
                 let open =
                     server.is_loopback() && authenticator.is_open().map_err(AuthError::Failed)?;

@@ -13,6 +13,7 @@ use utoipa::openapi::{Info, License, OpenApi, Ref, RefOr, ResponseBuilder, Schem
 use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::{Details, FieldError};
+use super::session;
 use crate::app::KEY_MAX;
 
 /// What the description says of itself.
@@ -52,14 +53,21 @@ pub fn complete(mut api: OpenApi) -> OpenApi {
     components.add_security_scheme(
         "session",
         SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
-            "openclaw_pipeline_session",
-            "The console's session",
+            session::COOKIE,
+            "The console's session: the cookie, together with its key",
+        ))),
+    );
+    components.add_security_scheme(
+        "session_key",
+        SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
+            session::KEY_HEADER,
+            "The key of the console's session",
         ))),
     );
     let none: [&str; 0] = [];
     api.security = Some(vec![
         SecurityRequirement::new("token", none),
-        SecurityRequirement::new("session", none),
+        SecurityRequirement::new("session", none).add("session_key", none),
     ]);
     for item in api.paths.paths.values_mut() {
         let calls =

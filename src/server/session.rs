@@ -1,4 +1,10 @@
-//! The console's session: a token exchanged for a cookie that no script can read.
+//! The console's session: a token exchanged for a cookie that no script can read, and a key that no
+//! other server is sent.
+//!
+//! Owns how the session's secret travels: half of it in the cookie, the other half in a header that
+//! the console's own scripts set. Refuses one half alone: a browser sends the cookie to every port of
+//! the host, so that a gateway on the same machine gets it; what a script keeps for one origin goes
+//! to that one, and is of no use without the cookie.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -18,17 +24,23 @@ use crate::domain::{Principal, PrincipalKind};
 use crate::secrets::Secret;
 
 /// The cookie's name.
-const COOKIE: &str = "openclaw_pipeline_session";
+pub(super) const COOKIE: &str = "openclaw_pipeline_session";
+/// The header that has the other half.
+pub(super) const KEY_HEADER: &str = "x-session-key";
+/// How much of the secret stands in the cookie: its beginning and 132 bits; 126 are left for the key.
+const IN_COOKIE: usize = 26;
 
 pub(super) fn routes() -> OpenApiRouter<Server> {
     OpenApiRouter::new().routes(routes!(show, open, close))
 }
 
-/// The session's cookie, if the request has one.
-pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
+/// The session's secret, if the request has both halves of it.
+pub(super) fn secret(headers: &HeaderMap) -> Option<Secret> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|it| it.to_str().ok());
     let pairs = cookies.flat_map(|line| line.split(';')).filter_map(|it| it.trim().split_once('='));
-    pairs.filter(|(name, _)| *name == COOKIE).map(|(_, value)| value).next()
+    let cookie = pairs.filter(|(name, _)| *name == COOKIE).map(|(_, value)| value).next()?;
+    let key = headers.get(KEY_HEADER)?.to_str().ok()?;
+    Some(Secret::new(format!("{cookie}{key}")))
 }
 
 fn set_cookie(server: &Server, value: &str, lasts_s: Option<u32>) -> Answer<HeaderValue> {
@@ -55,6 +67,10 @@ struct SessionView {
     /// When the session ends, RFC 3339 UTC; null where none was opened just now.
     #[schema(required)]
     expires_at: Option<String>,
+    /// The session's key, shown once: what `X-Session-Key` is to say beside the cookie. Null where
+    /// none was opened just now.
+    #[schema(required, value_type = Option<String>)]
+    key: Option<String>,
 }
 
 /// Somebody who is known.
@@ -96,13 +112,15 @@ impl PrincipalView {
     responses((status = 200, description = "Who makes this request", body = SessionView)),
 )]
 async fn show(caller: Caller) -> Json<SessionView> {
-    Json(SessionView { principal: PrincipalView::of(&caller.principal), expires_at: None })
+    let principal = PrincipalView::of(&caller.principal);
+    Json(SessionView { principal, expires_at: None, key: None })
 }
 
 /// Sign in
 ///
-/// Exchanges a token for a cookie that lasts twelve hours. Changes with it are taken from the
-/// console's own pages only.
+/// Exchanges a token for a cookie and a key, which last twelve hours. Only both of them together are
+/// a session: the key goes into the header `X-Session-Key`. Changes are taken from the console's own
+/// pages only.
 #[utoipa::path(
     post,
     path = "/v1/session",
@@ -139,11 +157,15 @@ async fn open(
             Problem::new(StatusCode::UNAUTHORIZED, error.to_string())
         }
     })?;
-    let (cookie, expires_at) = server.authenticator().open_session(&principal)?;
+    let (secret, expires_at) = server.authenticator().open_session(&principal)?;
+    let (cookie, key) = secret.expose().split_at(IN_COOKIE);
     let lasts_s = crate::app::SESSION_HOURS * 3600;
-    let cookie = set_cookie(&server, cookie.expose(), u32::try_from(lasts_s).ok())?;
-    let view =
-        SessionView { principal: PrincipalView::of(&principal), expires_at: Some(expires_at) };
+    let cookie = set_cookie(&server, cookie, u32::try_from(lasts_s).ok())?;
+    let view = SessionView {
+        principal: PrincipalView::of(&principal),
+        expires_at: Some(expires_at),
+        key: Some(key.to_owned()),
+    };
     let mut response = Json(view).into_response();
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     Ok(response)
@@ -162,8 +184,8 @@ async fn close(
     headers: HeaderMap,
     _caller: Caller,
 ) -> Answer<Response> {
-    if let Some(cookie) = cookie(&headers) {
-        server.authenticator().close_session(cookie)?;
+    if let Some(secret) = secret(&headers) {
+        server.authenticator().close_session(secret.expose())?;
     }
     let mut response = StatusCode::NO_CONTENT.into_response();
     response.headers_mut().insert(header::SET_COOKIE, set_cookie(&server, "", Some(0))?);

@@ -1,6 +1,6 @@
 //! The console's sessions.
 //!
-//! Owns their rows: of a cookie only the SHA-256 is here. Refuses one that is past its end or
+//! Owns their rows: of a session's secret only the SHA-256 is here. Refuses one that is past its end or
 //! whose token is no longer good, and more of one principal than a person has browsers.
 
 use rusqlite::OptionalExtension;
@@ -14,7 +14,7 @@ pub const SESSION_HOURS: i64 = 12;
 /// How many one principal has at once; one more ends the oldest.
 pub const SESSIONS_MAX: i64 = 100;
 
-/// A session without its cookie.
+/// A session without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRecord {
     /// Whose it is: a token's id, or another principal's.

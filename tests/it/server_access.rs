@@ -304,9 +304,10 @@ fn a_token_ends() {
     let cookie = session.header("set-cookie").split(';').next().expect("a cookie").to_owned();
     served.until("it has expired", || (read(short).status == 401).then_some(()));
     read(short).refuses(401, "expired");
-    let with_cookie =
-        served.call("GET", "/status").without("authorization").header("cookie", &cookie);
-    with_cookie.send().problem(401);
+    let key = session.json()["key"].as_str().expect("a key").to_owned();
+    let with_cookie = served.call("GET", "/status").without("authorization");
+    let with_session = with_cookie.header("cookie", &cookie).header("x-session-key", &key);
+    with_session.send().refuses(401, "expired");
 
     // By another process, and at once.
     let made = served.token(["--scope", "read"]);

@@ -12,22 +12,30 @@ fn product() -> Product {
     product
 }
 
-/// Signs in; answers the answer and the cookie as a browser sends it.
-fn sign_in(served: &Served, token: &str) -> (Answer, String) {
+/// What a browser keeps of a session.
+struct Session {
+    cookie: String,
+    key: String,
+}
+
+/// Signs in; answers the answer and what a browser keeps.
+fn sign_in(served: &Served, token: &str) -> (Answer, Session) {
     let call = Call::to(served.address(), "POST", "/v1/session");
     let answer = call.json(&json!({ "token": token })).send();
     let cookie = answer.header("set-cookie").split(';').next().unwrap_or_default().to_owned();
-    (answer, cookie)
+    let key = answer.json()["key"].as_str().unwrap_or_default().to_owned();
+    (answer, Session { cookie, key })
 }
 
-fn with(served: &Served, cookie: &str, method: &str, path: &str) -> Call {
-    Call::to(served.address(), method, path).header("cookie", cookie)
+fn with(served: &Served, session: &Session, method: &str, path: &str) -> Call {
+    let call = Call::to(served.address(), method, path);
+    call.header("cookie", &session.cookie).header("x-session-key", &session.key)
 }
 
 #[test]
 fn a_session_is_a_cookie_that_only_the_own_pages_change_with() {
     let served = Served::begin();
-    let (answer, cookie) = sign_in(&served, API_TOKEN);
+    let (answer, session) = sign_in(&served, API_TOKEN);
     let view = answer.ok(200);
     assert_eq!(view["principal"]["kind"], "token", "{view}");
     assert!(view["expires_at"].as_str().expect("an end").ends_with('Z'));
@@ -38,13 +46,14 @@ fn a_session_is_a_cookie_that_only_the_own_pages_change_with() {
     }
     assert!(!set.contains("Secure") && !set.contains("Domain"), "{set}");
     assert!(!set.contains(API_TOKEN) && !answer.text().contains(API_TOKEN));
+    assert_eq!(answer.header("cache-control"), "no-store");
 
-    let who = with(&served, &cookie, "GET", "/v1/session").send().ok(200);
+    let who = with(&served, &session, "GET", "/v1/session").send().ok(200);
     assert_eq!(who["principal"]["kind"], "session");
-    with(&served, &cookie, "GET", "/status").send().ok(200);
+    with(&served, &session, "GET", "/status").send().ok(200);
     let own = format!("http://{}", served.address());
     let change = |origin: Option<&str>| {
-        let call = with(&served, &cookie, "POST", "/launch").json(&json!({ "target": "moon" }));
+        let call = with(&served, &session, "POST", "/launch").json(&json!({ "target": "moon" }));
         match origin {
             Some(origin) => call.header("origin", origin).send(),
             None => call.send(),
@@ -63,13 +72,37 @@ fn a_session_is_a_cookie_that_only_the_own_pages_change_with() {
     change(None).refuses(403, "Origin");
 
     let leave = |origin: &str| {
-        with(&served, &cookie, "DELETE", "/v1/session").header("origin", origin).send()
+        with(&served, &session, "DELETE", "/v1/session").header("origin", origin).send()
     };
     leave("http://evil.example").problem(403);
     let left = leave(&own);
     left.ok(204);
     assert!(left.header("set-cookie").contains("; Max-Age=0"), "{left:?}");
-    with(&served, &cookie, "GET", "/status").send().problem(401);
+    with(&served, &session, "GET", "/status").send().problem(401);
+    served.assert_well();
+}
+
+#[test]
+fn half_a_session_is_none() {
+    let served = Served::begin();
+    let (_, session) = sign_in(&served, API_TOKEN);
+    let (_, other) = sign_in(&served, API_TOKEN);
+    let look = |cookie: &str, key: &str| {
+        let halves = Session { cookie: cookie.to_owned(), key: key.to_owned() };
+        with(&served, &halves, "GET", "/status").send()
+    };
+    look(&session.cookie, &session.key).ok(200);
+    // What a browser sends to every port of this host.
+    let call = Call::to(served.address(), "GET", "/status").header("cookie", &session.cookie);
+    call.send().problem(401);
+    let call = Call::to(served.address(), "GET", "/status").header("x-session-key", &session.key);
+    call.send().problem(401);
+    let value = session.cookie.split('=').nth(1).expect("a value");
+    for key in ["", &other.key, value, &session.key[1..], &format!("{}x", session.key)] {
+        look(&session.cookie, key).problem(401);
+    }
+    assert!(session.key.len() >= 21 && value.len() >= 26, "each is past guessing");
+    assert!(!value.contains(&session.key));
     served.assert_well();
 }
 
@@ -77,9 +110,9 @@ fn a_session_is_a_cookie_that_only_the_own_pages_change_with() {
 fn a_session_ends_with_its_token() {
     let mut served = Served::begin();
     let made = served.token(["--scope", "read"]);
-    let (answer, cookie) = sign_in(&served, &made.text);
+    let (answer, session) = sign_in(&served, &made.text);
     answer.ok(200);
-    let look = |served: &Served| with(served, &cookie, "GET", "/status").send();
+    let look = |served: &Served| with(served, &session, "GET", "/status").send();
     look(&served).ok(200);
     served.kill();
     served.start_again();
@@ -96,7 +129,8 @@ fn a_session_ends_with_its_token() {
     for wrong in
         ["openclaw_pipeline_session=", "openclaw_pipeline_session=ocs_x", "session=x", ";;=;"]
     {
-        with(&served, wrong, "GET", "/status").send().problem(401);
+        let wrong = Session { cookie: wrong.to_owned(), key: session.key.clone() };
+        with(&served, &wrong, "GET", "/status").send().problem(401);
     }
 }
 
@@ -138,8 +172,8 @@ fn pages_of_allowed_origins_may_call_and_no_others() {
         let call = served.call("GET", "/status").header("origin", origin).send();
         assert_eq!(call.header("access-control-allow-origin"), "", "{origin}");
     }
-    let (_, cookie) = sign_in(&served, API_TOKEN);
-    let change = with(&served, &cookie, "POST", "/launch").json(&json!({ "target": "moon" }));
+    let (_, session) = sign_in(&served, API_TOKEN);
+    let change = with(&served, &session, "POST", "/launch").json(&json!({ "target": "moon" }));
     change.header("origin", "https://app.example").send().problem(403);
 }
 
@@ -258,11 +292,11 @@ fn behind_a_proxy_cookies_are_for_tls_and_callers_are_who_it_says() {
     let mut product = product();
     product.set("OPENCLAW_PIPELINE_HOSTS", "pipeline.example");
     let served = Served::on(product, &["--behind-tls-proxy"]);
-    let (answer, cookie) = sign_in(&served, API_TOKEN);
+    let (answer, session) = sign_in(&served, API_TOKEN);
     assert!(answer.header("set-cookie").contains("; Secure"), "{answer:?}");
     assert_eq!(answer.header("strict-transport-security"), "max-age=31536000");
     let change = |origin: &str| {
-        let call = with(&served, &cookie, "POST", "/launch").header("host", "pipeline.example");
+        let call = with(&served, &session, "POST", "/launch").header("host", "pipeline.example");
         call.header("origin", origin).json(&json!({ "target": "moon" })).send()
     };
     change("https://pipeline.example").names("target");

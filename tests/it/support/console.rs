@@ -129,9 +129,9 @@ impl Console {
         self.page.eval(&count).await.expect("a count").as_u64().expect("a number")
     }
 
-    /// Whether nothing but a theme is kept where scripts can read it.
+    /// Whether nothing but a theme, and half a session, is kept where scripts can read it.
     pub async fn keeps_nothing(&self) -> bool {
-        let kept = "Object.keys(localStorage).every((key) => key === 'theme') && \
+        let kept = "Object.keys(localStorage).every((key) => ['theme', 'session-key'].includes(key)) && \
                     sessionStorage.length === 0 && document.cookie === ''";
         self.page.eval(kept).await == Ok(Value::Bool(true))
     }
