@@ -1,11 +1,11 @@
-//! Who somebody is that shows a token or a session's cookie, and the verbs on tokens.
+//! Who somebody is that shows a token or a session's secret, and the verbs on tokens.
 //!
 //! Owns the memory that makes the answer cheap. It is right at once whoever changes the rows: what
 //! takes a right away raises a number in the store, in whichever process, and the number is looked
 //! at with each request. Refuses to remember what is not good: whoever guesses fills no memory.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -79,13 +79,15 @@ pub struct Authenticator {
     store: Store,
     configured: RwLock<Option<BearerHash>>,
     memory: Mutex<Memory>,
+    /// Whether somebody had to show a token here.
+    was_closed: AtomicBool,
 }
 
 impl Authenticator {
     /// One over a store, with the token of the settings.
     pub fn new(store: Store, configured: Option<&Secret>) -> Self {
         let configured = RwLock::new(configured.map(|token| BearerHash::of(token.expose())));
-        Self { store, configured, memory: Mutex::default() }
+        Self { store, configured, memory: Mutex::default(), was_closed: AtomicBool::default() }
     }
 
     /// Takes another token of the settings, or none. Sessions of the one before end.
@@ -95,9 +97,15 @@ impl Authenticator {
         self.memory().forget();
     }
 
-    /// Whether nobody can show a token: the settings have none, and none that is good was made.
+    /// Whether nobody can show a token: the settings have none, and none that is good was made. What
+    /// was closed once stays closed: that the last token has ended does not let everybody in.
     pub fn is_open(&self) -> Result<bool, Failure> {
-        Ok(self.configured().is_none() && !self.store.has_good_tokens()?)
+        if self.was_closed.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let is_open = self.configured().is_none() && !self.store.has_good_tokens()?;
+        self.was_closed.store(!is_open, Ordering::Relaxed);
+        Ok(is_open)
     }
 
     /// Whose token this is.
@@ -119,42 +127,42 @@ impl Authenticator {
     }
 
     /// Whose session this is.
-    pub fn authenticate_session(&self, cookie: &str) -> Result<Arc<Principal>, AuthError> {
-        if !bearer::is_session(cookie) {
+    pub fn authenticate_session(&self, secret: &str) -> Result<Arc<Principal>, AuthError> {
+        if !bearer::is_session(secret) {
             return Err(AuthError::Unknown);
         }
-        let hash = BearerHash::of(cookie);
+        let hash = BearerHash::of(secret);
         self.known(&hash, |store| {
             let session = store.session(&hash)?.ok_or(AuthError::Unknown)?;
-            self.of_session(&session, cookie)
+            self.of_session(&session, secret)
         })
     }
 
     /// Opens a session for whoever is known by a token or by the operator's socket; answers its
-    /// cookie and when it ends.
+    /// secret and when it ends.
     pub fn open_session(&self, principal: &Principal) -> Result<(Secret, String), Failure> {
         let refused = || {
             Failure::new(FailureKind::Forbidden, "a session is opened with a token")
                 .remedy("sign in with a token")
         };
-        let cookie = bearer::new_session();
+        let secret = bearer::new_session();
         let binding = match principal.kind {
             PrincipalKind::Session | PrincipalKind::Open => return Err(refused()),
             PrincipalKind::Token if principal.id == CONFIGURED => {
                 let token = self.configured().ok_or_else(refused)?;
-                Some(BearerHash::bound_to(cookie.expose(), token))
+                Some(BearerHash::bound_to(secret.expose(), token))
             }
             PrincipalKind::Token | PrincipalKind::Operator => None,
         };
-        let hash = BearerHash::of(cookie.expose());
+        let hash = BearerHash::of(secret.expose());
         let ends = self.store.open_session(&hash, &principal.id, binding.as_ref())?;
-        Ok((cookie, ends))
+        Ok((secret, ends))
     }
 
     /// Ends a session; one that is over already is no failure.
-    pub fn close_session(&self, cookie: &str) -> Result<(), Failure> {
-        if bearer::is_session(cookie) {
-            self.store.close_session(&BearerHash::of(cookie))?;
+    pub fn close_session(&self, secret: &str) -> Result<(), Failure> {
+        if bearer::is_session(secret) {
+            self.store.close_session(&BearerHash::of(secret))?;
         }
         Ok(())
     }
@@ -225,14 +233,14 @@ impl Authenticator {
         Ok(Arc::clone(&known.principal))
     }
 
-    fn of_session(&self, session: &SessionRecord, cookie: &str) -> Result<Known, AuthError> {
+    fn of_session(&self, session: &SessionRecord, secret: &str) -> Result<Known, AuthError> {
         if let Some(token) = &session.token {
             let first = token.expires_at.as_deref().filter(|end| *end < &*session.expires_at);
             let ends = first.unwrap_or(&session.expires_at);
             return of_token(token, PrincipalKind::Session, Some(ends));
         }
         let bound = |token: BearerHash| {
-            let bound = BearerHash::bound_to(cookie, token);
+            let bound = BearerHash::bound_to(secret, token);
             session.binding.is_some_and(|binding| binding.is(&bound))
         };
         let principal = match session.principal.as_str() {
