@@ -14,6 +14,8 @@ use super::views::OperationView;
 use crate::app::{Alongs, Once, Repeated};
 use crate::domain::{Failure, Operation};
 
+/// When to come again while the server stops, in seconds: another one may be there by then.
+const STOPPING_S: u64 = 5;
 /// Says that an answer was given before.
 const REPLAYED: &str = "idempotency-replayed";
 
@@ -30,6 +32,10 @@ impl<T> Start<T> {
     where
         F: Future<Output = Result<Operation, Failure>>,
     {
+        if server.executor().is_closed() {
+            let why = "the server is stopping, and takes no more work";
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).retry_after(STOPPING_S));
+        }
         let body = move |operation: &Operation| {
             serde_json::to_string(&answer(operation)).unwrap_or_else(|_| "{}".into())
         };

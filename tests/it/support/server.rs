@@ -130,6 +130,11 @@ impl Served {
     /// Tells it to stop, and waits until it has; answers its exit code.
     pub fn stop(&mut self) -> i32 {
         self.signal(Signal::TERM);
+        self.exit()
+    }
+
+    /// Waits until it has ended by itself; answers its exit code.
+    pub fn exit(&mut self) -> i32 {
         let child = &mut self.server.child;
         let status = until("the server ends", || child.try_wait().expect("it can be waited for"));
         status.code().expect("it ends by itself")
