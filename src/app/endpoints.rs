@@ -59,12 +59,23 @@ pub struct Frontend {
     pub generated: Option<Secret>,
 }
 
+fn frontend_url(settings: &Settings) -> Result<String, Failure> {
+    let url = format!("{}{FRONTEND_PATH}", settings.frontend_url()?);
+    check_url(Variable::FrontendUrl.name(), &url, Rule::Operator)?;
+    Ok(url)
+}
+
 impl App {
+    /// Refuses settings from which no front end's endpoint can be made.
+    pub fn check_frontend(&self, settings: &Settings) -> Result<(), Failure> {
+        settings.webhook_secret()?;
+        frontend_url(settings).map(drop)
+    }
+
     /// The endpoint that `FRONTEND_URL` names: made if it is not there, moved if the settings say
     /// another address (what is pending goes there, then), and with the secret that they give.
     pub fn frontend_endpoint(&self, settings: &Settings) -> Result<Frontend, Failure> {
-        let url = format!("{}{FRONTEND_PATH}", settings.frontend_url()?);
-        check_url(Variable::FrontendUrl.name(), &url, Rule::Operator)?;
+        let url = frontend_url(settings)?;
         let given = settings.webhook_secret()?;
         if let Some(known) = self.store().frontend()? {
             return self.update_frontend(known, url, given.as_ref());

@@ -136,11 +136,12 @@ impl Running {
             Some(files) => Some(Arc::new(RwLock::new(tls::config(files)?))),
             None => None,
         };
-        let frontend = app.frontend_endpoint(&options.settings)?;
+        app.check_frontend(&options.settings)?;
         let listener = bind(&reach).await?;
         let address = listener.local_addr()?;
         let metrics = Metrics::default();
         let serving = Serving::begin(app, &options.settings, metrics.clone(), options.at_once)?;
+        let settings = options.settings.clone();
         let (end, stop_listening) = (CancellationToken::new(), CancellationToken::new());
         let tail = tail::Tail::of(serving.app().clone(), end.clone())?;
         let server = Server::new(Parts {
@@ -155,12 +156,12 @@ impl Running {
             is_tls: reach.is_tls(),
             behind_proxy: reach.behind_tls_proxy,
         })?;
-        let listening = Listening {
-            router: router(&server)?,
-            tls: tls.clone(),
-            behind_proxy: reach.behind_tls_proxy,
-            metrics,
-        };
+        let router = router(&server)?;
+        // Only the one that has the data directory moves the front end; and what it makes a secret
+        // for begins, so that the secret is shown.
+        let frontend = server.app().frontend_endpoint(&settings)?;
+        let listening =
+            Listening { router, tls: tls.clone(), behind_proxy: reach.behind_tls_proxy, metrics };
         let listening = tokio::spawn(listen::listen(
             listener,
             listening,
@@ -209,13 +210,18 @@ impl Running {
 
     /// Takes settings that were read anew, and the certificate's files. What is wrong is refused,
     /// and what was in force stays. The address and the port stay in any case.
-    pub fn reload(&self, settings: Settings) -> Result<(), Failure> {
-        let files = settings.tls()?;
-        self.server.app().frontend_endpoint(&settings)?;
-        if let (Some(tls), Some(files)) = (&self.tls, &files) {
-            *tls.write().unwrap_or_else(PoisonError::into_inner) = tls::config(files)?;
+    pub fn reload(&self, settings: &Settings) -> Result<(), Failure> {
+        let app = self.server.app();
+        app.check_frontend(settings)?;
+        let renewed = match (&self.tls, settings.tls()?) {
+            (Some(tls), Some(files)) => Some((tls, tls::config(&files)?)),
+            _ => None,
+        };
+        self.server.reload(settings.clone())?;
+        if let Some((tls, config)) = renewed {
+            *tls.write().unwrap_or_else(PoisonError::into_inner) = config;
         }
-        self.server.reload(settings)
+        app.frontend_endpoint(settings).map(drop)
     }
 
     /// Stops: takes no more work, lets what runs come to its end or interrupts it in a way that it

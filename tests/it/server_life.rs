@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::asking::ask;
 use crate::support::product::{Product, free_port, until};
-use crate::support::server::{Call, Served};
+use crate::support::server::{Call, SLOW, Served};
 
 /// The types of a deployment's events, in order.
 fn kinds(served: &Served, name: &str) -> Vec<String> {
@@ -83,6 +83,23 @@ fn a_stop_interrupts_what_runs_and_the_next_server_goes_on() {
     served.start_again();
     let ended = served.ended(&begun);
     assert_eq!(ended["status"], "succeeded", "{ended:#}");
+    served.assert_well();
+}
+
+#[test]
+fn a_server_that_stops_takes_no_more_work() {
+    let mut served = Served::with_versions();
+    let begun = served.post("/launch", &Served::launch_of("slow", SLOW)).ok(202);
+    in_step(&served, &id(&begun), "prove");
+    served.get("/readyz").ok(200);
+    served.signal(Signal::TERM);
+    served.until("it stops", || (served.get("/readyz").status == 503).then_some(()));
+    let refused = served.post("/launch", &Served::launch_body("late"));
+    refused.refuses(503, "stopping");
+    assert!(refused.header("retry-after").parse::<u32>().is_ok_and(|it| it > 0), "{refused:?}");
+    served.get("/v1/deployments/late").problem(404);
+    served.get("/livez").ok(200);
+    assert_eq!(served.exit(), 0);
     served.assert_well();
 }
 
@@ -173,7 +190,29 @@ fn a_second_server_on_the_same_data_is_refused() {
     let served = Served::begin();
     let second = served.product().run(["serve", "--port", "0"]).code(4);
     second.says("a server holds the data directory already").says(&served.pid().to_string());
+    // Nor does it move where events go, or what they are signed with.
+    let endpoint = || served.get("/v1/webhooks").ok(200)["items"][0].clone();
+    let before = endpoint();
+    let elsewhere = served.product().run(["serve", "--port", "0"]);
+    let elsewhere = elsewhere.env("FRONTEND_URL", "http://127.0.0.1:9");
+    elsewhere
+        .env(
+            "OPENCLAW_PIPELINE_WEBHOOK_SECRET",
+            "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+        )
+        .code(4);
+    assert_eq!(endpoint(), before);
     served.get("/health").ok(200);
+}
+
+#[test]
+fn a_server_that_cannot_listen_makes_no_secret_that_nobody_is_shown() {
+    let product = Product::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("its address").port().to_string();
+    product.run(["serve", "--port", &port]).code(4).says("is taken");
+    let listed = product.run(["--json", "webhooks", "list"]).ok().json();
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(0), "{listed:#}");
 }
 
 #[test]
@@ -258,4 +297,28 @@ fn settings_are_read_anew_and_wrong_ones_leave_what_is() {
     served.signal(Signal::HUP);
     until("it says so", || served.log().contains("could not be read anew").then_some(()));
     assert!(allows("https://two.example"), "what was in force stays");
+    // All of it, or nothing: what is right beside what is wrong is not taken either.
+    let endpoint = || served.get("/v1/webhooks").ok(200)["items"][0]["url"].clone();
+    let before = endpoint();
+    let mixed = "FRONTEND_URL=http://127.0.0.1:9\nOPENCLAW_PIPELINE_CORS_ORIGINS=*\n";
+    fs::write(&env, mixed).expect("written");
+    served.signal(Signal::HUP);
+    let says = || served.log().matches("could not be read anew").count();
+    until("it says so", || (says() == 2).then_some(()));
+    assert_eq!(endpoint(), before);
+    fs::write(&env, "FRONTEND_URL=http://127.0.0.1:9\n").expect("written");
+    served.signal(Signal::HUP);
+    until("it moves", || (endpoint() == "http://127.0.0.1:9/api/webhook/pipeline").then_some(()));
+}
+
+#[test]
+fn a_server_that_asked_for_a_token_goes_on_asking_when_the_last_one_ends() {
+    let mut served = Served::open();
+    served.get("/status").ok(200);
+    let made = served.token(["--scope", "read"]);
+    served.get("/status").problem(401);
+    served.product().run(["tokens", "revoke", &made.id]).ok();
+    served.get("/status").problem(401);
+    served.start_again();
+    served.get("/status").ok(200);
 }

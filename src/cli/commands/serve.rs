@@ -45,8 +45,8 @@ fn level(settings: &Settings) -> Option<String> {
 }
 
 /// Takes settings that were read anew.
-fn reload(running: &Running, observed: &Observed, settings: Settings) -> Result<(), Failure> {
-    let level = level(&settings);
+fn reload(running: &Running, observed: &Observed, settings: &Settings) -> Result<(), Failure> {
+    let level = level(settings);
     running.reload(settings)?;
     observed.show(level.as_deref());
     Ok(())
@@ -126,7 +126,7 @@ pub(super) async fn run(session: &Session<'_>, args: &Serve) -> Result<u8, Failu
                 let read = Sources::from_process().map(|sources| flags(sources, args));
                 let reloaded = read
                     .and_then(|sources| Settings::resolve(&sources))
-                    .and_then(|settings| reload(&running, &observed, settings));
+                    .and_then(|settings| reload(&running, &observed, &settings));
                 match reloaded {
                     Ok(()) => tracing::info!("the settings were read anew"),
                     Err(failure) => tracing::error!(
