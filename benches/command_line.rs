@@ -90,6 +90,7 @@ pub fn fill(app: &App, count: u32) {
         approval: ApprovalPolicy::default(),
         memory_mib: 2048,
         protected: false,
+        keys_of_request: false,
     };
     let secrets = GatewaySecrets {
         token: Secret::new("a-token-that-only-looks-like-one"),

@@ -47,7 +47,7 @@ pub use crate::exec::wait::back_off;
 pub use crate::operations::approval::Approved;
 pub use crate::store::{
     Answer as Repeated, AuditOutcome, AuditRecord, DeploymentFilter, EventFilter, IdempotencyKey,
-    KEY_MAX, Once, OperationFilter, OwnerLimits, SESSION_HOURS,
+    KEY_MAX, Once, OperationFilter, OwnerLimits, SESSION_HOURS, Unprotected,
 };
 pub use crate::targets::LogOptions;
 pub use access::{Access, AccessKind};
@@ -56,7 +56,7 @@ pub use devices::{Device, Devices, Waiting};
 pub use launching::{LaunchRequest, Launched};
 pub use orders::Order;
 pub use requests::{
-    Alongs, LaunchOrder, checked_artefact, checked_key, is_official_image, steps_ahead,
+    Alongs, LaunchOrder, checked_artefact, checked_key, is_trusted_image, steps_ahead,
 };
 pub use rotation::Rotation;
 pub use serving::{AT_ONCE, DEFAULT_GRACE, Executor, Load, Serving};

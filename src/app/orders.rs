@@ -160,6 +160,10 @@ impl App {
     ) -> Result<Planned, Failure> {
         let deployment = self.unless_stopped(name, "a rotation proves the gateway after it")?;
         let known = self.engine().vault().open(self.store(), &deployment.id)?;
+        let others = !rotation.keys_of_request && !rotation.credentials.is_empty();
+        if others && deployment.spec.keys_of_request {
+            self.store().set_keys_of_others(name)?;
+        }
         let Some((params, secrets)) = rotation.over(name, &known, done.as_ref())? else {
             return done
                 .map(Planned::Done)

@@ -70,8 +70,10 @@ impl App {
             user_config: None,
         };
         let (mut params, mut create, notices) = self.plan_launch(&request, None).await?;
-        params.spec.protected = protected;
-        create.spec.protected = protected;
+        let keys_of_request = settings.keys_are_of_the_request()?;
+        for spec in [&mut params.spec, &mut create.spec] {
+            (spec.protected, spec.keys_of_request) = (protected, keys_of_request);
+        }
         create.owner = owner.as_ref().map(|owner| owner.owner.clone());
         let params = serde_json::to_value(&params)
             .map_err(|error| Failure::internal(format!("the launch's parameters: {error}")))?;
@@ -174,7 +176,10 @@ pub fn checked_key(variable: &str, given: &Secret) -> Result<Secret, Failure> {
     token::check_key(variable, given.expose())
 }
 
-/// Whether an image is one that the server's own credentials may go into.
-pub fn is_official_image(named: &str) -> bool {
-    same_repository(named, DEFAULT_IMAGE)
+/// Whether an image is one that the server's own credentials may go into: the official one's, or
+/// one of those that the settings trust.
+pub fn is_trusted_image(settings: &Settings, named: &str) -> Result<bool, Failure> {
+    let trusted = settings.trusted_images()?;
+    let mut repositories = trusted.iter().map(String::as_str).chain([DEFAULT_IMAGE]);
+    Ok(repositories.any(|repository| same_repository(named, repository)))
 }

@@ -20,6 +20,8 @@ pub struct Rotation {
     pub token: Option<Secret>,
     /// New provider keys, by variable.
     pub credentials: Vec<(String, Secret)>,
+    /// Whether they are those of whoever asks, and not the operator's own.
+    pub keys_of_request: bool,
     /// Keys and further variables to take out.
     pub dropped: Vec<String>,
 }

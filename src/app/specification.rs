@@ -4,9 +4,10 @@
 //! what somebody gave outright replaces it. Refuses another version by a launch where there is
 //! data: only an update makes a backup first.
 
+use super::requests::is_trusted_image;
 use crate::config::{Settings, Variable, image};
 use crate::domain::{
-    Deployment, DeploymentName, DeploymentSpec, Failure, OpenClawVersion, TargetKind,
+    Deployment, DeploymentName, DeploymentSpec, Failure, FailureKind, OpenClawVersion, TargetKind,
 };
 use crate::targets::{DEFAULT_IMAGE, GatewaySecrets};
 
@@ -57,9 +58,11 @@ impl Asked<'_> {
                 approval: settings.approval()?,
                 memory_mib: settings.memory_mib()?,
                 protected: false,
+                keys_of_request: false,
             });
         };
         let mut spec = DeploymentSpec { model, model_is_chosen, ..existing.spec.clone() };
+        spec.keys_of_request &= settings.keys_are_of_the_request()?;
         spec.port = settings.port()?.or(spec.port);
         if settings.is_given(V::GatewayBind) {
             spec.bind = settings.bind()?;
@@ -170,6 +173,8 @@ pub struct Wanted<'a> {
     pub image: Option<String>,
     /// The settings, which count where neither was.
     pub settings: &'a Settings,
+    /// Whether a request asks for it, and not the operator at the machine.
+    pub over_api: bool,
 }
 
 /// The specification after an update.
@@ -220,7 +225,31 @@ pub(super) fn updated(
                 .remedy("give one of them"));
         }
     }
+    if wanted.over_api {
+        refuse_stranger(deployment, &spec, settings)?;
+    }
     Ok(spec)
+}
+
+/// Refuses an image that the operator's keys may not go into, where the deployment may have some.
+fn refuse_stranger(
+    deployment: &Deployment,
+    spec: &DeploymentSpec,
+    settings: &Settings,
+) -> Result<(), Failure> {
+    let Some(image) = &spec.image else { return Ok(()) };
+    if deployment.spec.keys_of_request || is_trusted_image(settings, image)? {
+        return Ok(());
+    }
+    let name = &deployment.name;
+    Err(Failure::new(
+        FailureKind::Forbidden,
+        format!("{name} may have the operator's own provider keys, and {image} may not get them"),
+    )
+    .remedy(
+        "launch it with the keys of the request, or ask the operator for the update; its \
+         repository can be named in OPENCLAW_PIPELINE_TRUSTED_IMAGES",
+    ))
 }
 
 /// The version to update to when none is named: the program's own, unless the deployment is past
@@ -370,6 +399,7 @@ mod tests {
                 version: version.map(str::to_owned),
                 image: named.map(str::to_owned),
                 settings: &settings(text),
+                over_api: false,
             };
             updated(&existing(image), wanted).map(|spec| spec.image.expect("an image"))
         };
@@ -388,11 +418,40 @@ mod tests {
     }
 
     #[test]
+    fn an_update_by_request_takes_the_operators_keys_into_no_strange_image() {
+        let update = |has: &str, named: Option<&str>, keys_of_request: bool, trusted: &str| {
+            let mut existing =
+                proven(TargetKind::Docker, &format!("OPENCLAW_PIPELINE_IMAGE={has}"), &[]);
+            existing.spec.keys_of_request = keys_of_request;
+            let settings = settings(&format!("OPENCLAW_PIPELINE_TRUSTED_IMAGES={trusted}"));
+            let wanted = Wanted {
+                version: None,
+                image: named.map(str::to_owned),
+                settings: &settings,
+                over_api: true,
+            };
+            updated(&existing, wanted).map_err(|failure| failure.kind)
+        };
+        let official = "ghcr.io/openclaw/openclaw:2026.9.6";
+        let strange = "evil.example/openclaw:latest";
+        update(official, None, false, "").expect("the official one");
+        update(official, Some(strange), true, "").expect("its own keys");
+        update(official, Some(strange), false, "evil.example/openclaw").expect("trusted");
+        for (has, named) in [(official, Some(strange)), (strange, None)] {
+            assert_eq!(update(has, named, false, ""), Err(FailureKind::Forbidden), "{has}");
+        }
+        let like = "evil.example/openclaw-too:1";
+        let refused = update(official, Some(like), false, "evil.example/openclaw");
+        assert_eq!(refused, Err(FailureKind::Forbidden));
+    }
+
+    #[test]
     fn an_update_without_a_version_never_goes_back() {
         let update = |has: &str, text: &str| {
             let existing =
                 proven(TargetKind::Process, &format!("OPENCLAW_PIPELINE_VERSION={has}"), &[]);
-            let wanted = Wanted { version: None, image: None, settings: &settings(text) };
+            let wanted =
+                Wanted { version: None, image: None, settings: &settings(text), over_api: false };
             updated(&existing, wanted).map(|spec| spec.version.expect("a version"))
         };
         assert_eq!(update("2026.9.5", "").expect("newer"), "2026.9.6");

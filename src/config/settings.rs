@@ -361,6 +361,7 @@ impl Settings {
             V::ServerBind => self.server_bind().map(drop),
             V::LocalTargets => self.local_targets().map(drop),
             V::Hosts => self.hosts().map(drop),
+            V::TrustedImages => self.trusted_images().map(drop),
             V::CorsOrigins => self.cors_origins().map(drop),
             V::TlsCert | V::TlsKey => self.tls().map(drop),
             V::OtlpEndpoint => self.otlp_endpoint().map(drop),

@@ -54,6 +54,7 @@ pub enum Variable {
     WebhookUrl,
     LocalTargets,
     Hosts,
+    TrustedImages,
     CorsOrigins,
     TlsCert,
     TlsKey,
@@ -151,7 +152,7 @@ use DefaultValue::{Computed, Text, Unset};
 
 /// Every variable, in the order in which people meet them. The credentials are
 /// [`crate::domain::credential::CREDENTIALS`], in their order.
-pub const VARIABLES: [Definition; 42] = [
+pub const VARIABLES: [Definition; 43] = [
     credential(
         Variable::ClaudeCodeOauthToken,
         "CLAUDE_CODE_OAUTH_TOKEN",
@@ -374,6 +375,13 @@ pub const VARIABLES: [Definition; 42] = [
         "OPENCLAW_PIPELINE_HOSTS",
         Unset("this machine's own names"),
         "Further names by which the API is called, separated by commas; others are refused",
+    ),
+    row(
+        SERVER,
+        Variable::TrustedImages,
+        "OPENCLAW_PIPELINE_TRUSTED_IMAGES",
+        Unset("the official one"),
+        "Further repositories whose images get the server's own provider keys, separated by commas",
     ),
     row(
         SERVER,

@@ -124,6 +124,10 @@ pub struct DeploymentSpec {
     /// Whether only an administrator may destroy it over the API.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub protected: bool,
+    /// Whether every provider key that it has came with the request that launched it. Where that is
+    /// not said, the operator's own may be among them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keys_of_request: bool,
 }
 
 /// What was found or made.

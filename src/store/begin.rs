@@ -82,6 +82,28 @@ pub trait Along: fmt::Debug + Send + Sync {
     fn write(&self, tx: &Transaction<'_>, begun: &Operation) -> Result<()>;
 }
 
+/// Comes along with what a protected deployment is kept from: nothing is written, and nothing
+/// begins where the deployment is protected by then.
+#[derive(Debug, Clone, Copy)]
+pub struct Unprotected;
+
+impl Along for Unprotected {
+    fn write(&self, tx: &Transaction<'_>, begun: &Operation) -> Result<()> {
+        let name = &begun.deployment;
+        let protected: bool = tx
+            .prepare_cached(
+                "SELECT coalesce(json_extract(spec, '$.protected'), 0) FROM deployments \
+                 WHERE name = ?1",
+            )?
+            .query_row([name.as_str()], |row| row.get(0))?;
+        if !protected {
+            return Ok(());
+        }
+        let why = format!("{name} is protected: only an administrator may destroy it");
+        Err(Failure::new(FailureKind::Forbidden, why).into())
+    }
+}
+
 impl Store {
     /// Begins an operation. Refuses with a conflict while another one is active, and where the
     /// deployment's status does not allow it.

@@ -141,6 +141,18 @@ impl Store {
         })
     }
 
+    /// Records that a deployment gets keys that did not come with the request that launched it.
+    pub fn set_keys_of_others(&self, name: &DeploymentName) -> Result<()> {
+        self.write(|tx| {
+            tx.execute(
+                "UPDATE deployments SET spec = json_remove(spec, '$.keys_of_request'), \
+                 updated_at = ?2 WHERE name = ?1",
+                (name.as_str(), now()),
+            )?;
+            Ok(())
+        })
+    }
+
     /// Stores what an executor found or made.
     pub fn set_facts(&self, lease: &Lease, facts: &Facts) -> Result<()> {
         self.write(|tx| {
@@ -154,14 +166,22 @@ impl Store {
         })
     }
 
-    /// Stores a changed specification.
+    /// Stores a changed specification. What the operator decides at once, whatever is at work, stays
+    /// as it is: the executor's copy may be from before.
     pub fn set_spec(&self, lease: &Lease, spec: &DeploymentSpec) -> Result<()> {
         self.write(|tx| {
             operations::check_lease(tx, lease)?;
-            let spec = rows::to_json(spec)?;
+            let mut spec = spec.clone();
+            let stored: String = tx
+                .prepare_cached("SELECT spec FROM deployments WHERE name = ?1")?
+                .query_row([lease.deployment.as_str()], |row| row.get(0))?;
+            let stored: DeploymentSpec = serde_json::from_str(&stored)
+                .map_err(|error| StoreError::Corrupt(format!("a specification: {error}")))?;
+            spec.protected = stored.protected;
+            spec.keys_of_request &= stored.keys_of_request;
             tx.execute(
                 "UPDATE deployments SET spec = ?2, updated_at = ?3 WHERE name = ?1",
-                (lease.deployment.as_str(), spec, now()),
+                (lease.deployment.as_str(), rows::to_json(&spec)?, now()),
             )?;
             Ok(())
         })

@@ -45,7 +45,7 @@ use crate::domain::Failure;
 pub use approvals::{APPROVING, ApprovalEnd, ApprovalId, ApprovalRecord, Window};
 pub use audit::{AuditFilter, AuditOutcome, AuditRecord};
 pub use backups::Backup;
-pub use begin::{Along, Begin, OwnerLimits};
+pub use begin::{Along, Begin, OwnerLimits, Unprotected};
 pub use counts::Census;
 pub use deliveries::{
     Counts, DEAD_DAYS, DELIVERED_DAYS, Delivery, DeliveryStatus, now_ms, time_of,

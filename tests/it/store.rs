@@ -122,6 +122,26 @@ fn of_many_that_begin_at_once_one_does() {
 }
 
 #[test]
+fn what_the_operator_decided_meanwhile_is_not_undone_by_an_executor() {
+    let bench = Bench::new();
+    let store = Store::open(bench.home()).expect("opens");
+    let operation = launch(&store, &bench, &bench.name).expect("begins");
+    let lease = store.acquire(&operation.id, "test").expect("takes it up");
+    let mut copy = store.deployment(&bench.name).expect("reads").expect("is there").spec;
+    copy.keys_of_request = true;
+    copy.version = Some("9".into());
+    let spec = || store.deployment(&bench.name).expect("reads").expect("is there").spec;
+    for protected in [true, false] {
+        store.set_protected(&bench.name, protected).expect("writes");
+        copy.protected = !protected;
+        store.set_spec(&lease, &copy).expect("writes");
+        assert_eq!(spec().protected, protected);
+    }
+    assert_eq!(spec().version.as_deref(), Some("9"));
+    assert!(!spec().keys_of_request, "keys of others are not taken out again");
+}
+
+#[test]
 fn an_executor_whose_operation_was_taken_over_writes_nothing_more() {
     let bench = Bench::new();
     let store = Store::open(bench.home()).expect("opens");

@@ -65,7 +65,7 @@ pub(super) async fn update(
 ) -> Result<u8, Failure> {
     let version = version.map(|version| crate::config::rules::version(&version)).transpose()?;
     let image = image.map(|image| crate::config::image::image(&image)).transpose()?;
-    let wanted = Wanted { version, image, settings: &session.settings };
+    let wanted = Wanted { version, image, settings: &session.settings, over_api: false };
     simple(session, Order::Update(wanted), name).await
 }
 
@@ -98,6 +98,7 @@ pub(super) async fn rotate(
             .into_iter()
             .map(|(credential, value)| (credential.variable.to_owned(), value))
             .collect(),
+        keys_of_request: false,
         dropped,
     };
     simple(session, Order::Rotate(rotation), name).await

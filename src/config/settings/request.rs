@@ -3,6 +3,7 @@
 use super::{Given, Settings};
 use crate::config::sources::Origin;
 use crate::config::variables::Variable;
+use crate::domain::Failure;
 use crate::domain::credential::CREDENTIALS;
 use crate::secrets::Secret;
 
@@ -37,6 +38,14 @@ impl Settings {
             settings.given.insert(variable, Given { text, origin: Origin::Request });
         }
         settings
+    }
+
+    /// Whether every provider credential in these settings came with the request.
+    pub fn keys_are_of_the_request(&self) -> Result<bool, Failure> {
+        Ok(self.credentials()?.iter().all(|(credential, _)| {
+            let variable = Variable::by_name(credential.variable);
+            variable.is_some_and(|it| self.origin(it) == Origin::Request)
+        }))
     }
 }
 

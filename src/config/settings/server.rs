@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::Settings;
+use crate::config::image;
 use crate::config::rules::{self, refused};
 use crate::config::variables::Variable;
 use crate::domain::Failure;
@@ -61,6 +62,13 @@ impl Settings {
     /// Further names by which the API is called, in lower case, without a port.
     pub fn hosts(&self) -> Result<Vec<String>, Failure> {
         Ok(self.read(Variable::Hosts, |given| listed(given, host))?.unwrap_or_default())
+    }
+
+    /// Repositories whose images the server's own provider keys may go into, beside the official one.
+    pub fn trusted_images(&self) -> Result<Vec<String>, Failure> {
+        Ok(self
+            .read(Variable::TrustedImages, |given| listed(given, repository))?
+            .unwrap_or_default())
     }
 
     /// Origins whose pages may call the API from a browser.
@@ -132,6 +140,20 @@ fn host(given: &str) -> Result<String, Failure> {
         given,
         "write them as in pipeline.example",
     ))
+}
+
+/// A repository of images, without a tag or a digest.
+fn repository(given: &str) -> Result<String, Failure> {
+    let named = image::image(given)?;
+    match image::repository(&named) {
+        Some(repository) if repository == named => Ok(named),
+        _ => Err(refused(
+            Variable::TrustedImages.name(),
+            "repositories without a tag or digest, separated by commas",
+            given,
+            "write them as in ghcr.io/openclaw/openclaw",
+        )),
+    }
 }
 
 /// An origin as browsers send it: scheme, host, and a port that is not the scheme's own.

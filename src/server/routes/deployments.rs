@@ -1,5 +1,7 @@
 //! Deployments: the list, one of them, its protection, its removal.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
@@ -12,11 +14,11 @@ use super::super::cache;
 use super::super::caller::{Caller, Start};
 use super::super::json::Json;
 use super::super::page;
-use super::super::problem::{Answer, Problem};
+use super::super::problem::Answer;
 use super::super::state::Server;
 use super::super::views::{DeploymentDetail, DeploymentView, OperationView, Page};
 use super::lifecycle::Nothing;
-use crate::app::{DeploymentFilter, Order};
+use crate::app::{Alongs, DeploymentFilter, Order, Unprotected};
 use crate::domain::{DeploymentStatus, Need, TargetKind};
 
 pub(super) fn routes() -> OpenApiRouter<Server> {
@@ -171,15 +173,13 @@ async fn destroy(
         return Ok(before);
     }
     let deployment = start.caller.deployment(&server, &name)?;
-    if deployment.spec.protected {
-        start.caller.may(Need::Admin).map_err(|_| {
-            Problem::new(
-                axum::http::StatusCode::FORBIDDEN,
-                format!("{name} is protected: only an administrator may destroy it"),
-            )
-        })?;
-    }
     let order = Order::Destroy { backup: how.backup };
-    let begin = |along| server.app().begin_order(&deployment.name, order, along);
+    let is_administrator = start.caller.may(Need::Admin).is_ok();
+    let begin = |mut along: Alongs| {
+        if !is_administrator {
+            along.push(Arc::new(Unprotected));
+        }
+        server.app().begin_order(&deployment.name, order, along)
+    };
     start.begin_operation(&server, begin).await
 }

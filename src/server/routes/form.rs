@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::super::caller::Caller;
 use super::super::problem::{Answer, FieldError, Problem};
 use super::super::state::Server;
-use crate::app::{LaunchOrder, is_official_image};
+use crate::app::{LaunchOrder, is_trusted_image};
 use crate::config::Variable;
 use crate::domain::{DeploymentName, TargetKind};
 use crate::secrets::Secret;
@@ -136,8 +136,12 @@ impl LaunchForm {
                 format!("no tunnel can be put in front of a gateway on the {target} target"),
             ));
         }
-        let image = self.image.as_deref().is_none_or(is_official_image);
-        let lends = caller.principal.server_credentials && image;
+        let trusted = match &self.image {
+            Some(image) => is_trusted_image(&live.settings, image)?,
+            // The server's own choice.
+            None => true,
+        };
+        let lends = caller.principal.server_credentials && trusted;
         let (named, env, fields) = self.settings();
         let settings = live.settings.for_request(named, env, lends);
         refuse_wrong(&settings, &fields)?;

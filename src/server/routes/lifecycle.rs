@@ -167,7 +167,7 @@ async fn update(
         .map_err(|failure| Problem::field(field, failure.message))?;
     let live = server.live();
     let settings = live.settings.for_request([], Vec::new(), false);
-    let wanted = Wanted { version, image, settings: &settings };
+    let wanted = Wanted { version, image, settings: &settings, over_api: true };
     order(&server, &name, &asked, Order::Update(wanted)).await
 }
 
@@ -239,6 +239,7 @@ async fn rotate(
         new_token: body.new_token.unwrap_or(token.is_some() || nothing_else),
         token,
         credentials,
+        keys_of_request: true,
         dropped: body.drop,
     };
     order(&server, &name, &asked, Order::Rotate(rotation)).await

@@ -183,6 +183,7 @@ impl Bench {
             approval: ApprovalPolicy::default(),
             memory_mib: 1024,
             protected: false,
+            keys_of_request: false,
         }
     }
 
