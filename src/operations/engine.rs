@@ -449,14 +449,14 @@ impl Run<'_, '_> {
                 format!("{}; {}", failure.message, steps::works_at(self.context, "went back"));
         }
         let kind = self.definition.kind;
-        let event = NewEvent::new(
-            EventType::Failed,
-            match &failure.remedy {
-                Some(remedy) => format!("{}. To do: {remedy}", failure.message),
-                None => failure.message.clone(),
-            },
-        )
-        .with(serde_json::json!({ "step": step, "operation": kind }));
+        let told = match &failure.remedy {
+            Some(remedy) => format!("{}. To do: {remedy}", failure.message),
+            None => failure.message.clone(),
+        };
+        // Events go to others.
+        let told = self.context.layout.without_paths(&told);
+        let event = NewEvent::new(EventType::Failed, told)
+            .with(serde_json::json!({ "step": step, "operation": kind }));
         self.context.store.finish(
             &self.context.lease,
             &Finish {

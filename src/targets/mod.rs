@@ -6,6 +6,7 @@
 
 mod archive;
 pub mod docker;
+mod hiding;
 pub mod keeper;
 pub mod process;
 pub mod rendering;

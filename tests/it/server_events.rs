@@ -213,6 +213,9 @@ fn an_operations_stream_ends_with_it() {
     assert_eq!(live.first().map(String::as_str), Some("launching"));
     assert_eq!(live.last().map(String::as_str), Some("failed"));
     assert_eq!(live, whole(), "one that is over is told whole");
+    let told = served.get("/v1/deployments/main/events").text();
+    let home = served.product().home().to_string_lossy().into_owned();
+    assert!(!told.contains(&home), "where the server's files are is nobody's business: {told}");
     served.get("/v1/operations/unknown/events").problem(404);
 }
 

@@ -1,15 +1,15 @@
 //! Taking this machine's paths out of what goes to others.
 //!
 //! Owns the words in their place. Failures and messages name files for whoever sits at the machine;
-//! a caller of the API learns nothing by them but how the machine is laid out.
+//! a front end or a caller of the API learns nothing by them but how the machine is laid out.
 
-use super::App;
+use super::site::Layout;
 
-impl App {
+impl Layout {
     /// A text without the paths of the data directory, of the sealing key and of the user's home.
     pub fn without_paths(&self, text: &str) -> String {
-        let home = self.layout().home().to_string_lossy();
-        let key = self.layout().key_file().and_then(|file| file.parent());
+        let home = self.home().to_string_lossy();
+        let key = self.key_file().and_then(|file| file.parent());
         let key = key.map(|directory| directory.to_string_lossy().into_owned());
         let user = std::env::home_dir().map(|directory| directory.to_string_lossy().into_owned());
         let temporary = std::env::temp_dir().to_string_lossy().into_owned();
