@@ -127,12 +127,13 @@ fn about(matched: Option<&str>, path: &str) -> Option<String> {
     named.next().map(|(_, text)| crate::domain::text::clean(text, 80))
 }
 
-/// Where the caller is. A proxy that has the TLS is believed about that, and nobody else.
+/// Where the caller is. A proxy that has the TLS is believed about that, and nobody else: not who
+/// comes from the internet past it.
 fn client_address(server: &Server, peer: Peer, headers: &HeaderMap) -> IpAddr {
     let forwarded = headers.get_all("x-forwarded-for").iter().next_back();
     let last = forwarded.and_then(|it| it.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
     match last {
-        Some(address) if server.is_behind_proxy() => address,
+        Some(address) if server.is_behind_proxy() && peer.is_near() => address,
         _ => peer.0.to_canonical(),
     }
 }
@@ -271,7 +272,8 @@ fn finish(
     origin: Option<&HeaderValue>,
 ) -> Response {
     if let Some(Unwritten(problem)) = response.extensions_mut().remove::<Unwritten>() {
-        let written = problem.of_request(request_id).write(|text| server.app().without_paths(text));
+        let written =
+            problem.of_request(request_id).write(|text| server.app().layout().without_paths(text));
         response = written;
     }
     let headers = response.headers_mut();

@@ -28,6 +28,7 @@ use tower::ServiceExt as _;
 
 use super::seats::{Seat, Seats, Sending};
 use crate::app::back_off;
+use crate::app::is_near;
 use crate::telemetry::metrics::{Held, Metrics};
 
 /// How many connections there are at once.
@@ -49,6 +50,13 @@ const HEADERS: usize = 100;
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
+
+impl Peer {
+    /// Whether it is of this machine or of a private network, as a proxy in front of this server is.
+    pub fn is_near(self) -> bool {
+        is_near(self.0.to_canonical())
+    }
+}
 
 impl<S: Sync> FromRequestParts<S> for Peer {
     type Rejection = Infallible;
@@ -102,7 +110,7 @@ pub async fn listen(
             }
         };
         let one = address.ip().to_canonical();
-        let unbounded = listening.behind_proxy || one.is_loopback();
+        let unbounded = one.is_loopback() || (listening.behind_proxy && Peer(one).is_near());
         let Some(place) = Counts::take(&counts, one, unbounded) else { continue };
         let Some(slot) = slot(&slots, &seats).await else {
             tracing::debug!("there are as many connections as there may be");

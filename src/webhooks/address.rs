@@ -98,6 +98,11 @@ pub fn kind(address: IpAddr) -> Kind {
     }
 }
 
+/// Whether an address is of this machine, of its link or of a private network.
+pub fn is_near(address: IpAddr) -> bool {
+    matches!(kind(address), Kind::Loopback | Kind::Private | Kind::LinkLocal)
+}
+
 #[expect(clippy::match_same_arms, reason = "range by range, each with its own reason")]
 fn kind_of_four(address: Ipv4Addr) -> Kind {
     match address.octets() {
