@@ -14,7 +14,6 @@ pub mod env_file;
 pub mod external;
 mod figures;
 mod handover;
-mod hiding;
 pub mod image;
 mod launching;
 mod listing;
@@ -46,10 +45,11 @@ use crate::targets::{Layout, Observed, Site, Target, Targets, keeper};
 pub use crate::exec::wait::back_off;
 pub use crate::operations::approval::Approved;
 pub use crate::store::{
-    Answer as Repeated, AuditOutcome, AuditRecord, DeploymentFilter, EventFilter, IdempotencyKey,
-    KEY_MAX, Once, OperationFilter, OwnerLimits, SESSION_HOURS, Unprotected,
+    Answer as Repeated, AuditOutcome, AuditRecord, Backup, DeploymentFilter, EventFilter,
+    IdempotencyKey, KEY_MAX, Once, OperationFilter, OwnerLimits, SESSION_HOURS, Unprotected,
 };
 pub use crate::targets::LogOptions;
+pub use crate::webhooks::address::is_near;
 pub use access::{Access, AccessKind};
 pub use audit::Denials;
 pub use devices::{Device, Devices, Waiting};

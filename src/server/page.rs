@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::problem::{Answer, Problem};
 use super::views::Page;
@@ -14,6 +16,40 @@ use super::views::Page;
 const DEFAULT: u32 = 50;
 /// How many it has at most.
 const MOST: u32 = 200;
+
+/// Which page.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Which {
+    /// At most so many, 1 to 200; 50 when left out.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    #[param(min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
+    cursor: Option<String>,
+}
+
+impl Which {
+    /// This page of a list that is short enough to be there whole.
+    pub fn of<T, V>(
+        &self,
+        mut all: Vec<T>,
+        list: &str,
+        id: impl Fn(&T) -> String,
+        view: impl Fn(&T) -> V,
+    ) -> Answer<Page<V>> {
+        let limit = limit(self.limit)?;
+        if let Some(after) = cursor::<String>(self.cursor.as_deref(), list)? {
+            let place = all.iter().position(|it| id(it) == after).ok_or_else(|| {
+                Problem::field("cursor", "what it stands behind is not there any more")
+                    .remedy("leave it out, and begin with the first page")
+            })?;
+            all.drain(..=place);
+        }
+        Ok(page(all, limit, list, id, view))
+    }
+}
 
 /// How many items a page is to have.
 pub fn limit(given: Option<u32>) -> Answer<usize> {
@@ -82,6 +118,20 @@ mod tests {
         }
         let whole = super::page(vec![1, 2], 2, "numbers", ToString::to_string, |it| *it);
         assert_eq!(whole.next_cursor, None);
+    }
+
+    #[test]
+    fn a_list_that_is_there_whole_is_paged_as_well() {
+        let at = |limit, cursor: Option<String>| {
+            let which = Which { limit: Some(limit), cursor };
+            which.of(vec![3, 1, 2], "numbers", ToString::to_string, |it| *it)
+        };
+        let first = at(2, None).expect("a page");
+        assert_eq!(first.items, [3, 1]);
+        let rest = at(2, first.next_cursor).expect("a page");
+        assert_eq!((rest.items, rest.next_cursor), (vec![2], None));
+        at(2, Some(cursor_at("numbers", "7"))).map(|it| it.items).expect_err("gone");
+        at(0, None).map(|it| it.items).expect_err("none");
     }
 
     #[test]

@@ -39,10 +39,10 @@ pub struct DeploymentView {
     /// Its name.
     #[schema(examples("main"))]
     pub name: String,
-    /// How it stands.
-    pub status: DeploymentStatus,
     /// Where it runs.
     pub target: TargetKind,
+    /// How it stands.
+    pub status: DeploymentStatus,
     /// The bare address of the gateway's page. It lets nobody in by itself: the access call does.
     #[schema(required, examples("http://127.0.0.1:18789/"))]
     pub url: Option<String>,
@@ -174,8 +174,11 @@ impl ErrorView {
     fn of(failure: &Failure, app: &App) -> Self {
         Self {
             kind: failure.kind,
-            message: app.without_paths(&failure.message),
-            remedy: failure.remedy.as_deref().map(|it| for_callers(&app.without_paths(it))),
+            message: app.layout().without_paths(&failure.message),
+            remedy: failure
+                .remedy
+                .as_deref()
+                .map(|it| for_callers(&app.layout().without_paths(it))),
         }
     }
 }
@@ -246,14 +249,9 @@ impl OperationView {
         }
     }
 
-    /// An operation of a deployment, as a list has it.
-    pub fn without_steps(operation: &Operation, app: &App) -> Self {
-        Self { steps: Vec::new(), ..Self::of(operation, app) }
-    }
-
     /// An operation of a deployment.
     pub fn of(operation: &Operation, app: &App) -> Self {
-        let plain = |text: &str| app.without_paths(text);
+        let plain = |text: &str| app.layout().without_paths(text);
         Self {
             id: operation.id.clone(),
             kind: operation.kind.as_str().to_owned(),

@@ -39,7 +39,7 @@ fn they_have_the_form_that_front_ends_know() {
     assert_eq!(members(&status), ["running_deployments", "count", "deployments"]);
     assert_eq!(status["running_deployments"], json!(["main"]));
     assert_eq!(status["count"], 1);
-    assert_eq!(members(&status["deployments"][0])[..4], ["name", "status", "target", "url"]);
+    assert_eq!(members(&status["deployments"][0])[..4], ["name", "target", "status", "url"]);
     assert_eq!(status["deployments"][0]["status"], "launching");
     give_up(&served, &launched);
 

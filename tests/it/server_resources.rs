@@ -249,7 +249,7 @@ fn lists_go_page_by_page_and_are_filtered() {
     let operations = walk(&served, "/v1/operations", 2);
     let whose = texts(&operations, "deployment");
     assert_eq!(whose, ["team-5", "team-4", "team-3", "team-2", "team-1", "main"], "newest first");
-    assert!(operations.iter().all(|it| it["steps"] == json!([])), "without their steps");
+    assert!(operations.iter().all(|it| it["steps"][0]["name"].is_string()), "with their steps");
     let path = "/v1/operations?deployment=team-2";
     assert_eq!(texts(&walk(&served, path, 1), "deployment"), ["team-2"]);
     assert_eq!(walk(&served, "/v1/operations?status=succeeded", 1).len(), 1);

@@ -10,13 +10,14 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::super::body::Named;
+use super::super::body::{Asked, Named};
 use super::super::caller::{Caller, Start};
 use super::super::json::Json;
+use super::super::page;
 use super::super::problem::{Answer, Problem};
 use super::super::state::Server;
 use super::super::views::{OperationView, Page};
-use crate::app::{Order, Rotation, Wanted, checked_artefact, checked_key};
+use crate::app::{Backup, Order, Rotation, Wanted, checked_artefact, checked_key};
 use crate::domain::Need;
 use crate::domain::credential::CREDENTIALS;
 use crate::secrets::Secret;
@@ -265,34 +266,41 @@ struct BackupView {
     created_at: String,
 }
 
+impl From<&Backup> for BackupView {
+    fn from(it: &Backup) -> Self {
+        Self {
+            id: it.id.clone(),
+            deployment: it.deployment.clone(),
+            bytes: it.bytes,
+            sha256: it.sha256.clone(),
+            version: it.version.clone(),
+            reason: it.reason.clone(),
+            created_at: it.created_at.clone(),
+        }
+    }
+}
+
 /// List backups
 #[utoipa::path(
     get,
     path = "/v1/deployments/{name}/backups",
     operation_id = "list_backups",
     tag = "Backups",
-    params(("name" = String, Path, description = "The deployment")),
-    responses((status = 200, description = "All of them, newest first",
+    params(("name" = String, Path, description = "The deployment"), page::Which),
+    responses((status = 200, description = "A page of them, newest first",
                body = Page<BackupView>)),
 )]
 async fn backups(
     State(server): State<Server>,
     caller: Caller,
     Named(name): Named<String>,
+    Asked(which): Asked<page::Which>,
 ) -> Answer<Json<Page<BackupView>>> {
     caller.may(Need::Read)?;
     // They outlive the deployment.
     let name = caller.named(&name)?;
-    let items = server.app().backups_of(&name)?.into_iter().map(|it| BackupView {
-        id: it.id,
-        deployment: it.deployment,
-        bytes: it.bytes,
-        sha256: it.sha256,
-        version: it.version,
-        reason: it.reason,
-        created_at: it.created_at,
-    });
-    Ok(Json(Page { items: items.collect(), next_cursor: None }))
+    let found = server.app().backups_of(&name)?;
+    Ok(Json(which.of(found, "backups", |it| it.id.clone(), |it| it.into())?))
 }
 
 /// Make a backup

@@ -77,7 +77,7 @@ fn listed(
         limit,
         "operations",
         |operation| operation.sequence.to_string(),
-        |operation| OperationView::without_steps(operation, server.app()),
+        |operation| OperationView::of(operation, server.app()),
     )))
 }
 

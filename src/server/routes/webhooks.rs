@@ -8,10 +8,11 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::super::body::{Body, Named};
+use super::super::body::{Asked, Body, Named};
 use super::super::caller::{Caller, Start};
 use super::super::gate::Recorded;
 use super::super::json::Json;
+use super::super::page;
 use super::super::problem::{Answer, Problem};
 use super::super::state::Server;
 use super::super::views::{NameBeginning, Page};
@@ -155,12 +156,18 @@ pub(super) fn recorded(response: impl IntoResponse) -> Response {
     path = "/v1/webhooks",
     operation_id = "list_webhooks",
     tag = "Webhooks",
-    responses((status = 200, description = "All of them, oldest first",
+    params(page::Which),
+    responses((status = 200, description = "A page of them, oldest first",
                body = Page<EndpointView>)),
 )]
-async fn list(State(server): State<Server>, caller: Caller) -> Answer<Json<Page<EndpointView>>> {
+async fn list(
+    State(server): State<Server>,
+    caller: Caller,
+    Asked(which): Asked<page::Which>,
+) -> Answer<Json<Page<EndpointView>>> {
     let found = server.app().endpoints(&caller.principal)?;
-    Ok(Json(Page { items: found.into_iter().map(EndpointView::from).collect(), next_cursor: None }))
+    let id = |it: &EndpointReport| it.endpoint.id.clone();
+    Ok(Json(which.of(found, "webhooks", id, |it| it.clone().into())?))
 }
 
 /// Add a webhook
