@@ -228,6 +228,17 @@ fn disguises(address: Ipv4Addr) -> [Ipv6Addr; 8] {
     ]
 }
 
+#[test]
+fn a_proxy_is_near() {
+    for near in ["127.0.0.1", "::1", "10.0.0.1", "172.16.3.4", "192.168.1.1", "fd00::1", "fe80::1"]
+    {
+        assert!(is_near(near.parse().expect("an address")), "{near}");
+    }
+    for far in ["203.0.113.9", "8.8.8.8", "100.64.0.1", "169.254.169.254", "2606:4700::1"] {
+        assert!(!is_near(far.parse().expect("an address")), "{far}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_disguise_helps(bits: u32) {
