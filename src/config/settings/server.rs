@@ -234,4 +234,14 @@ mod tests {
         }
         listed(&"a,".repeat(65), host).expect_err("too many");
     }
+
+    #[test]
+    fn trusted_images_are_repositories() {
+        let given = "registry.example:5000/team/own, ghcr.io/x/y";
+        let listed_ones = listed(given, repository).expect("a list");
+        assert_eq!(listed_ones, ["registry.example:5000/team/own", "ghcr.io/x/y"]);
+        for given in ["own:latest", "own@sha256:0", "-x", "a b", "*", "https://x/y"] {
+            listed(given, repository).expect_err(given);
+        }
+    }
 }
