@@ -32,7 +32,7 @@ use crate::app::is_near;
 use crate::telemetry::metrics::{Held, Metrics};
 
 /// How many connections there are at once.
-const CONNECTIONS: usize = 4096;
+pub(super) const CONNECTIONS: usize = 4096;
 /// How many of them come from one address that is not this machine's.
 const CONNECTIONS_OF_ONE: u32 = 512;
 /// How long it may take until one that gives way is gone.

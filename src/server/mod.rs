@@ -7,6 +7,7 @@ mod body;
 mod cache;
 mod caller;
 mod console;
+mod crowd;
 mod gate;
 mod json;
 mod listen;

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::cache::Cache;
+use super::crowd::Crowds;
 use super::tail::Tail;
 use crate::app::rate::{RateLimiter, RateLimits};
 use crate::app::{App, Authenticator, Denials, Executor, own_names};
@@ -81,6 +82,7 @@ struct Inner {
     live: RwLock<Arc<Live>>,
     cache: Cache,
     rate: RateLimiter,
+    crowds: Crowds,
     denials: Denials,
     /// Of those who look at a gateway, which takes a connection to it.
     looks: Semaphore,
@@ -96,6 +98,7 @@ impl Server {
             live: RwLock::new(Arc::new(live)),
             cache: Cache::default(),
             rate: RateLimiter::new(parts.rate),
+            crowds: Crowds::default(),
             denials: Denials::new(parts.app.store().clone()),
             looks: Semaphore::new(LOOKS),
             open: Arc::new(Principal::open()),
@@ -133,6 +136,11 @@ impl Server {
     /// How often somebody may ask.
     pub fn rate(&self) -> &RateLimiter {
         &self.inner.rate
+    }
+
+    /// Who follows what.
+    pub fn crowds(&self) -> &Crowds {
+        &self.inner.crowds
     }
 
     /// What was not let, on its way to the audit log.

@@ -50,6 +50,7 @@ mod server_observed;
 mod server_pages;
 mod server_real;
 mod server_resources;
+mod server_streams;
 mod server_tls;
 mod server_wire;
 mod standin_contract;

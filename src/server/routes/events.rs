@@ -19,6 +19,7 @@ use utoipa_axum::routes;
 
 use super::super::body::{Asked, Named};
 use super::super::caller::{Caller, Shown};
+use super::super::crowd::Place;
 use super::super::json::Json;
 use super::super::page;
 use super::super::problem::{Answer, Problem};
@@ -279,6 +280,7 @@ fn follow(
     after: Option<i64>,
     operation: Option<String>,
 ) -> Answer<Response> {
+    let place = server.crowds().events.take(&caller.principal.id)?;
     // Listening begins before the store is read, so that nothing falls between the two.
     let live = server.tail().listen();
     let last = match after {
@@ -302,6 +304,7 @@ fn follow(
         last,
         behind: after.is_some(),
         waiting: VecDeque::from([Bytes::from_static(b": connected\n\n")]),
+        _place: place,
     };
     let frames = stream::unfold(listener, async |mut listener| {
         let frame = listener.next().await?;
@@ -333,6 +336,8 @@ struct Listener {
     /// Whether the store has to be read before what comes live.
     behind: bool,
     waiting: VecDeque<Bytes>,
+    /// Among all who follow.
+    _place: Place,
 }
 
 impl Listener {

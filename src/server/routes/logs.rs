@@ -16,6 +16,7 @@ use utoipa_axum::routes;
 
 use super::super::body::{Asked, Named};
 use super::super::caller::{Caller, Shown};
+use super::super::crowd::Place;
 use super::super::problem::{Answer, Problem};
 use super::super::state::Server;
 use crate::app::LogOptions;
@@ -62,6 +63,8 @@ struct Reader {
     looked: Instant,
     lines: Receiver<String>,
     as_events: bool,
+    /// Among all who read.
+    _place: Place,
 }
 
 impl Reader {
@@ -119,8 +122,13 @@ async fn logs(
     let name = caller.deployment(&server, &name)?.name;
     let accept = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok()).unwrap_or_default();
     let as_events = accept.contains("text/event-stream");
+    let crowds = server.crowds();
+    let crowd = if which.follow { &crowds.log_followers } else { &crowds.log_readers };
+    let place = crowd.take(&caller.principal.id)?;
     let lines = server.app().log_lines(&name, LogOptions { tail, follow: which.follow });
-    let reader = Reader { server, shown: caller.shown, looked: Instant::now(), lines, as_events };
+    let shown = caller.shown;
+    let looked = Instant::now();
+    let reader = Reader { server, shown, looked, lines, as_events, _place: place };
     let lines = stream::unfold(reader, async |mut reader| {
         let text = reader.next().await?;
         Some((Ok::<_, Infallible>(text), reader))

@@ -1,0 +1,124 @@
+//! Who follows: how many at once, for how long, and what they are told when it ends.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use openclaw_pipeline::app::App;
+use openclaw_pipeline::app::rate::RateLimits;
+use openclaw_pipeline::config::{Settings, Sources};
+use openclaw_pipeline::server::{Options, Running, Said};
+
+use crate::support::client::{Call, Stream};
+use crate::support::product::{Product, until};
+use crate::support::server::{API_TOKEN, Served};
+
+/// A server in this process, which refuses nobody for coming too often.
+async fn serve(product: &Product) -> Running {
+    let path = |path: &Path| path.to_string_lossy().into_owned();
+    let sources = Sources::new(product.work())
+        .env("HOME", path(&product.path("user")))
+        .env("OPENCLAW_PIPELINE_HOME", path(&product.home()))
+        .env("OPENCLAW_PIPELINE_KEY_FILE", path(&product.key_file()))
+        .env("OPENCLAW_PIPELINE_API_TOKEN", API_TOKEN)
+        .env("SERVER_PORT", "0");
+    let settings = Settings::resolve(&sources).expect("settings");
+    let app = App::open(&settings).expect("opens");
+    let options = Options {
+        settings,
+        said: Said::default(),
+        grace: Duration::ZERO,
+        rate: RateLimits::OFF,
+        at_once: 0,
+    };
+    Running::begin(app, options).await.expect("begins")
+}
+
+/// Follows events on a connection of its own, which is answered with the first line that comes.
+fn follow(address: SocketAddr, token: &str) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a deadline");
+    let request = format!(
+        "GET /v1/events HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).expect("written");
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    while byte != *b"\n" {
+        stream.read_exact(&mut byte).expect("an answer");
+        line.push(byte[0]);
+    }
+    (stream, String::from_utf8(line).expect("text"))
+}
+
+#[test]
+fn streams_leave_room_for_those_who_call() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).expect("a limit can be raised to its maximum");
+    if limit.maximum.is_some_and(|most| most < 7_000) {
+        return crate::support::skip("six thousand connections are more than this user may open");
+    }
+    let product = Product::new();
+    let token = |()| {
+        let made = product.run(["tokens", "create", "--json", "--label=a", "--scope=read"]).ok();
+        made.json()["token"].as_str().expect("a token").to_owned()
+    };
+    let [first, second, third, last] = [(); 4].map(token);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let running = runtime.block_on(serve(&product));
+    let address = running.address();
+    let call = |token: &str, path: &str| Call::to(address, "GET", path).token(token);
+    let refused = |token: &str, status: u16, words: &str| {
+        let refused = call(token, "/v1/events").send();
+        refused.refuses(status, words);
+        assert!(
+            refused.header("retry-after").parse::<u32>().is_ok_and(|it| it >= 1),
+            "{refused:?}"
+        );
+    };
+    let mut streams = Vec::new();
+    for token in [&first, &second, &third] {
+        for number in 0..1024 {
+            let (stream, line) = follow(address, token);
+            assert!(line.starts_with("HTTP/1.1 200 "), "{number}: {line}");
+            streams.push(stream);
+        }
+        refused(token, 429, "1024 streams of events");
+        call(token, "/status").send().ok(200);
+    }
+    refused(&last, 503, "3072 streams of events");
+    let calls: Vec<TcpStream> =
+        (0..512).map(|_| TcpStream::connect(address).expect("it listens")).collect();
+    call(&last, "/status").send().ok(200);
+    call(&last, "/v1/events").header("accept", "application/json").send().ok(200);
+    // Whoever leaves makes room.
+    drop(streams.pop());
+    until("there is room", || (call(&last, "/v1/events").stream().status == 200).then_some(()));
+    drop((calls, streams));
+    runtime.block_on(running.end());
+}
+
+#[test]
+fn a_few_follow_logs_at_once() {
+    let served = Served::with_versions();
+    served.launch("main");
+    let log = |token: &str, follow: bool| {
+        let path = format!("/v1/deployments/main/logs?tail=1&follow={follow}");
+        served.call("GET", &path).header("accept", "text/event-stream").token(token)
+    };
+    let [first, second] = [(); 2].map(|()| served.token(["--scope", "read"]).text);
+    let mut streams: Vec<Stream> = (0..16).map(|_| log(&first, true).stream()).collect();
+    assert!(streams.iter().all(|it| it.status == 200));
+    let refused = log(&first, true).send();
+    refused.refuses(429, "16 logs that are followed");
+    assert!(refused.header("retry-after").parse::<u32>().is_ok_and(|it| it >= 1), "{refused:?}");
+    // It still reads, and others follow.
+    assert_eq!(log(&first, false).send().status, 200);
+    assert_eq!(log(&second, true).stream().status, 200);
+    drop(streams.pop());
+    served.until("there is room", || (log(&first, true).stream().status == 200).then_some(()));
+    drop(streams);
+    served.assert_well();
+}
