@@ -45,6 +45,8 @@ const ALLOWED: [&str; 11] = [
 const OUTPUT_BOUND: usize = 1024 * 1024;
 /// The longest line that is handed on, in bytes.
 const LINE_BOUND: u64 = 64 * 1024;
+/// How many lines wait until they are handed on; the child waits for the next.
+const LINES_WAITING: usize = 16;
 /// How long a child that was asked to end may take before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -350,7 +352,20 @@ impl Cmd {
     /// progress bars use them.
     pub async fn lines(
         &mut self,
-        each: impl FnMut(Stream, &str) + Send,
+        mut each: impl FnMut(Stream, &str) + Send,
+    ) -> Result<Output, ExecError> {
+        let each = |stream, line: &str| {
+            each(stream, line);
+            std::future::ready(())
+        };
+        self.run(each, None).await
+    }
+
+    /// The same, as fast as the lines are taken: the next one is read when what was made of the
+    /// one before is over, and the child waits for that.
+    pub async fn lines_at_pace<F: Future<Output = ()> + Send>(
+        &mut self,
+        each: impl FnMut(Stream, &str) -> F + Send,
     ) -> Result<Output, ExecError> {
         self.run(each, None).await
     }
@@ -366,21 +381,21 @@ impl Cmd {
         let reading: Reading = Box::new(move |stdout| {
             let _ = sender.send(read(stdout));
         });
-        let output = self.run(|_, _| {}, Some(reading)).await?;
+        let output = self.run(|_, _| std::future::ready(()), Some(reading)).await?;
         let gone = |_| self.io(io::ErrorKind::BrokenPipe.into());
         Ok((output, receiver.await.map_err(gone)?))
     }
 
-    async fn run(
+    async fn run<F: Future<Output = ()> + Send>(
         &mut self,
-        mut each: impl FnMut(Stream, &str) + Send,
+        mut each: impl FnMut(Stream, &str) -> F + Send,
         reading: Option<Reading>,
     ) -> Result<Output, ExecError> {
         let mut child = self.spawn_piped()?;
         let mut group = Group::of(&child);
         let stdin = child.stdin.take().zip(self.stdin.take());
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let (sender, mut receiver) = tokio::sync::mpsc::channel(256);
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(LINES_WAITING);
         let mut readers = tokio::task::JoinSet::new();
         match (stdout, reading) {
             (Some(stdout), Some(reading)) => {
@@ -419,7 +434,7 @@ impl Cmd {
                     Stream::Stdout => out.0.push(&line),
                     Stream::Stderr => out.1.push(&line),
                 }
-                each(stream, &line);
+                each(stream, &line).await;
             }
             child.wait().await
         };

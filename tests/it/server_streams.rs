@@ -10,6 +10,7 @@ use openclaw_pipeline::app::rate::RateLimits;
 use openclaw_pipeline::config::{Settings, Sources};
 use openclaw_pipeline::server::{Options, Running, Said};
 
+use crate::server_wire::memory_mib;
 use crate::support::client::{Call, Stream};
 use crate::support::product::{Product, until};
 use crate::support::server::{API_TOKEN, Served};
@@ -98,6 +99,31 @@ fn streams_leave_room_for_those_who_call() {
     until("there is room", || (call(&last, "/v1/events").stream().status == 200).then_some(()));
     drop((calls, streams));
     runtime.block_on(running.end());
+}
+
+#[test]
+fn a_long_log_waits_for_its_reader() {
+    const LINES: usize = 5000;
+    let served = Served::with_versions();
+    served.launch("main");
+    // Nobody turns it over, or writes into it.
+    served.ended(&served.call("POST", "/v1/deployments/main/stop").send().ok(202));
+    let log = served.product().deployment("main").join("gateway.log");
+    let line = "x".repeat(3900);
+    let lines: Vec<String> = (0..LINES).map(|number| format!("{number} {line}\n")).collect();
+    let mut file = std::fs::File::options().append(true).open(&log).expect("the log");
+    file.write_all(lines.concat().as_bytes()).expect("written");
+    let before = memory_mib(served.pid());
+    let path = format!("/v1/deployments/main/logs?tail={LINES}");
+    let mut stream = served.call("GET", &path).stream();
+    let (mut most, mut all) = (before, String::new());
+    while let Some(piece) = stream.piece() {
+        all.push_str(&piece);
+        most = most.max(memory_mib(served.pid()));
+    }
+    assert!(most < before + 12, "from {before} to {most} MiB");
+    assert!(all == lines.concat(), "each line is there once, in order");
+    served.assert_well();
 }
 
 #[test]

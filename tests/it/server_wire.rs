@@ -175,7 +175,7 @@ fn who_is_slow_is_cut_off() {
 }
 
 /// The memory that a process has, in MiB.
-fn memory_mib(pid: i32) -> u64 {
+pub(super) fn memory_mib(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its memory");
     let kib: u64 = line.split_whitespace().nth(1).and_then(|it| it.parse().ok()).expect("a number");
