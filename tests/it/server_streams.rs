@@ -3,12 +3,16 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openclaw_pipeline::app::App;
 use openclaw_pipeline::app::rate::RateLimits;
 use openclaw_pipeline::config::{Settings, Sources};
 use openclaw_pipeline::server::{Options, Running, Said};
+use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::server_wire::memory_mib;
 use crate::support::client::{Call, Stream};
@@ -147,4 +151,69 @@ fn a_few_follow_logs_at_once() {
     served.until("there is room", || (log(&first, true).stream().status == 200).then_some(()));
     drop(streams);
     served.assert_well();
+}
+
+/// Tells of something that happened to a deployment.
+fn tell(served: &Served, name: &str) {
+    let event = json!({ "type": "deploying_app", "name": name, "message": "it goes on" });
+    served.post("/webhook/event", &event).ok(200);
+}
+
+/// Tells of it again and again until `work` is over.
+fn while_telling<T>(served: &Served, name: &str, work: impl FnOnce() -> T) -> T {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                tell(served, name);
+                std::thread::sleep(Duration::from_millis(500));
+            }
+        });
+        // Also where it fails.
+        let over = End(&over);
+        let worked = work();
+        drop(over);
+        worked
+    })
+}
+
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_filtered_stream_says_that_it_lives_while_others_have_events() {
+    let served = Served::with_versions();
+    served.put("main");
+    served.put("other");
+    let mut stream = served.call("GET", "/v1/events?name=main").stream();
+    assert_eq!(stream.frame().as_deref(), Some(": connected"));
+    let frame = while_telling(&served, "other", || stream.frame());
+    assert_eq!(frame.as_deref(), Some(": keep-alive"));
+}
+
+#[test]
+fn a_token_that_ends_takes_its_streams_along_though_events_come() {
+    let served = Served::with_versions();
+    served.put("main");
+    served.put("other");
+    let end = OffsetDateTime::now_utc() + time::Duration::seconds(3);
+    let end = end.format(&Rfc3339).expect("a time");
+    let body = json!({ "label": "short", "scopes": ["read"], "expires_at": end });
+    let made = served.post("/v1/tokens", &body).ok(201);
+    let token = made["token"].as_str().expect("a token");
+    let follow = |path: &str| served.call("GET", path).token(token).stream();
+    let streams = [follow("/v1/events?name=main"), follow("/v1/events?name=other")];
+    assert!(streams.iter().all(|it| it.status == 200));
+    while_telling(&served, "main", || {
+        for mut stream in streams {
+            while let Some(frame) = stream.frame() {
+                assert_ne!(frame, ": keep-alive", "it is over long before that");
+            }
+        }
+    });
 }

@@ -13,6 +13,7 @@ use futures_util::stream;
 use serde::Deserialize;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -39,6 +40,9 @@ pub(super) fn routes() -> OpenApiRouter<Server> {
 
 /// How often a silent stream says that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How often, at most, it is looked at again whether somebody may listen: what ends by itself
+/// raises no number.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Which events.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -297,6 +301,8 @@ fn follow(
         server: server.clone(),
         shown: caller.shown.clone(),
         rights: 0,
+        looked: Instant::now(),
+        sent: Instant::now(),
         filter,
         prefix,
         operation,
@@ -308,6 +314,7 @@ fn follow(
     };
     let frames = stream::unfold(listener, async |mut listener| {
         let frame = listener.next().await?;
+        listener.sent = Instant::now();
         Some((Ok::<_, std::convert::Infallible>(frame), listener))
     });
     let headers = [
@@ -326,6 +333,10 @@ struct Listener {
     shown: Shown,
     /// What the number of the rights was when they were looked at.
     rights: i64,
+    /// When it was last looked at whether they may.
+    looked: Instant,
+    /// When they were last sent something.
+    sent: Instant,
     filter: EventFilter,
     prefix: Option<NamePrefix>,
     /// Whose end is the stream's.
@@ -342,9 +353,18 @@ struct Listener {
 
 impl Listener {
     async fn next(&mut self) -> Option<Bytes> {
+        // Not begun anew by what others hear: a proxy ends a stream on which nothing comes.
+        let silent = self.sent + KEEP_ALIVE;
         loop {
+            if self.looked.elapsed() >= LOOK_AGAIN {
+                self.look_again()?;
+            }
             if let Some(frame) = self.waiting.pop_front() {
                 return Some(frame);
+            }
+            if Instant::now() >= silent {
+                self.look_again()?;
+                return Some(Bytes::from_static(b": keep-alive\n\n"));
             }
             if self.behind {
                 self.catch_up()?;
@@ -356,15 +376,12 @@ impl Listener {
                 return self.waiting.pop_front();
             }
             let news = tokio::select! {
-                news = tokio::time::timeout(KEEP_ALIVE, self.live.recv()) => news,
+                news = tokio::time::timeout_at(silent, self.live.recv()) => news,
                 () = self.server.tail().ended() => return None,
             };
             match news {
-                Err(_) => {
-                    // What ends by itself raises no number.
-                    let good = self.shown.is_good(&self.server);
-                    return good.then(|| Bytes::from_static(b": keep-alive\n\n"));
-                }
+                // Silent for too long, as is seen above.
+                Err(_) => {}
                 Ok(Ok(frame)) => {
                     if frame.event.sequence <= self.last {
                         continue;
@@ -383,11 +400,17 @@ impl Listener {
 
     /// Looks again whether they may listen, where somebody lost a right since the last time.
     fn may_go_on(&mut self, rights: i64) -> Option<()> {
-        if rights != self.rights && !self.shown.is_good(&self.server) {
-            return None;
+        if rights != self.rights {
+            self.look_again()?;
         }
         self.rights = rights;
         Some(())
+    }
+
+    /// Looks whether they may still listen.
+    fn look_again(&mut self) -> Option<()> {
+        self.looked = Instant::now();
+        self.shown.is_good(&self.server).then_some(())
     }
 
     /// Reads on from the store; one batch, so that nobody is kept waiting for a long history.
