@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::support::asking::ask;
-use crate::support::client::{Sent, Stream};
+use crate::support::client::{Call, Sent, Stream};
 use crate::support::product::BROKEN;
 use crate::support::server::{Answer, Made, Served};
 
@@ -136,6 +136,16 @@ fn what_is_kept_no_longer_cannot_be_resumed_after() {
     let mut served = Served::with_versions();
     served.put("main");
     served.put("other");
+    let json = |path: &str| served.call("GET", path).header("accept", "application/json");
+    let cursor = |path: &str| {
+        let page = json(path).send().ok(200);
+        page["next_cursor"].as_str().expect("there is more").to_owned()
+    };
+    let cursors = ["/v1/events", "/v1/deployments/main/events"]
+        .map(|path| (path, cursor(&format!("{path}?limit=1"))));
+    let operation = list(&served, "/v1/deployments/other/operations").remove(0);
+    let of_operation =
+        format!("/v1/operations/{}/events", operation["id"].as_str().expect("an id"));
     served.stop();
     let database = Connection::open(served.product().home().join("pipeline.db")).expect("opens");
     // As if all of it had been told, and three of them long ago.
@@ -152,6 +162,27 @@ fn what_is_kept_no_longer_cannot_be_resumed_after() {
         (from.stream().status == 410).then(|| from.send().problem(410))
     });
     assert_eq!(gone["oldest"], 4, "{gone}");
+    // In whichever way a position is given.
+    let json = |path: &str| served.call("GET", path).header("accept", "application/json");
+    let resumed = |call: Call| call.header("last-event-id", "2").send();
+    let mut answers = vec![
+        served.get("/v1/events?after=2"),
+        json("/v1/events?after=2").send(),
+        resumed(json("/v1/events")),
+        resumed(served.call("GET", &of_operation)),
+        resumed(json(&of_operation)),
+    ];
+    answers.extend(
+        cursors.iter().map(|(path, cursor)| json(&format!("{path}?cursor={cursor}")).send()),
+    );
+    for answer in answers {
+        assert_eq!(answer.problem(410)["oldest"], 4);
+    }
+    json("/v1/events?after=1000000").send().names("after");
+    // Without a position, it is what there still is.
+    assert_eq!(list(&served, &of_operation)[0]["sequence"], 4);
+    assert_eq!(follow(&served, &of_operation).next().id, "4");
+    assert_eq!(json("/v1/events?after=3&limit=1").send().ok(200)["items"][0]["sequence"], 4);
     let known = list(&served, "/v1/events");
     assert_eq!(known[0]["sequence"], 4);
     // After the last that was removed there is no gap.

@@ -114,15 +114,20 @@ fn wants_stream(headers: &HeaderMap) -> bool {
     wants("text/event-stream") || !wants("application/json")
 }
 
+/// After which event to go on, and the field that says so.
+type Position = (i64, &'static str);
+
 /// Where a stream begins.
-fn begins(headers: &HeaderMap, after: Option<i64>) -> Answer<Option<i64>> {
+fn begins(headers: &HeaderMap, after: Option<i64>) -> Answer<Option<Position>> {
     if after.is_some_and(|after| after < 0) {
         return Err(Problem::field("after", "it is the sequence number of an event, or 0"));
     }
-    let Some(last) = headers.get("last-event-id") else { return Ok(after) };
+    let Some(last) = headers.get("last-event-id") else {
+        return Ok(after.map(|after| (after, "after")));
+    };
     let last = last.to_str().ok().and_then(|text| text.parse().ok());
     match last.filter(|last| *last >= 0) {
-        Some(last) => Ok(Some(last)),
+        Some(last) => Ok(Some((last, "Last-Event-ID"))),
         None => Err(Problem::field(
             "Last-Event-ID",
             "it is the sequence number of an event, as the stream gave it",
@@ -135,7 +140,7 @@ fn begins(headers: &HeaderMap, after: Option<i64>) -> Answer<Option<i64>> {
 /// A stream of server-sent events: `id` is the sequence number, `event` the type, `data` the event
 /// as JSON. With `Last-Event-ID` it resumes without a gap; without, it begins now. An event that
 /// is older than what is kept answers 410 with the oldest there is. With `Accept:
-/// application/json` it is a list, oldest first.
+/// application/json` it is a list, oldest first, which goes on in the same way.
 #[utoipa::path(
     get,
     path = "/v1/events",
@@ -169,14 +174,14 @@ async fn events(
     let after = begins(&headers, which.after)?;
     let (place, limit) = place(which.cursor.as_deref(), which.limit)?;
     if !wants_stream(&headers) {
-        return list(&server, &filter, place.or(after).unwrap_or(0), limit);
+        return list(&server, &filter, place.or(after), limit);
     }
     follow(&server, &caller, filter, after, None)
 }
 
 /// List a deployment's events
 ///
-/// Oldest first.
+/// Oldest first. A page after events that are kept no longer answers 410.
 #[utoipa::path(
     get,
     path = "/v1/deployments/{name}/events",
@@ -195,13 +200,13 @@ async fn of_deployment(
     let name = caller.deployment(&server, &name)?.name;
     let (place, limit) = place(which.cursor.as_deref(), which.limit)?;
     let filter = EventFilter { name: Some(name), ..EventFilter::default() };
-    list(&server, &filter, place.unwrap_or(0), limit)
+    list(&server, &filter, place, limit)
 }
 
 /// Follow an operation's events
 ///
-/// All of them, from its beginning; the stream ends with the operation. With `Accept:
-/// application/json` it is a list.
+/// All of them, from its beginning; the stream ends with the operation. A position that is older
+/// than what is kept answers 410. With `Accept: application/json` it is a list.
 #[utoipa::path(
     get,
     path = "/v1/operations/{id}/events",
@@ -233,19 +238,31 @@ async fn of_operation(
     let (place, limit) = place(which.cursor.as_deref(), which.limit)?;
     let filter = EventFilter { operation: Some(operation.id.clone()), ..EventFilter::default() };
     if !wants_stream(&headers) {
-        return list(&server, &filter, place.or(after).unwrap_or(0), limit);
+        return list(&server, &filter, place.or(after), limit);
     }
-    follow(&server, &caller, filter, Some(after.unwrap_or(0)), Some(operation.id))
+    follow(&server, &caller, filter, after, Some(operation.id))
 }
 
 /// Where a page begins, and how long it is. What is wrong is refused for a stream as well, which
 /// has no pages.
-fn place(cursor: Option<&str>, limit: Option<u32>) -> Answer<(Option<i64>, usize)> {
-    Ok((page::cursor(cursor, "events")?, page::limit(limit)?))
+fn place(cursor: Option<&str>, limit: Option<u32>) -> Answer<(Option<Position>, usize)> {
+    let cursor = page::cursor(cursor, "events")?;
+    Ok((cursor.map(|after| (after, "cursor")), page::limit(limit)?))
 }
 
-fn list(server: &Server, filter: &EventFilter, after: i64, limit: usize) -> Answer<Response> {
+fn list(
+    server: &Server,
+    filter: &EventFilter,
+    from: Option<Position>,
+    limit: usize,
+) -> Answer<Response> {
+    let after = from.map_or(0, |(after, _)| after);
     let found = server.app().store().events_page(filter, after, limit).map_err(Failure::from)?;
+    // Looked at after the page was read: what was removed before that is noticed. The first page
+    // begins with what there is.
+    if let Some(from) = from {
+        refuse_gap(server, from)?;
+    }
     let page = Page {
         items: found.events.iter().map(EventView::from).collect(),
         next_cursor: found.more.then(|| page::cursor_at("events", &found.seen.to_string())),
@@ -253,14 +270,14 @@ fn list(server: &Server, filter: &EventFilter, after: i64, limit: usize) -> Answ
     Ok(Json(page).into_response())
 }
 
-/// Refuses to resume after an event that is not known: older than what is kept, or to come.
-fn refuse_gap(server: &Server, after: i64) -> Answer<()> {
+/// Refuses to go on after an event that is not known: older than what is kept, or to come.
+fn refuse_gap(server: &Server, (after, field): Position) -> Answer<()> {
     let history = server.app().store().history().map_err(Failure::from)?;
     if after < history.pruned_to {
         let mut problem = Problem::new(
             StatusCode::GONE,
             format!(
-                "events up to {} are kept no longer: this one cannot be resumed after",
+                "events up to {} are kept no longer: nothing goes on after {after}",
                 history.pruned_to
             ),
         )
@@ -270,7 +287,7 @@ fn refuse_gap(server: &Server, after: i64) -> Answer<()> {
     }
     if after > history.last {
         return Err(Problem::field(
-            "Last-Event-ID",
+            field,
             format!("there is no event {after} yet; the last is {}", history.last),
         ));
     }
@@ -281,21 +298,22 @@ fn follow(
     server: &Server,
     caller: &Caller,
     filter: EventFilter,
-    after: Option<i64>,
+    from: Option<Position>,
     operation: Option<String>,
 ) -> Answer<Response> {
     let place = server.crowds().events.take(&caller.principal.id)?;
     // Listening begins before the store is read, so that nothing falls between the two.
     let live = server.tail().listen();
-    let last = match after {
-        Some(after) => {
-            if operation.is_none() {
-                refuse_gap(server, after)?;
-            }
-            after
+    let last = match from {
+        Some(from) => {
+            refuse_gap(server, from)?;
+            from.0
         }
+        // Its first event, where that is still there.
+        None if operation.is_some() => 0,
         None => server.app().store().last_sequence().map_err(Failure::from)?,
     };
+    let behind = from.is_some() || operation.is_some();
     let prefix = filter.name_prefix.as_deref().and_then(|prefix| prefix.parse().ok());
     let listener = Listener {
         server: server.clone(),
@@ -308,7 +326,7 @@ fn follow(
         operation,
         live,
         last,
-        behind: after.is_some(),
+        behind,
         waiting: VecDeque::from([Bytes::from_static(b": connected\n\n")]),
         _place: place,
     };
