@@ -17,7 +17,7 @@ mod handover;
 pub mod image;
 mod launching;
 mod listing;
-mod logs;
+pub mod logs;
 mod orders;
 mod pruning;
 pub mod rate;

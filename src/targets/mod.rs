@@ -166,8 +166,8 @@ pub trait Target: Send + Sync {
     /// A shell in place.
     async fn shell(&self, site: &Site) -> Result<Cmd, Failure>;
 
-    /// A child that prints the log.
-    fn logs(&self, site: &Site, options: LogOptions) -> Result<Cmd, Failure>;
+    /// A child that prints the log, which is there.
+    async fn logs(&self, site: &Site, options: LogOptions) -> Result<Cmd, Failure>;
 
     /// The end of the log, for finding the cause of a crash.
     async fn log_tail(&self, site: &Site) -> Result<String, Failure>;

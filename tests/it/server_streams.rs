@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::server_wire::memory_mib;
-use crate::support::client::{Call, Stream};
+use crate::support::client::{Call, Sent, Stream};
 use crate::support::product::{Product, until};
 use crate::support::server::{API_TOKEN, Served};
 
@@ -216,4 +216,52 @@ fn a_token_that_ends_takes_its_streams_along_though_events_come() {
             }
         }
     });
+}
+
+#[test]
+fn a_log_that_cannot_be_read_is_a_problem_and_one_that_ends_says_why() {
+    const TOKEN: &str = "tok~Zx81/qQ+0123456789abcdef=";
+    let served = Served::with_versions();
+    let log = |name: &str, follow: bool, kind: &str| {
+        let path = format!("/v1/deployments/{name}/logs?follow={follow}");
+        served.call("GET", &path).header("accept", kind)
+    };
+    let kinds = ["text/plain", "text/event-stream"];
+    served.put("other");
+    for (follow, kind) in [true, false].into_iter().zip(kinds) {
+        log("other", follow, kind).send().refuses(404, "other has no log yet");
+    }
+    let mut body = Served::launch_body("main");
+    body["token"] = json!(TOKEN);
+    served.ended(&served.post("/v1/deployments", &body).ok(202));
+    let tail = served.product().path("bin").join("tail");
+    let reads_by = |script: &str| {
+        use std::os::unix::fs::PermissionsExt as _;
+        let written = tail.with_extension("new");
+        std::fs::write(&written, format!("#!/bin/sh\n{script}\n")).expect("written");
+        std::fs::set_permissions(&written, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+        std::fs::rename(&written, &tail).expect("takes its place");
+    };
+    std::fs::remove_file(&tail).expect("it was there");
+    for kind in kinds {
+        log("main", false, kind).send().refuses(503, "tail is not installed");
+    }
+    reads_by("exit 3");
+    for kind in kinds {
+        log("main", false, kind).send().refuses(502, "cannot be read any further");
+    }
+    reads_by(&format!("echo one; echo \"$PWD {TOKEN} is gone\" >&2; exit 3"));
+    let mut stream = log("main", true, kinds[1]).stream();
+    let frames: Vec<Sent> = std::iter::from_fn(|| stream.event()).collect();
+    let (last, lines) = frames.split_last().expect("frames");
+    assert!(lines.iter().any(|it| it.data == "one" && it.kind.is_empty()), "{lines:?}");
+    assert_eq!(last.kind, "error");
+    let text = log("main", false, kinds[0]).send().text();
+    for why in [last.data.as_str(), text.lines().last().expect("a line")] {
+        assert!(why.contains("cannot be read any further"), "{why}");
+        assert!(why.contains("[redacted] is gone") && !why.contains(TOKEN), "{why}");
+        let home = served.product().home();
+        assert!(!why.contains(home.to_str().expect("a path")), "{why}");
+    }
+    served.assert_well();
 }

@@ -14,7 +14,7 @@ pub(super) async fn run(
     let name = session.name(name)?;
     let app = session.app()?;
     let site = app.site(&name)?;
-    let mut cmd = app.target(&site).logs(&site, LogOptions { tail, follow })?;
+    let mut cmd = app.target(&site).logs(&site, LogOptions { tail, follow }).await?;
     if raw {
         let status = cmd.interactive()?;
         return Ok(u8::from(!status.success()));

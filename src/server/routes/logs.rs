@@ -9,7 +9,6 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Deserialize;
-use tokio::sync::mpsc::Receiver;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -20,10 +19,13 @@ use super::super::crowd::Place;
 use super::super::problem::{Answer, Problem};
 use super::super::state::Server;
 use crate::app::LogOptions;
-use crate::domain::Need;
+use crate::app::logs::Lines;
+use crate::domain::{Failure, Need, text};
 
 /// The most lines from the end.
 const MOST: u32 = 10_000;
+/// The longest sentence about why reading ended, in characters.
+const LONGEST: usize = 1000;
 /// How often a silent stream says that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How often, at most, it is looked at again whether somebody may read.
@@ -37,6 +39,9 @@ pub(super) fn routes() -> OpenApiRouter<Server> {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it says what a frame looks like")]
 struct SentLine {
+    /// `error` where the line is why reading ended; a line of the log has none.
+    #[schema(examples("error"))]
+    event: Option<String>,
     /// The line.
     data: String,
 }
@@ -61,17 +66,28 @@ struct Reader {
     /// By what they are known, and when that was last looked at.
     shown: Shown,
     looked: Instant,
-    lines: Receiver<String>,
+    lines: Lines,
     as_events: bool,
     /// Among all who read.
     _place: Place,
 }
 
 impl Reader {
+    /// Says why there are no more lines, as a problem would.
+    fn end(&self, failure: Failure) -> String {
+        let problem = Problem::from(failure);
+        let detail = text::clean(&self.server.app().without_paths(&problem.detail), LONGEST);
+        if self.as_events {
+            format!("event: error\ndata: {detail}\n\n")
+        } else {
+            format!("openclaw-pipeline: {detail}\n")
+        }
+    }
+
     async fn next(&mut self) -> Option<String> {
         loop {
             let line = tokio::select! {
-                line = tokio::time::timeout(KEEP_ALIVE, self.lines.recv()) => line,
+                line = tokio::time::timeout(KEEP_ALIVE, self.lines.next()) => line,
                 () = self.server.tail().ended() => return None,
             };
             if self.looked.elapsed() > LOOK_AGAIN {
@@ -81,8 +97,10 @@ impl Reader {
                 self.looked = Instant::now();
             }
             match line {
-                Ok(line) if self.as_events => return Some(format!("data: {}\n\n", line?)),
-                Ok(line) => return Some(format!("{}\n", line?)),
+                Ok(None) => return None,
+                Ok(Some(Err(failure))) => return Some(self.end(failure)),
+                Ok(Some(Ok(line))) if self.as_events => return Some(format!("data: {line}\n\n")),
+                Ok(Some(Ok(line))) => return Some(format!("{line}\n")),
                 Err(_) if self.as_events => return Some(": keep-alive\n\n".into()),
                 Err(_) => {}
             }
@@ -93,7 +111,8 @@ impl Reader {
 /// Read a gateway's log
 ///
 /// Lines without control characters and without a secret of the deployment. With `Accept:
-/// text/event-stream`, each line is the `data` of a server-sent event.
+/// text/event-stream`, each line is the `data` of a server-sent event. Where reading fails after
+/// it began, the last line says why: an event `error`.
 #[utoipa::path(
     get,
     path = "/v1/deployments/{name}/logs",
@@ -125,7 +144,7 @@ async fn logs(
     let crowds = server.crowds();
     let crowd = if which.follow { &crowds.log_followers } else { &crowds.log_readers };
     let place = crowd.take(&caller.principal.id)?;
-    let lines = server.app().log_lines(&name, LogOptions { tail, follow: which.follow });
+    let lines = server.app().log_lines(&name, LogOptions { tail, follow: which.follow }).await?;
     let shown = caller.shown;
     let looked = Instant::now();
     let reader = Reader { server, shown, looked, lines, as_events, _place: place };

@@ -255,7 +255,9 @@ impl Target for DockerTarget {
         Ok(cmd)
     }
 
-    fn logs(&self, site: &Site, options: LogOptions) -> Result<Cmd, Failure> {
+    async fn logs(&self, site: &Site, options: LogOptions) -> Result<Cmd, Failure> {
+        // Not that of somebody else's container of this name.
+        state::require(site).await?;
         let mut cmd = docker();
         cmd.args(["container", "logs", "--tail", &options.tail.to_string()]);
         if options.follow {

@@ -281,7 +281,7 @@ impl Target for ProcessTarget {
         Ok(cmd)
     }
 
-    fn logs(&self, site: &Site, options: LogOptions) -> Result<Cmd, Failure> {
+    async fn logs(&self, site: &Site, options: LogOptions) -> Result<Cmd, Failure> {
         let path = Self::log_path(&self.layout, &site.deployment.name);
         if !path.exists() {
             return Err(Failure::not_found(format!("{} has no log yet", site.deployment.name)));
@@ -292,7 +292,10 @@ impl Target for ProcessTarget {
             // -F: the log is rotated.
             cmd.arg("-F");
         }
-        cmd.arg("--").arg(path);
+        // By its name alone: what it says of the file goes to whoever reads the log.
+        if let (Some(directory), Some(name)) = (path.parent(), path.file_name()) {
+            cmd.cwd(directory).arg("--").arg(name);
+        }
         Ok(cmd)
     }
 

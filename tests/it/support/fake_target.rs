@@ -341,7 +341,7 @@ impl Target for FakeTarget {
         Err(Failure::failed("a target in memory has no shell"))
     }
 
-    fn logs(&self, _site: &Site, _options: LogOptions) -> Result<Cmd, Failure> {
+    async fn logs(&self, _site: &Site, _options: LogOptions) -> Result<Cmd, Failure> {
         Err(Failure::failed("a target in memory has no log"))
     }
 
