@@ -59,7 +59,7 @@ pub use requests::{
     Alongs, LaunchOrder, checked_artefact, checked_key, is_trusted_image, steps_ahead,
 };
 pub use rotation::Rotation;
-pub use serving::{AT_ONCE, DEFAULT_GRACE, Executor, Load, Serving};
+pub use serving::{AT_ONCE, DEFAULT_GRACE, Executor, LOOKS, Load, Serving};
 pub use specification::Wanted;
 pub use tokens::{AuthError, Authenticator};
 

@@ -8,13 +8,10 @@ use super::cache::Cache;
 use super::crowd::Crowds;
 use super::tail::Tail;
 use crate::app::rate::{RateLimiter, RateLimits};
-use crate::app::{App, Authenticator, Denials, Executor, own_names};
+use crate::app::{App, Authenticator, Denials, Executor, LOOKS, own_names};
 use crate::config::Settings;
 use crate::domain::{Failure, Principal};
 use crate::telemetry::metrics::Metrics;
-
-/// How many gateways people look at at once.
-const LOOKS: usize = 64;
 
 /// What can change while the server lives.
 #[derive(Debug)]

@@ -30,6 +30,13 @@ pub(super) use office::{Answer, Asked};
 /// How long an operation that runs is let run when the server is told to stop.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
+/// How many relays to gateways there are at once: for those whose window is open, and for people
+/// who look.
+const RELAYS: usize = 64;
+/// How many of them are for people who look. A window is open for minutes, a look is over in a
+/// moment: with a share of their own, people do not wait for windows.
+pub const LOOKS: usize = 16;
+
 /// The pause before delivering is begun anew after it failed.
 const DELIVER_AGAIN: Duration = Duration::from_secs(5);
 

@@ -18,7 +18,7 @@ use crate::operations::approval;
 use crate::telemetry::metrics::Metrics;
 
 /// How many gateways are watched at once; the others wait.
-pub(super) const AT_ONCE: usize = 64;
+const AT_ONCE: usize = super::RELAYS - super::LOOKS;
 /// How often the store is looked through for open windows without being told to.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
