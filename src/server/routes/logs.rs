@@ -76,7 +76,8 @@ impl Reader {
     /// Says why there are no more lines, as a problem would.
     fn end(&self, failure: Failure) -> String {
         let problem = Problem::from(failure);
-        let detail = text::clean(&self.server.app().without_paths(&problem.detail), LONGEST);
+        let detail =
+            text::clean(&self.server.app().layout().without_paths(&problem.detail), LONGEST);
         if self.as_events {
             format!("event: error\ndata: {detail}\n\n")
         } else {
