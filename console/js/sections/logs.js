@@ -120,6 +120,7 @@ export function logs({ name, signal, deployment }) {
     let opened = 0;
     follow(withQuery(of(name, "/logs"), { tail, follow: "true" }), mine.signal, {
       event: (message) => {
+        if (message.type === "error") return take(`— ${message.data} —`, true);
         for (const line of message.data.split("\n")) take(line);
       },
       state(next) {
