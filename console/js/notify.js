@@ -8,13 +8,18 @@ import { lacks } from "./session.js";
 const STAY_MS = 9000;
 const MOST = 4;
 
-/** Says a line to screen readers, politely. */
+let unsaid = [];
+let frame = 0;
+
+/** Says a line to screen readers, politely. What comes at the same moment is said with it. */
 export function announce(text) {
   const line = document.getElementById("announcer");
-  line.textContent = "";
   // An unchanged text would not be read again.
-  requestAnimationFrame(() => {
-    line.textContent = plain(text, 300);
+  line.textContent = "";
+  unsaid = [...unsaid, plain(text, 300)].slice(-MOST);
+  frame ||= requestAnimationFrame(() => {
+    frame = 0;
+    line.textContent = unsaid.splice(0).join(". ");
   });
 }
 
