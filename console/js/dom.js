@@ -78,6 +78,13 @@ export function iconButton(label, name, props, click) {
 export function reconcile(parent, items, keyOf, make) {
   const known = parent.kept ?? new Map();
   const kept = new Map();
+  // First what goes: what stays would be moved past it, and loses the focus when it is moved.
+  const wanted = new Set(items.map(keyOf));
+  for (const [key, part] of known) {
+    if (wanted.has(key)) continue;
+    handOn(part.node);
+    part.node.remove();
+  }
   let place = parent.firstChild;
   for (const item of items) {
     const key = keyOf(item);
@@ -88,11 +95,6 @@ export function reconcile(parent, items, keyOf, make) {
     kept.set(key, part);
     if (part.node === place) place = place.nextSibling;
     else parent.insertBefore(part.node, place);
-  }
-  for (const [key, part] of known) {
-    if (kept.has(key)) continue;
-    handOn(part.node);
-    part.node.remove();
   }
   parent.kept = kept;
 }

@@ -54,7 +54,8 @@ export function isActive(operation) {
   return operation?.status === "running" && !operation.interrupted;
 }
 
-const UP = ["running", "degraded"];
+/** The statuses of a gateway that can be asked. */
+export const UP = ["running", "degraded"];
 
 function busyWith(deployment) {
   if (!isActive(deployment.operation)) return null;

@@ -9,10 +9,12 @@ import { guarded } from "../guard.js";
 import { coalesce } from "../live.js";
 import { announce, box, complain, problemBox, toast } from "../notify.js";
 import { row, table } from "../paging.js";
-import { refusal } from "../status.js";
+import { UP, refusal } from "../status.js";
 import { inert, plain } from "../text.js";
 
 const PENDING = [["Device"], ["From", "tight"], ["Asks for"], ["Since", "tight"], ["(Decide)", "act"]];
+/** A device that asks while nobody is on watch is in no event. */
+const LOOK_MS = 5000;
 const PAIRED = [["Device"], ["From", "tight"], ["May"], ["Since", "tight"], ["(Remove)", "act"]];
 
 export function devices({ name, signal, deployment }) {
@@ -20,8 +22,11 @@ export function devices({ name, signal, deployment }) {
   let loaded = false;
   const pending = table("Devices that ask to be let in", PENDING);
   const paired = table("Devices that are let in", PAIRED);
-  const waiting = h("div", { class: "card" });
-  const inside = h("div", { class: "card" });
+  const unreadable = h("div");
+  const waiting = h("div", { class: "card" }, pending.node, unreadable);
+  const inside = h("div", { class: "card" }, paired.node);
+  const noneAsks = nobody("Nobody is asking", "A browser that opens the gateway’s page without being known appears here.");
+  const noneIsIn = nobody("Nobody is let in yet", "Press Open to let this browser in.");
   const place = h("div");
   const parts = h("div", { class: "stack wide" }, part("Asking to be let in", waiting), part("Let in", inside));
   const again = coalesce(look, signal);
@@ -44,8 +49,9 @@ export function devices({ name, signal, deployment }) {
     reconcile(pending.body, list.pending, (it) => it.request_id, makePending);
     reconcile(paired.body, list.paired, (it) => it.device_id, makePaired);
     const unread = list.unreadable_pending > 0 && h("div", { class: "padded" }, box("warn", `${count(list.unreadable_pending, "more request")} could not be read, and so cannot be approved from here.`));
-    fill(waiting, list.pending.length > 0 ? pending.node : nobody("Nobody is asking", "A browser that opens the gateway’s page without being known appears here."), unread);
-    fill(inside, list.paired.length > 0 ? paired.node : nobody("Nobody is let in yet", "Press Open to let this browser in."));
+    fill(unreadable, unread);
+    begin(waiting, list.pending.length > 0 ? pending.node : noneAsks);
+    begin(inside, list.paired.length > 0 ? paired.node : noneIsIn);
   }
 
   const context = () => ({ name, signal, again });
@@ -79,12 +85,16 @@ export function devices({ name, signal, deployment }) {
   }
 
   look();
+  const timer = setInterval(() => !document.hidden && loaded && UP.includes(now.status) && again(), LOOK_MS);
+  signal.addEventListener("abort", () => clearInterval(timer));
   return {
     node: h("section", { "aria-label": "Devices" }, h("h2", { class: "unseen" }, "Devices"), place, parts),
     update(next) {
       const changed = next.status !== now.status;
       now = next;
-      if (changed) again();
+      if (!changed) return;
+      for (const body of [pending.body, paired.body]) for (const it of body.kept?.values() ?? []) it.update();
+      again();
     },
     event(event) {
       if (/^(pairing_|approve_|auto_)/.test(event.type)) again();
@@ -95,6 +105,11 @@ export function devices({ name, signal, deployment }) {
 
 function part(title, card) {
   return h("section", { class: "stack", "aria-label": title }, h("h3", null, title), card);
+}
+
+/** Makes a node the first of a card's. One that is it already stays: the focus may be in it. */
+function begin(card, node) {
+  if (card.firstChild !== node) card.firstChild.replaceWith(node);
 }
 
 function nobody(title, text) {
