@@ -1,7 +1,7 @@
 // One deployment. Owns its head, its actions and its sections, and knowing it as it is now. Its
 // sections own what they show; they are handed the deployment whenever it changes.
 
-import { get, of } from "../api.js";
+import { get, of, withQuery } from "../api.js";
 import { fill, h, icon } from "../dom.js";
 import { when } from "../format.js";
 import { guarded } from "../guard.js";
@@ -63,13 +63,19 @@ export async function deploymentPage({ main, params, signal }) {
     } catch (problem) {
       // What is destroyed is not there any more. Whoever watched it go is shown how it ended.
       if (problem?.status !== 404 || !deployment) throw problem;
-      const last = deployment.operation;
-      const operation = isActive(last) ? await get(`/v1/operations/${encodeURIComponent(last.id)}`, signal) : last;
+      const known = deployment.status === "destroyed" && !isActive(deployment.operation);
+      const operation = known ? deployment.operation : await lastOperation();
       if (deployment.status !== "destroyed") {
         fill(notice, box("", h("b", null, `${name} is destroyed`), h("span", null, "Its name is free again. Backups that were made of it are kept."), h("div", { class: "row" }, h("a", { class: "button compact", href: "/" }, "See the deployments"))));
       }
       return { ...deployment, status: "destroyed", url: null, urls_elsewhere: [], operation };
     }
+  }
+
+  /** What was done to it last: it may have begun and ended between two looks. */
+  async function lastOperation() {
+    const { items } = await get(withQuery("/v1/operations", { deployment: name, limit: 1 }), signal);
+    return items.length > 0 ? get(`/v1/operations/${encodeURIComponent(items[0].id)}`, signal) : deployment.operation;
   }
 
   function showHead(it) {
