@@ -13,7 +13,7 @@ import { Pages, firstLook, moreButton, row, table } from "../paging.js";
 import { heading } from "../router.js";
 import * as rules from "../rules.js";
 import { lacks } from "../session.js";
-import { inert } from "../text.js";
+import { inert, plain } from "../text.js";
 
 const COLUMNS = [["Token"], ["May"], ["Within"], ["Expires"], ["Last used"], ["(Revoke)", "act"]];
 const SCOPES = [
@@ -62,6 +62,7 @@ export function tokensPage({ main, signal }) {
       update(it) {
         token = it;
         const dead = it.revoked_at || (it.expires_at && Date.parse(it.expires_at) < Date.now());
+        revoke.setAttribute("aria-label", `Revoke… ${plain(it.label, 120)}`);
         fill(label, inert(it.label, 120), h("span", { class: "sub" }, "made ", when(it.created_at), it.created_by && [" by ", inert(it.created_by, 80)]));
         fill(may, h("div", { class: "chips" }, it.scopes.map((scope) => h("span", { class: "chip" }, inert(scope, 80)))));
         fill(within, limitsOf(it));

@@ -3,7 +3,7 @@
 import * as actions from "../actions.js";
 import { of } from "../api.js";
 import { fill, h, reconcile } from "../dom.js";
-import { bytes, clock, when } from "../format.js";
+import { bytes, clock, moment, when } from "../format.js";
 import { guarded } from "../guard.js";
 import { coalesce } from "../live.js";
 import { Pages, firstLook, moreButton, row, table } from "../paging.js";
@@ -42,8 +42,9 @@ export function backups(context) {
     version.append(inert(it.version ?? "—", 60));
     size.append(bytes(it.bytes));
     hash.append(h("span", { class: "mono", title: plain(it.sha256, 80) }, inert(String(it.sha256).slice(0, 12), 20)));
-    const back = guarded("Restore…", { class: "compact" }, () => actions.restore(context, it));
-    const gone = guarded("Delete…", { class: "compact danger" }, async () => {
+    const which = `the backup of ${moment(it.created_at).textContent ?? ""}, ${plain(it.sha256).slice(0, 12)}`;
+    const back = guarded("Restore…", { class: "compact", "aria-label": `Restore… ${which}` }, () => actions.restore(context, it));
+    const gone = guarded("Delete…", { class: "compact danger", "aria-label": `Delete… ${which}` }, async () => {
       await actions.deleteBackup(context, it);
       again();
     });
