@@ -15,7 +15,7 @@ import { lacks } from "../session.js";
 import { badge, isActive, STATUSES } from "../status.js";
 import { inert } from "../text.js";
 
-const COLUMNS = [["Name"], ["Status"], ["Target", "tight"], ["Version", "tight"], ["Model"], ["Changed", "num end"]];
+const COLUMNS = [["Name"], ["Status"], ["Target", "tight"], ["Version", "tight"], ["Model", "roomy"], ["Changed", "num end"]];
 const BUSY = ["launching", "updating", "restarting", "destroying"];
 /** How many are looked at closer at once. */
 const CLOSER = 8;
@@ -120,8 +120,8 @@ export function deploymentsPage({ main, query, signal }) {
       seen = now;
       fill(state, badge(it.status), progressOf(it.operation));
       fill(where, inert(it.target), it.expose && h("span", { class: "sub" }, inert(it.expose)));
-      fill(version, it.version ? inert(it.version, 60) : h("span", { class: "soft" }, "—"));
-      fill(model, it.model ? inert(it.model, 120) : h("span", { class: "soft" }, "—"));
+      fill(version, it.version ? inert(it.version, 60) : h("span", { class: "soft none" }, "—"));
+      fill(model, it.model ? inert(it.model, 120) : h("span", { class: "soft none" }, "—"));
       fill(changed, when(it.updated_at));
     };
     return { node, update };

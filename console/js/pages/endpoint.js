@@ -86,7 +86,8 @@ export async function endpointPage({ main, params, query, signal }) {
         fill(event, inert(title(it.type), 60), h("span", { class: "sub" }, inert(it.name, 60), ` · number ${it.sequence}`));
         fill(how, badge(it.status), it.replay && h("span", { class: "sub" }, "replayed"));
         fill(tries, String(it.attempts));
-        const answer = [it.last_status, it.last_error].filter(Boolean).join(": ");
+        // What went wrong names the status.
+        const answer = it.last_error ?? it.last_status;
         fill(last, answer ? inert(answer, 300) : h("span", { class: "soft" }, "—"));
         fill(at, when(it.ended_at ?? it.created_at), it.next_attempt_at && h("span", { class: "sub" }, "next ", when(it.next_attempt_at)));
       },
