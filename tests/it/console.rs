@@ -180,6 +180,7 @@ async fn a_gateway_s_whole_life_in_the_console() {
     .expect("a stop");
     assert_eq!(stopped["status"], "succeeded");
     console.status("Stopped", LAUNCH).await;
+    console.hears("main is stopped").await;
     console.click("Start").await;
     console.status("Running", LAUNCH).await;
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::browser::{Browser, Page};
+use super::server::API_TOKEN;
 
 /// The widths, in CSS pixels, that every page has to fit.
 pub const NARROW: u32 = 360;
@@ -18,13 +19,20 @@ pub const WIDE: u32 = 1600;
 /// How long something may take to show.
 const SOON: Duration = Duration::from_secs(90);
 
-/// Runs before the page does: what breaks a policy is remembered.
+/// Runs before the page does: what breaks a policy is remembered, and what a screen reader is told. A
+/// text that another one replaces before anything is painted was never said.
 const WATCH: &str = "window.violations = [];
+window.said = [];
 document.addEventListener('securitypolicyviolation', (event) => {
   violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`);
 });
 addEventListener('error', (event) => violations.push(`error: ${event.message}`));
-addEventListener('unhandledrejection', (event) => violations.push(`rejected: ${event.reason}`));";
+addEventListener('unhandledrejection', (event) => violations.push(`rejected: ${event.reason}`));
+addEventListener('DOMContentLoaded', () => {
+  const line = document.querySelector('.unseen[role=status]');
+  const heard = () => line.textContent && said.push(line.textContent);
+  if (line) new MutationObserver(() => setTimeout(heard)).observe(line, { childList: true });
+});";
 
 /// Finds what a user would use: functions of the page's text alone.
 const FIND: &str = r"(() => {
@@ -39,12 +47,17 @@ const FIND: &str = r"(() => {
     const found = pick('label', label);
     return found && document.getElementById(found.htmlFor);
   };
-  return { pick, field, named };
+  const within = (text, name) => {
+    const row = [...scope().querySelectorAll('tr')].find((it) => it.textContent.includes(text));
+    const free = [...(row?.querySelectorAll('button:not([aria-disabled])') ?? [])];
+    return free.find((it) => named(it).startsWith(name));
+  };
+  return { pick, field, named, within };
 })()";
 
 /// A tab that shows the console.
 pub struct Console {
-    page: Page,
+    pub(super) page: Page,
     url: String,
 }
 
@@ -57,6 +70,15 @@ impl Console {
         let console = Self { page, url: url.to_owned() };
         console.resize(1280, 900).await;
         console.go(path).await;
+        console
+    }
+
+    /// The same, signed in with the operator's token.
+    pub async fn signed_in(browser: &Browser, url: &str, path: &str) -> Self {
+        let console = Self::open(browser, url, path).await;
+        console.fill("API token", API_TOKEN).await;
+        console.press("Enter").await;
+        console.at(path).await;
         console
     }
 
@@ -84,6 +106,12 @@ impl Console {
         }
     }
 
+    /// Waits until the page does not say something any more.
+    pub async fn misses(&self, text: &str) {
+        let gone = format!("!document.querySelector('main').innerText.includes({})", json!(text));
+        self.page.wait_for(&gone, SOON).await.expect("it goes");
+    }
+
     /// Waits until the address is this one.
     pub async fn at(&self, path: &str) {
         let condition = format!("location.pathname === {}", json!(path));
@@ -95,6 +123,31 @@ impl Console {
         let condition =
             format!("document.querySelector('.badge.big')?.textContent === {}", json!(status));
         self.page.wait_for(&condition, within).await.expect("that status");
+    }
+
+    /// Waits until what the deployment's page shows last is an operation that went well.
+    pub async fn did(&self, operation: &str) {
+        let condition = format!(
+            "(() => {{ const card = document.querySelector('[aria-label=Operation]'); \
+             return card?.querySelector('h2')?.textContent === {} \
+             && card.querySelector('.badge').textContent === 'Succeeded'; }})()",
+            json!(operation)
+        );
+        self.wait(&condition).await;
+    }
+
+    /// Waits until the page has loaded what it shows.
+    pub async fn loaded(&self) {
+        self.wait(
+            "[...document.querySelectorAll('main [role=status]')].every((it) => \
+             !/^(Loading|Connecting)/.test(it.textContent))",
+        )
+        .await;
+    }
+
+    /// When the page was loaded: it stays the same as long as nothing loads it again.
+    pub async fn born(&self) -> Value {
+        self.page.eval("performance.timeOrigin").await.expect("a time")
     }
 
     /// The address's path.
@@ -147,6 +200,16 @@ impl Console {
         self.press_on(&format!("pick('button', {})", json!(name)), name).await;
     }
 
+    /// Clicks the button with this name in the row that says something, once it may be pressed.
+    pub async fn click_in(&self, row: &str, name: &str) {
+        self.press_on(&format!("within({}, {})", json!(row), json!(name)), name).await;
+    }
+
+    /// Folds something out, or in.
+    pub async fn unfold(&self, name: &str) {
+        self.press_on(&format!("pick('summary', {})", json!(name)), name).await;
+    }
+
     /// Clicks the link with this text.
     pub async fn follow(&self, text: &str) {
         self.press_on(&format!("pick('main a, nav a', {})", json!(text)), text).await;
@@ -165,6 +228,11 @@ impl Console {
             json!(label)
         );
         self.page.wait_for(&focus, SOON).await.unwrap_or_else(|why| panic!("{label}: {why}"));
+        self.type_in(text).await;
+    }
+
+    /// Types where the focus is.
+    pub async fn type_in(&self, text: &str) {
         self.page.call("Input.insertText", json!({ "text": text })).await.expect("it types");
     }
 
@@ -173,12 +241,14 @@ impl Console {
         let (code, text) = match key {
             "Enter" => (13, Some("\r")),
             "Escape" => (27, None),
+            "Space" => (32, Some(" ")),
             "Tab" => (9, None),
             other => panic!("no key {other}"),
         };
+        let name = if key == "Space" { " " } else { key };
         for kind in ["keyDown", "keyUp"] {
             let mut event =
-                json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code });
+                json!({ "type": kind, "key": name, "code": key, "windowsVirtualKeyCode": code });
             if let (Some(text), "keyDown") = (text, kind) {
                 event["text"] = text.into();
             }

@@ -24,6 +24,7 @@ pub mod outbox;
 pub mod placed;
 pub mod private_client;
 pub mod product;
+pub mod reading;
 pub mod real;
 pub mod receiver;
 pub mod registry;
