@@ -147,10 +147,12 @@ async fn a_gateway_is_found_and_destroyed_with_the_keyboard_alone() {
     console.type_in(API_TOKEN).await;
     console.press("Enter").await;
     console.focus_is_on("Deployments").await;
+    console.wait("document.querySelector('main a[href=\"/deployments/main\"]')").await;
     console.tab_to("Launch a gateway").await;
     console.tab_to("main").await;
     console.press("Enter").await;
     console.focus_is_on("main").await;
+    console.wait("document.querySelector('main a[href=\"/deployments/main/events\"]')").await;
     console.tab_to("Events").await;
     console.press("Enter").await;
     console.at("/deployments/main/events").await;
@@ -158,6 +160,7 @@ async fn a_gateway_is_found_and_destroyed_with_the_keyboard_alone() {
 
     // A dialog begins at its field, keeps the focus, and gives it back.
     console.go("/deployments/main").await;
+    console.status("Failed", Duration::from_secs(60)).await;
     console.tab_to("Destroy…").await;
     console.press("Enter").await;
     console.focus_is_on("Type its name").await;
