@@ -14,7 +14,7 @@ use crate::domain::{Deployment, DeploymentName, EventType, Failure};
 use crate::exec::{boot_id, boottime};
 use crate::operations::vault::Slot;
 use crate::secrets::Redactor;
-use crate::store::{NewEvent, Window};
+use crate::store::{AuditRecord, NewEvent, Opening, Window};
 
 /// The longest message, in characters.
 const MESSAGE_CHARS: usize = 2000;
@@ -112,13 +112,13 @@ fn is_bare_address(value: &Value) -> bool {
 }
 
 impl App {
-    /// Stores an event that somebody outside tells of, and looks who waits where it says so. With
-    /// `opens` it opens a new window for one device.
+    /// Stores an event that somebody outside tells of, and looks who waits where it says so. Who
+    /// may open a new window for one device comes with their line of the audit log.
     pub async fn told_from_outside(
         &self,
         name: &DeploymentName,
         told: Told,
-        opens: bool,
+        opens: Option<AuditRecord>,
     ) -> Result<(), Failure> {
         let deployment = self.deployment(name)?;
         let vault = self.engine().vault();
@@ -126,30 +126,32 @@ impl App {
         let hide = Redactor::new(known.iter().flat_map(crate::targets::GatewaySecrets::all));
         let message = hide.redact_line(&told.message, MESSAGE_CHARS);
         let event = NewEvent::external(told.kind, message).with(details(&told, &hide));
-        self.store().append_event_async(name.clone(), event).await?;
-        if told.kind == EventType::PairingRequired {
-            if opens {
-                self.open_for_one(&deployment)?;
-            }
+        let asks = told.kind == EventType::PairingRequired;
+        let opening = match opens.filter(|_| asks) {
+            Some(record) => for_one(&deployment, record)?,
+            None => None,
+        };
+        self.store().tell(name.clone(), event, opening).await?;
+        if asks {
             self.watch_now();
         }
         Ok(())
     }
+}
 
-    /// Opens the window anew, for ten minutes and one device.
-    fn open_for_one(&self, deployment: &Deployment) -> Result<(), Failure> {
-        if deployment.spec.approval.mode == ApprovalMode::Off {
-            return Ok(());
-        }
-        let opened_s = i64::try_from(boottime().as_secs()).unwrap_or(i64::MAX);
-        let window = Window {
-            boot_id: boot_id()?,
-            opened_s,
-            deadline_s: opened_s.saturating_add(i64::from(DEFAULT_WINDOW_S)),
-            remaining: 1,
-        };
-        Ok(self.store().reopen_window(&deployment.id, &window)?)
+/// A new window, for ten minutes and one device; none where nobody is let in by it.
+fn for_one(deployment: &Deployment, record: AuditRecord) -> Result<Option<Opening>, Failure> {
+    if deployment.spec.approval.mode == ApprovalMode::Off {
+        return Ok(None);
     }
+    let opened_s = i64::try_from(boottime().as_secs()).unwrap_or(i64::MAX);
+    let window = Window {
+        boot_id: boot_id()?,
+        opened_s,
+        deadline_s: opened_s.saturating_add(i64::from(DEFAULT_WINDOW_S)),
+        remaining: 1,
+    };
+    Ok(Some(Opening { deployment_id: deployment.id.clone(), window, record }))
 }
 
 #[cfg(test)]

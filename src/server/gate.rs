@@ -2,18 +2,21 @@
 //!
 //! Owns who it is from and whether it may go on: the server's own names, origins, tokens and
 //! sessions, rates; and what every answer gets: its request's id, its problem written out, its
-//! line in the audit log. Refuses a token anywhere but in its header.
+//! line in the audit log. A change goes on to its end, and to its line, whether or not its client
+//! waits. Refuses a token anywhere but in its header.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Extension;
-use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, FromRequest as _, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tracing::Instrument as _;
 
+use super::body::RawBody;
 use super::caller::{Caller, Shown};
 use super::listen::Peer;
 use super::observe::RequestId;
@@ -58,7 +61,6 @@ pub(super) async fn gate(
         matched,
         address,
     };
-    let begun = Instant::now();
     let from = match origin::check(&server, &request) {
         Ok(from) => from,
         Err(problem) => {
@@ -72,39 +74,101 @@ pub(super) async fn gate(
         return finish(&server, origin::preflight(), &request_id, Some(origin));
     }
     request.extensions_mut().insert(Peer(address));
-    let (response, principal) = match admit(&server, &request, &from, address) {
-        Err(problem) => (problem.into_response(), None),
-        Ok(None) => (next.run(request).await, None),
-        Ok(Some((principal, shown))) => {
-            request.extensions_mut().insert(Caller {
-                principal: Arc::clone(&principal),
-                shown,
-                address,
-                request_id: Arc::clone(&request_id),
-                action: seen.action.as_str().into(),
+    let asked = Asked { server: server.clone(), seen, id: Arc::clone(&request_id) };
+    let response = match admit(&server, &request, &from, address) {
+        Err(problem) => asked.answered(None, Instant::now(), problem.into_response()),
+        Ok(admitted) => {
+            let principal = admitted.map(|(principal, shown)| {
+                request.extensions_mut().insert(Caller {
+                    principal: Arc::clone(&principal),
+                    shown,
+                    address,
+                    request_id: Arc::clone(&request_id),
+                    action: asked.seen.action.as_str().into(),
+                });
+                principal
             });
-            (next.run(request).await, Some(principal))
+            asked.run(principal, request, next).await
         }
     };
-    let is_recorded = response.extensions().get::<Recorded>().is_some();
-    let problem = response.extensions().get::<Unwritten>().map(|it| it.0.detail.clone());
-    if !is_recorded {
-        record(&server, &seen, principal.as_deref(), &request_id, response.status(), problem);
-    }
-    let status = response.status().as_u16();
-    let took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-    let by = principal.as_ref().map(|it| it.id.as_str());
-    // Who looks, looks often.
-    if seen.changes || status >= 400 {
-        tracing::info!(status, took_us, by, "answered");
-    } else {
-        tracing::debug!(status, took_us, by, "answered");
-    }
     let origin = match &from {
         From::Allowed(origin) => Some(origin),
         _ => None,
     };
     finish(&server, response, &request_id, origin)
+}
+
+/// A request that may go on.
+struct Asked {
+    server: Server,
+    seen: Seen,
+    id: Arc<str>,
+}
+
+impl Asked {
+    /// Has its call answer it. The future of a client that hangs up is dropped wherever it waits:
+    /// what changes something runs apart from it, so that nobody changes anything and is not on
+    /// record. It begins once the request is here whole: half of one is no request.
+    async fn run(
+        self,
+        principal: Option<Arc<Principal>>,
+        request: Request,
+        next: Next,
+    ) -> Response {
+        let begun = Instant::now();
+        if !self.seen.changes || self.seen.matched.is_none() {
+            let response = next.run(request).await;
+            return self.answered(principal.as_deref(), begun, response);
+        }
+        let request = match whole(request).await {
+            Ok(request) => request,
+            Err(problem) => {
+                return self.answered(principal.as_deref(), begun, problem.into_response());
+            }
+        };
+        let goes_on = async move {
+            let response = next.run(request).await;
+            self.answered(principal.as_deref(), begun, response)
+        };
+        match tokio::spawn(goes_on.in_current_span()).await {
+            Ok(response) => response,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping")
+                    .into_response(),
+            },
+        }
+    }
+
+    /// Puts it on record, and tells the log.
+    fn answered(
+        &self,
+        principal: Option<&Principal>,
+        begun: Instant,
+        response: Response,
+    ) -> Response {
+        let status = response.status();
+        if response.extensions().get::<Recorded>().is_none() {
+            let problem = response.extensions().get::<Unwritten>().map(|it| it.0.detail.clone());
+            record(&self.server, &self.seen, principal, &self.id, status, problem);
+        }
+        let took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let (status, by) = (status.as_u16(), principal.map(|it| it.id.as_str()));
+        // Who looks, looks often.
+        if self.seen.changes || status >= 400 {
+            tracing::info!(status, took_us, by, "answered");
+        } else {
+            tracing::debug!(status, took_us, by, "answered");
+        }
+        response
+    }
+}
+
+/// The request with its whole body.
+async fn whole(request: Request) -> Answer<Request> {
+    let (parts, body) = request.into_parts();
+    let RawBody(bytes) = RawBody::from_request(Request::new(body), &()).await?;
+    Ok(Request::from_parts(parts, bytes.into()))
 }
 
 /// On an answer: the audit log has its line already.
@@ -220,7 +284,8 @@ fn unauthorized(detail: impl Into<String>) -> Problem {
 }
 
 /// Writes what was done, or not let, into the audit log. What begins an operation has its line in
-/// the same commit already; looking is not recorded unless it was refused.
+/// the same commit already, and so has an event that opens a window; other events, and looking, are
+/// not recorded unless they were refused.
 fn record(
     server: &Server,
     seen: &Seen,

@@ -103,32 +103,6 @@ impl Store {
         })
     }
 
-    /// Opens the window of a deployment anew, however it stands: somebody who may says so. A place
-    /// that is free already stays free.
-    pub fn reopen_window(&self, deployment_id: &str, window: &Window) -> Result<()> {
-        self.write(|tx| {
-            tx.execute(
-                "INSERT INTO approval_windows \
-                 (deployment_id, boot_id, opened_s, deadline_s, remaining) \
-                 VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET \
-                 remaining = CASE WHEN boot_id = excluded.boot_id \
-                 AND deadline_s > excluded.opened_s \
-                 THEN max(remaining, excluded.remaining) ELSE excluded.remaining END, \
-                 deadline_s = CASE WHEN boot_id = excluded.boot_id \
-                 THEN max(deadline_s, excluded.deadline_s) ELSE excluded.deadline_s END, \
-                 boot_id = excluded.boot_id, opened_s = excluded.opened_s",
-                (
-                    deployment_id,
-                    &window.boot_id,
-                    window.opened_s,
-                    window.deadline_s,
-                    window.remaining,
-                ),
-            )?;
-            Ok(())
-        })
-    }
-
     /// The living deployments that may have to be watched: their window has a place left, or an
     /// approval of theirs has no outcome. Whether the window is open still, the clock says.
     pub fn watchable(&self) -> Result<Vec<Deployment>> {
@@ -258,6 +232,24 @@ impl Store {
             Ok(found.collect::<std::result::Result<_, _>>()?)
         })
     }
+}
+
+/// Opens the window of a deployment anew, however it stands: somebody who may says so. A place
+/// that is free already stays free.
+pub(super) fn reopen(tx: &Transaction<'_>, deployment_id: &str, window: &Window) -> Result<()> {
+    tx.execute(
+        "INSERT INTO approval_windows \
+         (deployment_id, boot_id, opened_s, deadline_s, remaining) \
+         VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET \
+         remaining = CASE WHEN boot_id = excluded.boot_id \
+         AND deadline_s > excluded.opened_s \
+         THEN max(remaining, excluded.remaining) ELSE excluded.remaining END, \
+         deadline_s = CASE WHEN boot_id = excluded.boot_id \
+         THEN max(deadline_s, excluded.deadline_s) ELSE excluded.deadline_s END, \
+         boot_id = excluded.boot_id, opened_s = excluded.opened_s",
+        (deployment_id, &window.boot_id, window.opened_s, window.deadline_s, window.remaining),
+    )?;
+    Ok(())
 }
 
 /// Decisions are made in the order of their ids.

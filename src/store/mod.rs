@@ -21,6 +21,7 @@ mod endpoints;
 mod events;
 mod figures;
 mod group;
+mod hints;
 mod home;
 mod idempotency;
 mod open;
@@ -55,6 +56,7 @@ pub use endpoints::{
     ENDPOINTS_MAX, Endpoint, EndpointChange, EndpointStatus, Filter, NewEndpoint, SealedSecrets,
 };
 pub use events::{EventFilter, EventsPage, History, NewEvent};
+pub use hints::Opening;
 pub use idempotency::{Answer, IdempotencyKey, KEY_MAX, Once};
 pub use operations::{Finish, Lease, OperationFilter, StepUpdate};
 pub use outbox::{Due, Fate, Outcome, Waiting};

@@ -1,11 +1,16 @@
 //! What is on record of who did what, and where no token ever stands. Against the real server.
 
 use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::product::{BROKEN, Product};
+use crate::support::asking::ask;
+use crate::support::product::{BROKEN, Product, send};
 use crate::support::server::{API_TOKEN, Served};
 
 fn lines(served: &Served, query: &str) -> Vec<Value> {
@@ -50,6 +55,87 @@ fn what_was_done_and_what_was_refused_is_on_record() {
     assert_eq!(of("GET /status", "")["status"], 401);
     served.get("/v1/audit?outcome=maybe").names("outcome");
     served.get("/v1/audit?who=me").names("who");
+}
+
+/// Sends a request, and hangs up while the gateway that it is about stands still.
+fn hang_up(served: &Served, method: &str, path: &str, body: &Value) {
+    let gateway = served.product().gateway("main").expect("it runs");
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {API_TOKEN}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        served.address(),
+        body.len()
+    );
+    send(gateway, Signal::STOP);
+    let mut client = TcpStream::connect(served.address()).expect("it listens");
+    client.write_all(request.as_bytes()).expect("it reads");
+    // Nothing shows from outside that the server is at it, or knows that nobody waits.
+    std::thread::sleep(Duration::from_millis(500));
+    drop(client);
+    std::thread::sleep(Duration::from_millis(200));
+    send(gateway, Signal::CONT);
+}
+
+#[test]
+fn who_hangs_up_is_on_record() {
+    let served = Served::with_versions();
+    let mut body = Served::launch_body("main");
+    body["approval"] = json!("off");
+    served.ended(&served.post("/v1/deployments", &body).ok(202));
+    served.ended(&served.call("POST", "/v1/deployments/main/stop").send().ok(202));
+    let waiting = ["one", "two"].map(|id| (id, "operator", &["operator.read"][..]));
+    ask(served.product(), "main", &waiting);
+    served.ended(&served.call("POST", "/v1/deployments/main/start").send().ok(202));
+    let calls = [
+        ("POST", "approve", json!({ "request_id": "one" })),
+        ("POST", "reject", json!({ "request_id": "two" })),
+        ("DELETE", "devices/device-of-one", Value::Null),
+    ];
+    for (method, rest, body) in calls {
+        hang_up(&served, method, &format!("/v1/deployments/main/{rest}"), &body);
+        let rest = if rest.starts_with("devices") { "devices/{device_id}" } else { rest };
+        let action = format!("{method} /v1/deployments/{{name}}/{rest}");
+        let line = served.until(&action, || {
+            let mut of_main = lines(&served, "name=main&outcome=allowed").into_iter();
+            of_main.find(|it| it["action"] == action)
+        });
+        assert_eq!(line["actor"], "configured", "{line}");
+    }
+    served.until("all of it is done", || {
+        let devices = served.get("/v1/deployments/main/devices").ok(200);
+        let of = |which: &str| devices[which].as_array().map(Vec::len);
+        ((of("pending"), of("paired")) == (Some(0), Some(0))).then_some(())
+    });
+    let all = lines(&served, "name=main&outcome=allowed");
+    let approvals: Vec<&Value> = all
+        .iter()
+        .filter(|it| it["action"].as_str().is_some_and(|it| it.ends_with("/approve")))
+        .collect();
+    assert_eq!(approvals.len(), 1, "{approvals:#?}");
+    let detail = approvals[0]["detail"].as_str().expect("a detail");
+    assert!(detail.starts_with("operation "), "{detail}");
+}
+
+#[test]
+fn a_window_that_somebody_opens_is_on_record() {
+    let served = Served::with_versions();
+    served.launch("main");
+    let [connect, gateway] =
+        [["--scope", "connect"], ["--events", "main"]].map(|it| served.token(it));
+    let tell = |token: &str, kind: &str| {
+        let body = json!({ "type": kind, "message": "m" });
+        served.call("POST", "/webhook/event").token(token).json(&body).send().ok(200);
+    };
+    tell(&gateway.text, "pairing_required");
+    tell(&connect.text, "deploying_app");
+    tell(&connect.text, "pairing_required");
+    let all = lines(&served, "outcome=allowed");
+    let told: Vec<&Value> = all.iter().filter(|it| it["action"] == "POST /webhook/event").collect();
+    assert_eq!(told.len(), 1, "{told:#?}");
+    let line = told[0];
+    assert_eq!((&line["actor"], &line["name"]), (&json!(connect.id), &json!("main")));
+    assert_eq!(line["status"], 200);
 }
 
 /// Every file below a directory.

@@ -1,9 +1,11 @@
 //! Who is let in: approvals, requests that are turned away, devices.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -11,10 +13,11 @@ use utoipa_axum::routes;
 
 use super::super::body::{Body, Named, OptionalBody};
 use super::super::caller::Caller;
+use super::super::gate::Recorded;
 use super::super::json::Json;
 use super::super::problem::{Answer, Problem};
 use super::super::state::Server;
-use crate::app::{Devices, Order};
+use crate::app::{Alongs, Devices, Order};
 use crate::domain::{Need, OperationStatus};
 
 pub(super) fn routes() -> OpenApiRouter<Server> {
@@ -89,7 +92,7 @@ async fn approve(
     State(server): State<Server>,
     caller: Caller,
     OptionalBody(request): OptionalBody<ApproveRequest>,
-) -> Answer<Json<ApproveAnswer>> {
+) -> Answer<Response> {
     let name = request.name.unwrap_or_else(|| "main".into());
     let_in(&server, &caller, &name, request.request_id).await
 }
@@ -110,7 +113,7 @@ async fn approve_named(
     caller: Caller,
     Named(name): Named<String>,
     OptionalBody(request): OptionalBody<ApproveBody>,
-) -> Answer<Json<ApproveAnswer>> {
+) -> Answer<Response> {
     let_in(&server, &caller, &name, request.request_id).await
 }
 
@@ -119,12 +122,14 @@ async fn let_in(
     caller: &Caller,
     name: &str,
     request_id: Option<String>,
-) -> Answer<Json<ApproveAnswer>> {
+) -> Answer<Response> {
     caller.may(Need::Approve)?;
     let name = caller.deployment(server, name)?.name;
     let app = server.app();
     app.refuse_asleep(&name).await?;
-    let operation = app.begin_order(&name, Order::Approve { request_id }, Vec::new()).await?;
+    // On record with its beginning: it goes on whatever becomes of this request.
+    let along: Alongs = vec![Arc::new(caller.record(StatusCode::OK.as_u16()))];
+    let operation = app.begin_order(&name, Order::Approve { request_id }, along).await?;
     server.executor().submit(&operation, &caller.request_id);
     let ended = server.executor().ended(&operation.id, PATIENCE).await?;
     if ended.status != OperationStatus::Succeeded {
@@ -143,7 +148,7 @@ async fn let_in(
         (in_now, 0) => format!("{in_now} let into {name}"),
         (in_now, waiting) => format!("{in_now} let into {name}; {waiting} wait on"),
     };
-    Ok(Json(ApproveAnswer {
+    let mut answer = Json(ApproveAnswer {
         status: "ok",
         name: name.to_string(),
         message,
@@ -153,7 +158,10 @@ async fn let_in(
             .into_iter()
             .map(|it| Left { request_id: it.request_id, device: it.device, reason: it.reason })
             .collect(),
-    }))
+    })
+    .into_response();
+    answer.extensions_mut().insert(Recorded);
+    Ok(answer)
 }
 
 /// Which browser is turned away.

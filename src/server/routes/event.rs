@@ -1,6 +1,7 @@
 //! `POST /webhook/event`: what others say happened.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -91,7 +92,9 @@ async fn post(
     };
     let name = caller.named(given)?;
     caller.take(&server, &name)?;
-    let opens = caller.may_any(&[Need::Deploy, Need::Approve]).is_ok();
+    // Letting somebody in is on record, whoever said that they wait.
+    let may_open = caller.may_any(&[Need::Deploy, Need::Approve]).is_ok();
+    let opens = may_open.then(|| caller.record(StatusCode::OK.as_u16()));
     server.app().told_from_outside(&name, event, opens).await?;
     Ok(Json(Forwarded { status: "forwarded" }))
 }
