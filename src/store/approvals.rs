@@ -234,19 +234,18 @@ impl Store {
     }
 }
 
-/// Opens the window of a deployment anew, however it stands: somebody who may says so. A place
-/// that is free already stays free.
+/// Opens the window of a deployment anew: somebody who may says so. It takes the place of the one
+/// that there was, so that nothing lengthens that one: its places end with it. One that is open, has
+/// a place left and ends no earlier stays as it is.
 pub(super) fn reopen(tx: &Transaction<'_>, deployment_id: &str, window: &Window) -> Result<()> {
     tx.execute(
-        "INSERT INTO approval_windows \
+        "INSERT INTO approval_windows AS old \
          (deployment_id, boot_id, opened_s, deadline_s, remaining) \
          VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET \
-         remaining = CASE WHEN boot_id = excluded.boot_id \
-         AND deadline_s > excluded.opened_s \
-         THEN max(remaining, excluded.remaining) ELSE excluded.remaining END, \
-         deadline_s = CASE WHEN boot_id = excluded.boot_id \
-         THEN max(deadline_s, excluded.deadline_s) ELSE excluded.deadline_s END, \
-         boot_id = excluded.boot_id, opened_s = excluded.opened_s",
+         boot_id = excluded.boot_id, opened_s = excluded.opened_s, \
+         deadline_s = excluded.deadline_s, remaining = excluded.remaining \
+         WHERE old.boot_id <> excluded.boot_id OR old.opened_s > excluded.opened_s \
+         OR old.remaining = 0 OR old.deadline_s < excluded.deadline_s",
         (deployment_id, &window.boot_id, window.opened_s, window.deadline_s, window.remaining),
     )?;
     Ok(())

@@ -40,3 +40,44 @@ impl Store {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{EventType, Principal};
+
+    #[tokio::test]
+    async fn a_new_window_is_for_one_device_and_lengthens_none() {
+        let at = |boot: &str, opened_s, deadline_s, remaining| Window {
+            boot_id: boot.into(),
+            opened_s,
+            deadline_s,
+            remaining,
+        };
+        let new = at("this", 540, 1140, 1);
+        for (old, left) in [
+            // Three places until 600 are not three until 1140.
+            (at("this", 0, 600, 3), new.clone()),
+            (at("this", 0, 600, 1), new.clone()),
+            (at("this", 0, 600, 0), new.clone()),
+            (at("this", 0, 500, 3), new.clone()),
+            // A place that there was not is one of the new window.
+            (at("this", 0, 3600, 0), new.clone()),
+            (at("this", 540, 1140, 0), new.clone()),
+            // Of another boot.
+            (at("that", 0, 3600, 3), new.clone()),
+            (at("this", 3000, 3600, 3), new.clone()),
+            (at("this", 0, 1140, 3), at("this", 0, 1140, 3)),
+            (at("this", 0, 3600, 3), at("this", 0, 3600, 3)),
+        ] {
+            let dir = tempfile::tempdir().expect("a directory");
+            let store = Store::open(dir.path()).expect("opens");
+            assert!(store.open_window("id", &old).expect("opens"));
+            let event = NewEvent::external(EventType::PairingRequired, "m".to_owned());
+            let record = AuditRecord::of(&Principal::open(), "POST /webhook/event");
+            let opening = Opening { deployment_id: "id".into(), window: new.clone(), record };
+            store.tell(DeploymentName::main(), event, Some(opening)).await.expect("tells");
+            assert_eq!(store.window("id").expect("reads"), Some(left), "{old:?}");
+        }
+    }
+}
