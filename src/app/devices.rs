@@ -147,29 +147,52 @@ impl App {
         listed(&site, &Pairing(&client)).await
     }
 
-    /// Puts a device out, with its tokens.
+    /// Puts the device with this id out, with its tokens.
     pub async fn remove_device(&self, name: &DeploymentName, device: &str) -> Result<(), Failure> {
+        let (site, client) = self.pairing(name).await?;
+        let pairing = Pairing(&client);
+        let list = listed(&site, &pairing).await?;
+        let found = list.paired.iter().find(|paired| paired.device_id == device);
+        let found = found.ok_or_else(|| unknown(name, "device"))?;
+        self.put_out(&site, &pairing, found).await
+    }
+
+    /// Puts out the one device whose id begins so: who types it need not type all of it.
+    pub async fn remove_device_beginning(
+        &self,
+        name: &DeploymentName,
+        beginning: &str,
+    ) -> Result<(), Failure> {
         let (site, client) = self.pairing(name).await?;
         let pairing = Pairing(&client);
         let list = listed(&site, &pairing).await?;
         let mut matching = list
             .paired
             .iter()
-            .filter(|paired| !device.is_empty() && paired.device_id.starts_with(device));
+            .filter(|paired| !beginning.is_empty() && paired.device_id.starts_with(beginning));
         let found = match (matching.next(), matching.next()) {
             (Some(found), None) => found,
             (Some(_), Some(_)) => {
                 return Err(Failure::bad_input(format!(
-                    "more than one device begins with {device}"
+                    "more than one device begins with {beginning}"
                 ))
                 .remedy("give more of its id"));
             }
             (None, _) => return Err(unknown(name, "device")),
         };
-        let removed = pairing.remove(&found.device_id).await;
-        removed.map_err(|error| refused(&site, "device", &error))?;
+        self.put_out(&site, &pairing, found).await
+    }
+
+    async fn put_out(
+        &self,
+        site: &Site,
+        pairing: &Pairing<'_>,
+        device: &PairedDevice,
+    ) -> Result<(), Failure> {
+        let removed = pairing.remove(&device.device_id).await;
+        removed.map_err(|error| refused(site, "device", &error))?;
         // No event tells of a device that is put out; the record does.
-        Ok(self.store().record_approval(name, &removal(&site, found), &[])?)
+        Ok(self.store().record_approval(&site.deployment.name, &removal(site, device), &[])?)
     }
 
     /// Turns a waiting browser away.

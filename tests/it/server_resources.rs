@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
+use crate::support::asking::ask;
 use crate::support::product::{BROKEN, NEWEST, OLDER};
 use crate::support::server::{SLOW, Served};
 
@@ -300,6 +301,24 @@ fn a_link_that_lets_in_is_given_by_one_call_alone() {
     let link = served.post(&of("main", "access"), &json!({})).ok(200);
     assert_eq!((&link["kind"], &link["expires_at"]), (&json!("shared_token"), &Value::Null));
     served.post(&of("nobody", "access"), &json!({})).problem(404);
+}
+
+#[test]
+fn a_device_is_put_out_by_its_whole_id() {
+    let served = Served::with_versions();
+    let mut body = Served::launch_body("main");
+    body["approval"] = json!("off");
+    served.ended(&served.post("/v1/deployments", &body).ok(202));
+    done(&served, "stop", &json!({}));
+    ask(served.product(), "main", &[("one", "operator", &["operator.read"])]);
+    done(&served, "start", &json!({}));
+    served.post(&of("main", "approve"), &json!({ "request_id": "one" })).ok(200);
+    for part in ["device-of-on", "d", "device-of-one2", "DEVICE-OF-ONE"] {
+        served.delete(&of("main", &format!("devices/{part}"))).refuses(404, "no such device");
+    }
+    served.delete(&of("main", "devices/device-of-one")).ok(204);
+    let devices = served.get(&of("main", "devices")).ok(200);
+    assert_eq!(devices["paired"], json!([]));
 }
 
 #[test]

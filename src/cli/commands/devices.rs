@@ -17,7 +17,7 @@ pub(super) async fn run(
     let name = session.name(name)?;
     let app = session.app()?;
     if let Some(device) = remove {
-        app.remove_device(&name, &device).await?;
+        app.remove_device_beginning(&name, &device).await?;
         session.out.answer(&json!({ "removed": device }), || format!("{device} is out"));
         return Ok(0);
     }

@@ -225,7 +225,7 @@ async fn devices(
     tag = "Devices",
     params(
         ("name" = String, Path, description = "The deployment"),
-        ("device_id" = String, Path, description = "The device's id"),
+        ("device_id" = String, Path, description = "The device's id, whole"),
     ),
     responses((status = 204, description = "It is out, with its tokens")),
 )]
