@@ -22,6 +22,9 @@ use crate::store::{AuditFilter, AuditOutcome, AuditRecord, Store};
 /// has no token must not crowd out what a token tries.
 const KNOWN_MAX: usize = 256;
 const UNKNOWN_MAX: usize = 64;
+/// Which part of these is told of one principal or network with the names of what they tried: who
+/// tries many names must not crowd out what others try.
+const NAMED_PART: usize = 4;
 /// How long denials are gathered before they are written.
 const GATHERED: Duration = Duration::from_secs(1);
 
@@ -96,7 +99,7 @@ impl Denials {
 }
 
 impl Pending {
-    fn add(&mut self, record: AuditRecord, minute: i64) {
+    fn add(&mut self, mut record: AuditRecord, minute: i64) {
         if minute != self.minute {
             self.minute = minute;
             self.known.clear();
@@ -108,7 +111,19 @@ impl Pending {
             (text::clean(&record.actor, 60), &mut self.known, KNOWN_MAX)
         };
         let action = text::clean(&record.action, 60);
-        let mut alike = format!("{minute} {who} {action} {}", record.outcome.as_str());
+        let of_theirs = format!("{minute} {who} ");
+        let mut alike = format!("{of_theirs}{action} {}", record.outcome.as_str());
+        if let Some(name) = &record.name {
+            let named = format!("{alike} {}", text::clean(name, 60));
+            let theirs = told.iter().filter(|it| it.starts_with(&of_theirs)).count();
+            if told.contains(&named) || theirs < most / NAMED_PART {
+                alike = named;
+            } else {
+                // The first name of many is not what the others were about.
+                record.name = None;
+                record.detail = "of more names than are told one by one".into();
+            }
+        }
         if told.contains(&alike) {
             self.put(alike, record);
         } else if told.len() < most {
@@ -219,6 +234,30 @@ mod tests {
         let told: u32 = found.iter().map(|record| record.times).sum();
         assert_eq!(told, 60_001, "none is lost");
         assert!(others.times > 59_000);
+    }
+
+    #[test]
+    fn each_name_that_was_tried_is_told_and_too_many_crowd_nobody_out() {
+        let (_dir, denials) = opened();
+        let tried = |name: &str| denial("t", "192.0.2.1", "DELETE").about(name);
+        for _ in 0..2 {
+            for number in 0..50 {
+                denials.note_at(tried(&format!("name-{number}")), 7);
+            }
+        }
+        let found = written(&denials);
+        let names: BTreeSet<&str> = found.iter().filter_map(|it| it.name.as_deref()).collect();
+        assert_eq!((found.len(), names.len()), (50, 50));
+        assert!(found.iter().all(|record| record.times == 2), "{found:#?}");
+        for number in 0..10_000 {
+            denials.note_at(tried(&format!("other-{number}")), 7);
+        }
+        denials.note_at(denial("u", "192.0.2.1", "DELETE").about("main"), 7);
+        let found = written(&denials);
+        assert!(found.len() <= KNOWN_MAX / NAMED_PART + 2, "{}", found.len());
+        let rest = found.iter().find(|it| it.actor == "t" && it.name.is_none()).expect("the rest");
+        assert!(rest.times > 9000 && rest.detail.contains("more names"), "{rest:?}");
+        assert!(found.iter().any(|it| it.actor == "u" && it.name.as_deref() == Some("main")));
     }
 
     #[test]

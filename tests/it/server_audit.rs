@@ -53,6 +53,15 @@ fn what_was_done_and_what_was_refused_is_on_record() {
     assert!(removal["detail"].as_str().expect("a reason").contains("scope destroy"), "{removal}");
     assert_eq!(of("GET /status", &deploy.id)["status"], 403);
     assert_eq!(of("GET /status", "")["status"], 401);
+    // Each is told with what it was about.
+    for name in ["one", "two", "three"] {
+        let path = format!("/v1/deployments/{name}");
+        served.call("DELETE", &path).token(&deploy.text).send().problem(403);
+        served.until("it is on record", || {
+            let of_it = lines(&served, &format!("outcome=denied&name={name}"));
+            (of_it.len() == 1).then_some(())
+        });
+    }
     served.get("/v1/audit?outcome=maybe").names("outcome");
     served.get("/v1/audit?who=me").names("who");
 }
