@@ -20,6 +20,8 @@ use crate::targets::{Observed, Site};
 const CONNECT: Duration = Duration::from_secs(15);
 /// The longest text of a device's that is shown, in characters.
 const TEXT_CHARS: usize = 300;
+/// The longest id of a request that somebody names; a gateway's own are shorter.
+const REQUEST_ID_MAX: usize = 200;
 /// The reason of what a person decided.
 const BY_HAND: &str = "by hand";
 
@@ -133,6 +135,17 @@ fn moment(ms: u64) -> Option<String> {
     at.format(&time::format_description::well_known::Rfc3339).ok()
 }
 
+/// Refuses what can be no request's id, before anything is begun with it.
+pub fn check_request_id(given: &str) -> Result<(), Failure> {
+    let fits = (1..=REQUEST_ID_MAX).contains(&given.len());
+    if fits && given.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(Failure::bad_input(format!(
+        "a request's id is 1 to {REQUEST_ID_MAX} printable ASCII characters without blanks"
+    )))
+}
+
 impl App {
     /// Who waits and who is in, as it may be shown to others.
     pub async fn device_list(&self, name: &DeploymentName) -> Result<Devices, Failure> {
@@ -197,6 +210,7 @@ impl App {
 
     /// Turns a waiting browser away.
     pub async fn reject(&self, name: &DeploymentName, request: &str) -> Result<(), Failure> {
+        check_request_id(request)?;
         let (site, client) = self.pairing(name).await?;
         let pairing = Pairing(&client);
         // What it asked for is gone with the request.

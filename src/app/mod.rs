@@ -52,7 +52,7 @@ pub use crate::targets::LogOptions;
 pub use crate::webhooks::address::is_near;
 pub use access::{Access, AccessKind};
 pub use audit::Denials;
-pub use devices::{Device, Devices, Waiting};
+pub use devices::{Device, Devices, Waiting, check_request_id};
 pub use launching::{LaunchRequest, Launched};
 pub use orders::Order;
 pub use requests::{

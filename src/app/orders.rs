@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 
 use super::App;
+use super::devices::check_request_id;
 use super::rotation::{Rotation, rotated_notices};
 use super::specification::{Wanted, updated};
 use crate::domain::{
@@ -117,6 +118,9 @@ impl App {
             }
             // Browsers that asked since are another request.
             Order::Approve { request_id } => {
+                if let Some(id) = &request_id {
+                    check_request_id(id)?;
+                }
                 Ok(Planned::unless_done(to_value(&ApproveParams { request_id })?, None))
             }
             Order::Update(wanted) => {

@@ -214,10 +214,12 @@ pub async fn choose(
     if let Some(id) = request_id
         && !list.pending.iter().any(|request| request.request_id == id)
     {
-        return Err(Failure::not_found(format!("{name} has no pending request {id}")).remedy(
-            "requests end after five minutes and get a new id when they change; see: \
+        // The event of it goes to every front end: what somebody wrote for an id does not.
+        return Err(Failure::not_found(format!("{name} has no pending request of this id"))
+            .remedy(
+                "requests end after five minutes and get a new id when they change; see: \
                      openclaw-pipeline devices",
-        ));
+            ));
     }
     let hide = Redactor::new(site.secrets.all());
     let mut choice = Choice::default();

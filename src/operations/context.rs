@@ -37,6 +37,16 @@ pub struct OperationDef {
     pub recovered: Aftermath,
 }
 
+impl OperationDef {
+    /// The event of its failure. A browser that was not let in is no failed deployment.
+    pub fn failed(&self) -> EventType {
+        match self.kind {
+            OperationKind::Approve => EventType::ApproveFailed,
+            _ => EventType::Failed,
+        }
+    }
+}
+
 /// One step.
 pub struct StepDef {
     /// Its name in the journal.

@@ -455,7 +455,7 @@ impl Run<'_, '_> {
         };
         // Events go to others.
         let told = self.context.layout.without_paths(&told);
-        let event = NewEvent::new(EventType::Failed, told)
+        let event = NewEvent::new(self.definition.failed(), told)
             .with(serde_json::json!({ "step": step, "operation": kind }));
         self.context.store.finish(
             &self.context.lease,

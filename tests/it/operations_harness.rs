@@ -180,7 +180,7 @@ fn names(definition: &OperationDef) -> Vec<&'static str> {
 
 /// The events that end an operation.
 fn terminal(definition: &OperationDef, events: &[EventType]) -> usize {
-    let ends = [Some(EventType::Failed), Some(EventType::Cancelled), definition.done];
+    let ends = [Some(definition.failed()), Some(EventType::Cancelled), definition.done];
     events.iter().filter(|event| ends.contains(&Some(**event))).count()
 }
 
@@ -402,7 +402,11 @@ fn assert_failed(
     let cause = ["the fake target fails", "no such table"];
     let named = failure.remedy.is_some() || cause.iter().any(|it| failure.message.contains(it));
     assert!(!names_cause || named, "{what}: neither cause nor remedy: {failure:?}");
-    let failed = outcome.events.iter().filter(|event| **event == EventType::Failed).count();
+    let tells = match definition.kind {
+        OperationKind::Approve => EventType::ApproveFailed,
+        _ => EventType::Failed,
+    };
+    let failed = outcome.events.iter().filter(|event| **event == tells).count();
     assert_eq!(failed, 1, "{what}: {:?}", outcome.events);
 }
 

@@ -249,7 +249,20 @@ fn an_approval_lets_in_who_waits_and_says_who_stays() {
     served.post("/v1/deployments/main/reject", &reject).ok(204);
     served.post("/v1/deployments/main/reject", &reject).refuses(404, "no such request");
     let nobody = json!({ "name": "main", "request_id": "req-nobody" });
-    served.post("/approve", &nobody).refuses(404, "no pending request");
+    let refused = served.post("/approve", &nobody);
+    refused.refuses(404, "no pending request");
+    let events = served.get("/v1/deployments/main/events?limit=200").text();
+    assert!(!(refused.text() + &events).contains("req-nobody"), "{events}");
+    assert!(!served.product().events("main").contains(&"failed".to_owned()), "{events}");
+    assert_eq!(served.product().events("main").last().map(String::as_str), Some("approve_failed"));
+    for wrong in ["", "a b", "a\n", "\u{e9}", &"x".repeat(201)] {
+        let wrong = json!({ "request_id": wrong });
+        served.post("/approve", &wrong).names("request_id");
+        for action in ["approve", "reject"] {
+            served.post(&format!("/v1/deployments/main/{action}"), &wrong).names("request_id");
+        }
+    }
+    assert_eq!(served.product().events("main").last().map(String::as_str), Some("approve_failed"));
     // Without a body at all: everything of `main`.
     let approved = served.call("POST", "/approve").send().ok(200);
     assert_eq!(members(&approved), ["status", "name", "message", "approved", "pending"]);

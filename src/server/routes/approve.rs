@@ -17,7 +17,7 @@ use super::super::gate::Recorded;
 use super::super::json::Json;
 use super::super::problem::{Answer, Problem};
 use super::super::state::Server;
-use crate::app::{Alongs, Devices, Order};
+use crate::app::{Alongs, Devices, Order, check_request_id};
 use crate::domain::{Need, OperationStatus};
 
 pub(super) fn routes() -> OpenApiRouter<Server> {
@@ -40,6 +40,7 @@ struct ApproveRequest {
     name: Option<String>,
     /// Exactly this request, whatever it asks for. When left out: every one that is pending now,
     /// of the role operator, and within the ceiling.
+    #[schema(min_length = 1, max_length = 200, pattern = "^[!-~]+$")]
     request_id: Option<String>,
 }
 
@@ -48,6 +49,7 @@ struct ApproveRequest {
 #[serde(deny_unknown_fields)]
 struct ApproveBody {
     /// Exactly this request, whatever it asks for.
+    #[schema(min_length = 1, max_length = 200, pattern = "^[!-~]+$")]
     request_id: Option<String>,
 }
 
@@ -117,6 +119,11 @@ async fn approve_named(
     let_in(&server, &caller, &name, request.request_id).await
 }
 
+/// The id of a request that a body names, if it can be one.
+fn plausible(id: &str) -> Answer<()> {
+    check_request_id(id).map_err(|failure| Problem::field("request_id", failure.message))
+}
+
 async fn let_in(
     server: &Server,
     caller: &Caller,
@@ -125,6 +132,7 @@ async fn let_in(
 ) -> Answer<Response> {
     caller.may(Need::Approve)?;
     let name = caller.deployment(server, name)?.name;
+    request_id.as_deref().map(plausible).transpose()?;
     let app = server.app();
     app.refuse_asleep(&name).await?;
     // On record with its beginning: it goes on whatever becomes of this request.
@@ -169,6 +177,7 @@ async fn let_in(
 #[serde(deny_unknown_fields)]
 struct RejectBody {
     /// The request.
+    #[schema(min_length = 1, max_length = 200, pattern = "^[!-~]+$")]
     request_id: String,
 }
 
@@ -190,6 +199,7 @@ async fn reject(
 ) -> Answer<StatusCode> {
     caller.may(Need::Approve)?;
     let name = caller.deployment(&server, &name)?.name;
+    plausible(&request.request_id)?;
     let _looks = server.look().await;
     server.app().reject(&name, &request.request_id).await?;
     Ok(StatusCode::NO_CONTENT)
