@@ -6,6 +6,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::cache::Cache;
 use super::crowd::Crowds;
+use super::routes::Turns;
 use super::tail::Tail;
 use crate::app::rate::{RateLimiter, RateLimits};
 use crate::app::{App, Authenticator, Denials, Executor, LOOKS, own_names};
@@ -83,6 +84,8 @@ struct Inner {
     denials: Denials,
     /// Of those who look at a gateway, which takes a connection to it.
     looks: Semaphore,
+    /// Of those who want a link, which takes memory of the gateway's.
+    links: Turns,
     open: Arc<Principal>,
     own_names: Vec<String>,
 }
@@ -98,6 +101,7 @@ impl Server {
             crowds: Crowds::default(),
             denials: Denials::new(parts.app.store().clone()),
             looks: Semaphore::new(LOOKS),
+            links: Turns::default(),
             open: Arc::new(Principal::open()),
             own_names: own_names(),
             parts,
@@ -149,6 +153,11 @@ impl Server {
     pub async fn look(&self) -> Option<SemaphorePermit<'_>> {
         // It is never closed.
         self.inner.looks.acquire().await.ok()
+    }
+
+    /// Whose turn it is to be given a link.
+    pub fn links(&self) -> &Turns {
+        &self.inner.links
     }
 
     /// Whoever comes without a token, where none is asked for.

@@ -1,6 +1,9 @@
 //! The resources under `/v1`: deployments through their life, operations, backups, links, logs.
 
+use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -301,6 +304,52 @@ fn a_link_that_lets_in_is_given_by_one_call_alone() {
     let link = served.post(&of("main", "access"), &json!({})).ok(200);
     assert_eq!((&link["kind"], &link["expires_at"]), (&json!("shared_token"), &Value::Null));
     served.post(&of("nobody", "access"), &json!({})).problem(404);
+}
+
+/// Has every further start of Node.js take its time, and leave a mark where another one runs.
+fn watch_node(served: &Served, marks: &Path) {
+    let mut found = Vec::new();
+    let mut open = vec![served.product().home()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            match entry.file_type().expect("a type") {
+                kind if kind.is_dir() => open.push(entry.path()),
+                kind if kind.is_file() && entry.file_name() == "node" => found.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no Node.js");
+    fs::create_dir(marks).expect("a directory");
+    let marks = marks.display();
+    for node in found {
+        let real = node.with_file_name("real-node");
+        fs::rename(&node, &real).expect("renamed");
+        let script = format!(
+            "#!/bin/sh\n/bin/mkdir {marks}/$$ {marks}/one || /bin/mkdir -p {marks}/two\n\
+             /bin/sleep 0.3\n/bin/rmdir {marks}/one\nexec {} \"$@\"\n",
+            real.display()
+        );
+        fs::write(&node, script).expect("written");
+        fs::set_permissions(&node, fs::Permissions::from_mode(0o755)).expect("a mode");
+    }
+}
+
+#[test]
+fn links_to_one_deployment_are_made_one_after_the_other() {
+    let served = Served::with_versions();
+    served.launch("main");
+    let marks = served.product().path("marks");
+    watch_node(&served, &marks);
+    let given: Vec<u16> = std::thread::scope(|scope| {
+        let one = || served.call("POST", &of("main", "access")).send().status;
+        let all: Vec<_> = (0..4).map(|_| scope.spawn(one)).collect();
+        all.into_iter().map(|it| it.join().expect("an answer")).collect()
+    });
+    assert_eq!(given, [200; 4]);
+    let marks: Vec<_> = fs::read_dir(marks).expect("readable").flatten().collect();
+    assert!(marks.len() >= 4, "one for each, or more: {marks:?}");
+    assert!(marks.iter().all(|it| it.file_name() != "two"), "two at once: {marks:?}");
 }
 
 #[test]

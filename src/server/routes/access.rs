@@ -1,6 +1,14 @@
 //! The access call: the only one that gives a link a browser can get in with.
+//!
+//! Owns the turns at it: making a link starts Node.js within the gateway's own bound on memory, so
+//! one is made for a deployment at a time. Refuses to keep anybody waiting for long.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -9,11 +17,49 @@ use utoipa_axum::routes;
 use super::super::body::{Named, OptionalBody};
 use super::super::caller::Caller;
 use super::super::json::Json;
-use super::super::problem::Answer;
+use super::super::problem::{Answer, Problem};
 use super::super::state::Server;
 use super::lifecycle::Nothing;
 use crate::app::AccessKind;
-use crate::domain::Need;
+use crate::domain::{DeploymentName, Need};
+
+/// How long somebody waits for their turn. A link takes a second or two, and a minute and a half
+/// where the gateway does not give one.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// When to come again after that, in seconds.
+const COME_AGAIN_S: u64 = 10;
+
+type Turn = tokio::sync::Mutex<()>;
+
+/// Whose turn it is, for each deployment that somebody wants a link to.
+#[derive(Debug, Default)]
+pub struct Turns {
+    of: Mutex<HashMap<DeploymentName, Weak<Turn>>>,
+}
+
+impl Turns {
+    /// The turn, once it comes; `None` where it does not within `at_most`.
+    async fn wait(
+        &self,
+        name: &DeploymentName,
+        at_most: Duration,
+    ) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        let turn = self.of(name);
+        tokio::time::timeout(at_most, turn.lock_owned()).await.ok()
+    }
+
+    fn of(&self, name: &DeploymentName) -> Arc<Turn> {
+        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that nobody has or waits for are forgotten.
+        of.retain(|_, turn| turn.strong_count() > 0);
+        if let Some(turn) = of.get(name).and_then(Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::new(Turn::default());
+        of.insert(name.clone(), Arc::downgrade(&turn));
+        turn
+    }
+}
 
 pub(super) fn routes() -> OpenApiRouter<Server> {
     OpenApiRouter::new().routes(routes!(access))
@@ -34,7 +80,8 @@ struct AccessAnswer {
 
 /// Get a link that lets a browser in
 ///
-/// The only call whose answer holds a secret. It is recorded in the audit log.
+/// The only call whose answer holds a secret. It is recorded in the audit log. Links to one
+/// deployment are made one after the other; who would wait for long is answered 429.
 #[utoipa::path(
     post,
     path = "/v1/deployments/{name}/access",
@@ -51,10 +98,37 @@ async fn access(
 ) -> Answer<Json<AccessAnswer>> {
     caller.may(Need::Access)?;
     let name = caller.deployment(&server, &name)?.name;
+    let Some(_turn) = server.links().wait(&name, PATIENCE).await else {
+        let busy = format!("others are being given links to {name}");
+        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, busy).retry_after(COME_AGAIN_S));
+    };
     let access = server.app().access(&name).await?;
     Ok(Json(AccessAnswer {
         url: access.url.expose().to_owned(),
         expires_at: access.expires_at,
         kind: access.kind,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_has_the_turn_and_the_others_wait_for_it_and_not_for_ever() {
+        let turns = Arc::new(Turns::default());
+        let [main, other] = ["main", "other"].map(|name| name.parse().expect("a name"));
+        let first = turns.wait(&main, PATIENCE).await.expect("the first");
+        turns.wait(&other, PATIENCE).await.expect("of another deployment");
+        assert!(turns.wait(&main, PATIENCE).await.is_none(), "it waits no longer");
+        let waits = tokio::spawn({
+            let (turns, main) = (Arc::clone(&turns), main.clone());
+            async move { turns.wait(&main, PATIENCE).await.is_some() }
+        });
+        tokio::task::yield_now().await;
+        drop(first);
+        assert!(waits.await.expect("no panic"), "it is the next one's");
+        drop(turns.of(&other));
+        assert_eq!(turns.of.lock().expect("unpoisoned").len(), 1, "the others are forgotten");
+    }
 }
