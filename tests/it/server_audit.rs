@@ -110,6 +110,11 @@ fn who_hangs_up_is_on_record() {
             of_main.find(|it| it["action"] == action)
         });
         assert_eq!(line["actor"], "configured", "{line}");
+        // An approval is on record before it is over.
+        served.until("it is over", || {
+            let running = served.get("/v1/deployments/main/operations?status=running").ok(200);
+            (running["items"] == json!([])).then_some(())
+        });
     }
     served.until("all of it is done", || {
         let devices = served.get("/v1/deployments/main/devices").ok(200);
