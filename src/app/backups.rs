@@ -13,6 +13,8 @@ impl App {
 
     /// Deletes a backup, unless an operation is at work that may need it.
     pub async fn delete_backup(&self, name: &DeploymentName, id: &str) -> Result<Backup, Failure> {
+        // A lock leaves its file behind: none is taken for a name that has no backup.
+        self.backup_of(name, id)?;
         let _lock = self.engine().lock(name, "delete a backup").await?;
         if let Some(active) = self.store().active_operation(name)? {
             return Err(Failure::conflict(format!(
@@ -24,16 +26,20 @@ impl App {
                 active.id
             )));
         }
+        let found = self.backup_of(name, id)?;
+        self.store().delete_backup(&found.id)?;
+        backup::sweep(self.store(), self.layout(), name)?;
+        Ok(found)
+    }
+
+    fn backup_of(&self, name: &DeploymentName, id: &str) -> Result<Backup, Failure> {
         let found = self.store().backups(name)?.into_iter().find(|backup| backup.id == id);
-        let found = found.ok_or_else(|| {
+        found.ok_or_else(|| {
             Failure::not_found(format!(
                 "{name} has no backup {}",
                 crate::domain::text::clean(id, 60)
             ))
             .remedy(format!("openclaw-pipeline backups {name} lists them"))
-        })?;
-        self.store().delete_backup(&found.id)?;
-        backup::sweep(self.store(), self.layout(), name)?;
-        Ok(found)
+        })
     }
 }

@@ -353,6 +353,17 @@ fn links_to_one_deployment_are_made_one_after_the_other() {
 }
 
 #[test]
+fn a_name_that_has_no_backup_leaves_nothing_behind() {
+    let served = Served::with_versions();
+    for name in ["nobody", "nothing"] {
+        served.delete(&of(name, "backups/unknown")).refuses(404, "no backup");
+    }
+    let locks = fs::read_dir(served.product().home().join("locks")).into_iter().flatten().flatten();
+    let left: Vec<_> = locks.map(|it| it.file_name()).collect();
+    assert!(!left.iter().any(|it| it == "nobody" || it == "nothing"), "{left:?}");
+}
+
+#[test]
 fn a_device_is_put_out_by_its_whole_id() {
     let served = Served::with_versions();
     let mut body = Served::launch_body("main");
