@@ -237,9 +237,12 @@ impl Store {
             if let Some((endpoint, from, to)) = found {
                 unqueue(tx, endpoint, (from, to), id)?;
                 end(tx, id, ReplayStatus::Cancelled)?;
+            }
+            let replay = find(tx, "id = ?1", [id])?.pop();
+            if replay.is_some() {
                 note(tx, record, id)?;
             }
-            Ok(find(tx, "id = ?1", [id])?.pop())
+            Ok(replay)
         })
     }
 

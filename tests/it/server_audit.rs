@@ -152,6 +152,22 @@ fn a_window_that_somebody_opens_is_on_record() {
     assert_eq!(line["status"], 200);
 }
 
+#[test]
+fn a_replay_that_is_given_up_is_on_record_once() {
+    let served = Served::with_versions();
+    served.put("main");
+    let endpoint = served.get("/v1/webhooks").ok(200)["items"][0]["id"].clone();
+    let path = format!("/v1/webhooks/{}/replay", endpoint.as_str().expect("an id"));
+    let replay = served.post(&path, &json!({ "from_sequence": 1, "to_sequence": 2 })).ok(202);
+    let path = format!("/v1/operations/{}/cancel", replay["id"].as_str().expect("an id"));
+    for times in 1..=2 {
+        served.call("POST", &path).key(&times.to_string()).send().ok(202);
+        let all = lines(&served, "outcome=allowed");
+        let told = all.iter().filter(|it| it["action"] == "POST /v1/operations/{id}/cancel");
+        assert_eq!(told.count(), times, "{all:#?}");
+    }
+}
+
 /// Every file below a directory.
 fn files(directory: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {

@@ -16,6 +16,7 @@ use super::super::problem::{Answer, Problem};
 use super::super::state::Server;
 use super::super::views::{OperationView, Page};
 use super::lifecycle::Nothing;
+use super::webhooks::recorded;
 use crate::app::OperationFilter;
 use crate::domain::{Failure, Need, Operation, OperationStatus};
 
@@ -199,7 +200,7 @@ async fn cancel(
     if server.app().replay_status(&caller.principal, &id).is_ok() {
         let record = caller.record(StatusCode::ACCEPTED.as_u16());
         let replay = server.app().cancel_replay(&caller.principal, &id, &record)?;
-        return Ok((StatusCode::ACCEPTED, Json(OperationView::of_replay(&replay))).into_response());
+        return Ok(recorded((StatusCode::ACCEPTED, Json(OperationView::of_replay(&replay)))));
     }
     let operation = unfinished(reached(&server, &caller, &id)?)?;
     server.executor().give_up(&operation)?;
