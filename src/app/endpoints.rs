@@ -366,9 +366,10 @@ impl App {
         by: &Principal,
         id: &str,
         record: &AuditRecord,
+        once: Option<AskedOnce<'_>>,
     ) -> Result<Replay, Failure> {
         self.replay_status(by, id)?;
-        self.store().cancel_replay(id, Some(record))?.ok_or_else(|| unknown_replay(id))
+        self.store().cancel_replay(id, Some(record), once)?.ok_or_else(|| unknown_replay(id))
     }
 
     fn report(&self, endpoint: Endpoint) -> Result<EndpointReport, Failure> {

@@ -14,7 +14,7 @@ use crate::domain::{Deployment, DeploymentName, EventType, Failure};
 use crate::exec::{boot_id, boottime};
 use crate::operations::vault::Slot;
 use crate::secrets::Redactor;
-use crate::store::{AuditRecord, NewEvent, Opening, Window};
+use crate::store::{Answer, AuditRecord, IdempotencyKey, NewEvent, Opening, Window};
 
 /// The longest message, in characters.
 const MESSAGE_CHARS: usize = 2000;
@@ -119,6 +119,7 @@ impl App {
         name: &DeploymentName,
         told: Told,
         opens: Option<AuditRecord>,
+        once: Option<(IdempotencyKey, Answer)>,
     ) -> Result<(), Failure> {
         let deployment = self.deployment(name)?;
         let vault = self.engine().vault();
@@ -131,7 +132,7 @@ impl App {
             Some(record) => for_one(&deployment, record)?,
             None => None,
         };
-        self.store().tell(name.clone(), event, opening).await?;
+        self.store().tell(name.clone(), event, opening, once).await?;
         if asks {
             self.watch_now();
         }

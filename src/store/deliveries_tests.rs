@@ -293,11 +293,12 @@ fn a_long_replay_goes_bit_by_bit_and_can_be_cancelled() {
     while store.advance_replays().expect("advances") {}
     let known = scene.replayed(&replay);
     assert_eq!((known.queued, known.position), (750, 750));
-    let cancelled = store.cancel_replay(&replay.id, None).expect("cancels").expect("is there");
+    let cancelled =
+        store.cancel_replay(&replay.id, None, None).expect("cancels").expect("is there");
     assert_eq!((cancelled.status, cancelled.delivered), (ReplayStatus::Cancelled, 250));
     assert_eq!(scene.due(&frontend), []);
     assert_eq!(store.counts(&frontend).expect("reads").pending, 0);
-    assert_eq!(store.cancel_replay("none", None).expect("reads"), None);
+    assert_eq!(store.cancel_replay("none", None, None).expect("reads"), None);
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! What somebody outside tells.
 //!
-//! Owns the one commit of it: the event, the approval window that it opens, and the audit log's
-//! line of that. Refuses to open a window that is not on record.
+//! Owns the one commit of it: the event, the approval window that it opens, the audit log's line of
+//! that, and the first answer to whoever may send it again. Refuses to open a window that is not on
+//! record, and to take the same request twice.
 
 use super::approvals::{self, Window};
 use super::audit::{self, AuditRecord};
 use super::events::{NewEvent, append};
+use super::idempotency::{self, Answer, IdempotencyKey};
 use super::{Result, Store};
 use crate::domain::DeploymentName;
 
@@ -27,13 +29,20 @@ impl Store {
         name: DeploymentName,
         event: NewEvent,
         opening: Option<Opening>,
+        once: Option<(IdempotencyKey, Answer)>,
     ) -> Result<()> {
         self.write_grouped(move |tx| {
+            if let Some((key, _)) = &once {
+                idempotency::claim(tx, key)?;
+            }
             append(tx, &name, None, &event)?;
             if let Some(Opening { deployment_id, window, record }) = &opening {
                 approvals::reopen(tx, deployment_id, window)?;
                 let record = record.clone().about(name.as_str());
                 audit::append(tx, &record.detail("a new approval window, for one device"))?;
+            }
+            if let Some((key, answer)) = &once {
+                idempotency::keep(tx, key, answer)?;
             }
             Ok(())
         })
@@ -76,7 +85,7 @@ mod tests {
             let event = NewEvent::external(EventType::PairingRequired, "m".to_owned());
             let record = AuditRecord::of(&Principal::open(), "POST /webhook/event");
             let opening = Opening { deployment_id: "id".into(), window: new.clone(), record };
-            store.tell(DeploymentName::main(), event, Some(opening)).await.expect("tells");
+            store.tell(DeploymentName::main(), event, Some(opening), None).await.expect("tells");
             assert_eq!(store.window("id").expect("reads"), Some(left), "{old:?}");
         }
     }

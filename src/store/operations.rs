@@ -5,9 +5,12 @@
 //! taken over is refused, so an executor that was stopped for an hour cannot undo its successor's
 //! work when it wakes.
 
+use std::sync::Arc;
+
 use rusqlite::{OptionalExtension, Transaction};
 use serde_json::Value;
 
+use super::begin::Along;
 use super::events::{NewEvent, append};
 use super::retention::Rule;
 use super::{Result, Store, StoreError, deployments, now, rows};
@@ -142,13 +145,23 @@ impl Store {
 
     /// Records that an operation is to be given up by whoever executes it, or comes after them;
     /// `false` when it is over.
-    pub fn ask_to_give_up(&self, operation: &str) -> Result<bool> {
+    pub fn ask_to_give_up(&self, operation: &Operation, along: &[Arc<dyn Along>]) -> Result<bool> {
         self.write(|tx| {
+            along.iter().try_for_each(|along| along.look(tx))?;
             let asked = tx.execute(
                 "UPDATE operations SET given_up = 1 WHERE id = ?1 AND status = 'running'",
-                [operation],
+                [&operation.id],
             )?;
+            along.iter().try_for_each(|along| along.write(tx, operation))?;
             Ok(asked == 1)
+        })
+    }
+
+    /// Writes what comes along with a request that only hastens an operation.
+    pub fn write_along(&self, operation: &Operation, along: &[Arc<dyn Along>]) -> Result<()> {
+        self.write(|tx| {
+            along.iter().try_for_each(|along| along.look(tx))?;
+            along.iter().try_for_each(|along| along.write(tx, operation))
         })
     }
 

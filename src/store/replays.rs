@@ -227,8 +227,16 @@ impl Store {
 
     /// Gives a replay up that is under way: what it has not sent yet is not sent. `None` when there
     /// is no such replay; one that has ended stays as it ended.
-    pub fn cancel_replay(&self, id: &str, record: Option<&AuditRecord>) -> Result<Option<Replay>> {
+    pub fn cancel_replay(
+        &self,
+        id: &str,
+        record: Option<&AuditRecord>,
+        once: Option<AskedOnce<'_>>,
+    ) -> Result<Option<Replay>> {
         self.write(|tx| {
+            if let Some((key, _)) = once {
+                idempotency::claim(tx, key)?;
+            }
             let running = "SELECT endpoint, from_sequence, to_sequence FROM replays \
                            WHERE id = ?1 AND status = 'running'";
             let found: Option<(i64, i64, i64)> = tx
@@ -239,8 +247,11 @@ impl Store {
                 end(tx, id, ReplayStatus::Cancelled)?;
             }
             let replay = find(tx, "id = ?1", [id])?.pop();
-            if replay.is_some() {
+            if let Some(replay) = &replay {
                 note(tx, record, id)?;
+                if let Some((key, answer)) = once {
+                    idempotency::keep(tx, key, &answer(replay))?;
+                }
             }
             Ok(replay)
         })

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use crate::support::asking::ask;
 use crate::support::product::{BROKEN, send};
-use crate::support::server::{API_TOKEN, Answer, Call, Served};
+use crate::support::server::{API_TOKEN, Answer, Call, SLOW, Served};
 
 fn body(name: &str) -> Value {
     json!({ "name": name, "target": "process", "port": 40_001, "version": BROKEN.0 })
@@ -116,6 +117,96 @@ fn two_at_once_are_one() {
     let all = served.get("/v1/operations?deployment=runs").ok(200);
     assert_eq!(all["items"].as_array().map(Vec::len), Some(5), "{all:#}");
     served.assert_well();
+}
+
+#[test]
+fn an_approval_is_made_once_and_tells_again_what_it_did() {
+    let mut served = Served::with_versions();
+    let mut body = Served::launch_body("main");
+    body["approval"] = json!("off");
+    served.ended(&served.post("/v1/deployments", &body).ok(202));
+    served.ended(&served.call("POST", "/v1/deployments/main/stop").send().ok(202));
+    let waiting = ["one", "two", "three"].map(|id| (id, "operator", &["operator.read"][..]));
+    ask(served.product(), "main", &waiting);
+    served.ended(&served.call("POST", "/v1/deployments/main/start").send().ok(202));
+    let path = "/v1/deployments/main/approve";
+    let approve = |served: &Served, path: &str, key: &str, id: &str| {
+        served.call("POST", path).key(key).json(&json!({ "request_id": id })).send()
+    };
+    let first = approve(&served, path, "one", "one");
+    assert_eq!(first.ok(200)["approved"].as_array().map(Vec::len), Some(1));
+    assert_again(&first, &approve(&served, path, "one", "one"));
+    approve(&served, path, "one", "two").problem(422);
+    approve(&served, "/approve", "one", "one").problem(422);
+    let front_end = approve(&served, "/approve", "two", "two");
+    front_end.ok(200);
+    assert_again(&front_end, &approve(&served, "/approve", "two", "two"));
+    // What it came to is told again, too, and not tried again.
+    let refused = approve(&served, path, "no", "nobody").problem(404);
+    assert_eq!(approve(&served, path, "no", "nobody").problem(404)["detail"], refused["detail"]);
+    // Those that come while it is at work wait for it.
+    let all: BTreeSet<String> = std::thread::scope(|scope| {
+        let one = || approve(&served, path, "three", "three");
+        let all: Vec<_> = (0..4).map(|_| scope.spawn(one)).collect();
+        all.into_iter().map(|it| it.join().expect("an answer").ok(200).to_string()).collect()
+    });
+    assert_eq!(all.len(), 1, "{all:?}");
+    let begun = |served: &Served| {
+        let all = served.get("/v1/operations?deployment=main&limit=200").ok(200);
+        let all = all["items"].as_array().expect("items").clone();
+        all.iter().filter(|it| it["kind"] == "approve").count()
+    };
+    assert_eq!(begun(&served), 4);
+    served.kill();
+    served.start_again();
+    assert_again(&first, &approve(&served, path, "one", "one"));
+    assert_eq!(begun(&served), 4);
+}
+
+#[test]
+fn cancelling_and_hastening_are_answered_again() {
+    let served = Served::with_versions();
+    let body = Served::launch_of("main", SLOW);
+    let begun = served.post("/v1/deployments", &body).ok(202);
+    let path = format!("/v1/operations/{}", begun["id"].as_str().expect("an id"));
+    let call =
+        |action: &str, key: &str| served.call("POST", &format!("{path}/{action}")).key(key).send();
+    let resumed = call("resume", "go on");
+    resumed.ok(202);
+    call("cancel", "go on").problem(422);
+    let cancelled = call("cancel", "end");
+    cancelled.ok(202);
+    assert_eq!(served.ended(&begun)["status"], "cancelled");
+    // It is over by now, which the first answer did not know.
+    assert_again(&cancelled, &call("cancel", "end"));
+    assert_again(&resumed, &call("resume", "go on"));
+    call("cancel", "other").refuses(409, "is over");
+    let told = served.product().events("main").into_iter().filter(|it| it == "cancelled").count();
+    assert_eq!(told, 1);
+}
+
+#[test]
+fn an_event_is_taken_once() {
+    let served = Served::with_versions();
+    served.put("main");
+    let tell = |key: &str, message: &str| {
+        let body = json!({ "type": "deploying_app", "message": message });
+        served.call("POST", "/webhook/event").key(key).json(&body).send()
+    };
+    let first = tell("key", "it happened");
+    first.ok(200);
+    assert_again(&first, &tell("key", "it happened"));
+    tell("key", "something else happened").problem(422);
+    let answers: BTreeSet<String> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..8).map(|_| scope.spawn(|| tell("at once", "many"))).collect();
+        all.into_iter().map(|it| it.join().expect("an answer").ok(200).to_string()).collect()
+    });
+    assert_eq!(answers.len(), 1);
+    let events = served.get("/v1/deployments/main/events?limit=200").ok(200);
+    let events = events["items"].as_array().expect("items").clone();
+    let external: Vec<&Value> =
+        events.iter().filter(|it| it["source"] == "external").map(|it| &it["message"]).collect();
+    assert_eq!(external, ["it happened", "many"]);
 }
 
 #[test]

@@ -166,6 +166,11 @@ fn a_replay_that_is_given_up_is_on_record_once() {
         let told = all.iter().filter(|it| it["action"] == "POST /v1/operations/{id}/cancel");
         assert_eq!(told.count(), times, "{all:#?}");
     }
+    let again = served.call("POST", &path).key("2").send();
+    assert_eq!(
+        (again.ok(202)["id"].clone(), again.header("idempotency-replayed")),
+        (replay["id"].clone(), "true")
+    );
 }
 
 /// Every file below a directory.

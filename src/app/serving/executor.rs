@@ -15,6 +15,7 @@ use tracing::{Instrument, Span};
 
 use super::super::App;
 use super::super::reports::{Report, Reporter};
+use super::super::requests::Alongs;
 use crate::domain::{Failure, FailureKind, Operation, OperationKind, OperationStatus};
 use crate::exec::wait;
 use crate::telemetry::metrics::Metrics;
@@ -191,9 +192,10 @@ impl Executor {
     }
 
     /// Gives an operation up: what runs of it is interrupted first. What exists stays. That it was
-    /// asked for is stored: whoever comes after this server does not go on with it.
-    pub fn give_up(&self, operation: &Operation) -> Result<(), Failure> {
-        self.inner.app.store().ask_to_give_up(&operation.id)?;
+    /// asked for is stored, with what comes along: whoever comes after this server does not go on
+    /// with it.
+    pub fn give_up(&self, operation: &Operation, along: &Alongs) -> Result<(), Failure> {
+        self.inner.app.store().ask_to_give_up(operation, along)?;
         let Some(work) = self.work_on(operation, None) else {
             return Err(stopping());
         };

@@ -122,7 +122,7 @@ async fn serve(executor: &Executor, asked: Asked, caller: &mut Caller) -> Result
     }
     let mut reports = executor.follow(&operation).ok_or_else(stopping)?;
     if give_up {
-        executor.give_up(&operation)?;
+        executor.give_up(&operation, &Vec::new())?;
     }
     loop {
         match reports.recv().await {

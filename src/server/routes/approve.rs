@@ -4,20 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::super::body::{Body, Named, OptionalBody};
-use super::super::caller::Caller;
+use super::super::body::{Body, Named};
+use super::super::caller::{Caller, Start};
 use super::super::gate::Recorded;
 use super::super::json::Json;
 use super::super::problem::{Answer, Problem};
 use super::super::state::Server;
-use crate::app::{Alongs, Devices, Order, check_request_id};
+use crate::app::{Alongs, Devices, Once, Order, Repeated, check_request_id};
 use crate::domain::{Need, OperationStatus};
 
 pub(super) fn routes() -> OpenApiRouter<Server> {
@@ -86,17 +86,21 @@ struct ApproveAnswer {
     path = "/approve",
     operation_id = "approve",
     tag = "Front ends",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key and body get \
+         the same answer again, for a day"),
+    ),
     request_body = ApproveRequest,
     responses((status = 200, description = "Who was let in, and who waits on",
                body = ApproveAnswer)),
 )]
 async fn approve(
     State(server): State<Server>,
-    caller: Caller,
-    OptionalBody(request): OptionalBody<ApproveRequest>,
+    mut asked: Start<ApproveRequest>,
 ) -> Answer<Response> {
-    let name = request.name.unwrap_or_else(|| "main".into());
-    let_in(&server, &caller, &name, request.request_id).await
+    let ApproveRequest { name, request_id } = std::mem::take(&mut asked.body);
+    let name = name.unwrap_or_else(|| "main".into());
+    let_in(&server, &asked, &name, request_id).await
 }
 
 /// Let waiting browsers into a deployment
@@ -105,18 +109,22 @@ async fn approve(
     path = "/v1/deployments/{name}/approve",
     operation_id = "approve_devices",
     tag = "Devices",
-    params(("name" = String, Path, description = "The deployment")),
+    params(
+        ("name" = String, Path, description = "The deployment"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key and body get \
+         the same answer again, for a day"),
+    ),
     request_body = ApproveBody,
     responses((status = 200, description = "Who was let in, and who waits on",
                body = ApproveAnswer)),
 )]
 async fn approve_named(
     State(server): State<Server>,
-    caller: Caller,
     Named(name): Named<String>,
-    OptionalBody(request): OptionalBody<ApproveBody>,
+    mut asked: Start<ApproveBody>,
 ) -> Answer<Response> {
-    let_in(&server, &caller, &name, request.request_id).await
+    let request_id = asked.body.request_id.take();
+    let_in(&server, &asked, &name, request_id).await
 }
 
 /// The id of a request that a body names, if it can be one.
@@ -124,22 +132,65 @@ fn plausible(id: &str) -> Answer<()> {
     check_request_id(id).map_err(|failure| Problem::field("request_id", failure.message))
 }
 
-async fn let_in(
+async fn let_in<T>(
     server: &Server,
-    caller: &Caller,
+    asked: &Start<T>,
     name: &str,
     request_id: Option<String>,
 ) -> Answer<Response> {
+    let caller = &asked.caller;
     caller.may(Need::Approve)?;
+    if let Some(id) = begun_before(server, asked)? {
+        return again(server, caller, &id).await;
+    }
     let name = caller.deployment(server, name)?.name;
     request_id.as_deref().map(plausible).transpose()?;
     let app = server.app();
     app.refuse_asleep(&name).await?;
     // On record with its beginning: it goes on whatever becomes of this request.
-    let along: Alongs = vec![Arc::new(caller.record(StatusCode::OK.as_u16()))];
-    let operation = app.begin_order(&name, Order::Approve { request_id }, along).await?;
+    let status = StatusCode::OK.as_u16();
+    let mut along: Alongs = vec![Arc::new(caller.record(status))];
+    if let Some(key) = &asked.key {
+        // What it did shows when it is over, and by its operation for as long as the key is kept.
+        along.push(Arc::new(Once::new(key.clone(), move |operation| {
+            Repeated::new(status, "").of(operation.id.clone())
+        })));
+    }
+    let operation = match app.begin_order(&name, Order::Approve { request_id }, along).await {
+        Ok(operation) => operation,
+        // Another one with the same key was first by a hair.
+        Err(failure) => match begun_before(server, asked)? {
+            Some(id) => return again(server, caller, &id).await,
+            None => return Err(failure.into()),
+        },
+    };
     server.executor().submit(&operation, &caller.request_id);
-    let ended = server.executor().ended(&operation.id, PATIENCE).await?;
+    let mut answer = outcome(server, &operation.id).await?.into_response();
+    answer.extensions_mut().insert(Recorded);
+    Ok(answer)
+}
+
+/// The operation that the same request began before.
+fn begun_before<T>(server: &Server, asked: &Start<T>) -> Answer<Option<String>> {
+    let Some(key) = &asked.key else { return Ok(None) };
+    Ok(server.app().answered(key)?.and_then(|it| it.made))
+}
+
+/// The answer that the same request got before, or will get.
+async fn again(server: &Server, caller: &Caller, id: &str) -> Answer<Response> {
+    let begun = server.app().operation(id)?;
+    if begun.status == OperationStatus::Running {
+        // Whoever began it may not have come to that yet, or may be a server that was killed.
+        server.executor().submit(&begun, &caller.request_id);
+    }
+    let mut answer = outcome(server, id).await?.into_response();
+    answer.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+    Ok(answer)
+}
+
+/// What an approval did, once it is over.
+async fn outcome(server: &Server, id: &str) -> Answer<Json<ApproveAnswer>> {
+    let ended = server.executor().ended(id, PATIENCE).await?;
     if ended.status != OperationStatus::Succeeded {
         return Err(match ended.error {
             Some(failure) => failure.into(),
@@ -149,14 +200,15 @@ async fn let_in(
             ),
         });
     }
-    let approved = app.approved(&ended)?;
+    let approved = server.app().approved(&ended)?;
+    let name = &ended.deployment;
     let message = match (approved.approved.len(), approved.pending.len()) {
         (0, 0) => format!("nobody waits to be let into {name}"),
         (0, waiting) => format!("nobody was let into {name}; {waiting} wait"),
         (in_now, 0) => format!("{in_now} let into {name}"),
         (in_now, waiting) => format!("{in_now} let into {name}; {waiting} wait on"),
     };
-    let mut answer = Json(ApproveAnswer {
+    Ok(Json(ApproveAnswer {
         status: "ok",
         name: name.to_string(),
         message,
@@ -166,10 +218,7 @@ async fn let_in(
             .into_iter()
             .map(|it| Left { request_id: it.request_id, device: it.device, reason: it.reason })
             .collect(),
-    })
-    .into_response();
-    answer.extensions_mut().insert(Recorded);
-    Ok(answer)
+    }))
 }
 
 /// Which browser is turned away.

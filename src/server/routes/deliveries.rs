@@ -198,11 +198,7 @@ async fn replay(
     }
     let wanted = std::mem::take(&mut start.body).read()?;
     let record = start.caller.record(StatusCode::ACCEPTED.as_u16());
-    let answer = |replay: &Replay| {
-        let body = serde_json::to_string(&OperationView::of_replay(replay)).unwrap_or_default();
-        Repeated::new(StatusCode::ACCEPTED.as_u16(), body).of(replay.id.clone())
-    };
-    let once: Option<AskedOnce<'_>> = start.key.as_ref().map(|key| (key, &answer as _));
+    let once: Option<AskedOnce<'_>> = start.key.as_ref().map(|key| (key, &answer_of as _));
     let begun = server.app().replay(&start.caller.principal, &id, &wanted, &record, once);
     match begun {
         Ok(begun) => Ok(recorded((StatusCode::ACCEPTED, Json(OperationView::of_replay(&begun))))),
@@ -211,4 +207,10 @@ async fn replay(
             None => Err(failure.into()),
         },
     }
+}
+
+/// What a request about a replay is answered.
+pub(super) fn answer_of(replay: &Replay) -> Repeated {
+    let body = serde_json::to_string(&OperationView::of_replay(replay)).unwrap_or_default();
+    Repeated::new(StatusCode::ACCEPTED.as_u16(), body).of(replay.id.clone())
 }

@@ -2,18 +2,18 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::super::body::Body;
-use super::super::caller::Caller;
+use super::super::caller::Start;
 use super::super::json::Json;
 use super::super::problem::{Answer, Problem};
 use super::super::state::Server;
-use crate::app::external;
+use crate::app::{Repeated, external};
 use crate::domain::{DeploymentName, EventType, Need};
 
 pub(super) fn routes() -> OpenApiRouter<Server> {
@@ -61,14 +61,15 @@ struct Forwarded {
     path = "/webhook/event",
     operation_id = "post_event",
     tag = "Front ends",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key and body get \
+         the same answer again, for a day"),
+    ),
     request_body = EventBody,
     responses((status = 200, description = "It is stored", body = Forwarded)),
 )]
-async fn post(
-    State(server): State<Server>,
-    caller: Caller,
-    Body(body): Body<EventBody>,
-) -> Answer<Json<Forwarded>> {
+async fn post(State(server): State<Server>, asked: Start<EventBody>) -> Answer<Response> {
+    let Start { caller, body, key } = asked;
     let given = body.name.as_deref().unwrap_or("main");
     let name: Option<DeploymentName> = given.parse().ok();
     // Without the right, whether there is such a deployment is nobody's business.
@@ -92,9 +93,26 @@ async fn post(
     };
     let name = caller.named(given)?;
     caller.take(&server, &name)?;
+    let asked = Start { caller, body: (), key };
+    if let Some(before) = asked.before(&server)? {
+        return Ok(before);
+    }
+    let caller = &asked.caller;
     // Letting somebody in is on record, whoever said that they wait.
     let may_open = caller.may_any(&[Need::Deploy, Need::Approve]).is_ok();
-    let opens = may_open.then(|| caller.record(StatusCode::OK.as_u16()));
-    server.app().told_from_outside(&name, event, opens).await?;
-    Ok(Json(Forwarded { status: "forwarded" }))
+    let status = StatusCode::OK.as_u16();
+    let opens = may_open.then(|| caller.record(status));
+    let forwarded = Forwarded { status: "forwarded" };
+    let once = match &asked.key {
+        Some(key) => Some((key.clone(), Repeated::new(status, serde_json::to_string(&forwarded)?))),
+        None => None,
+    };
+    match server.app().told_from_outside(&name, event, opens, once).await {
+        Ok(()) => Ok(Json(forwarded).into_response()),
+        // Another one with the same key was first by a hair.
+        Err(failure) => match asked.before(&server)? {
+            Some(before) => Ok(before),
+            None => Err(failure.into()),
+        },
+    }
 }

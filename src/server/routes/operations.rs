@@ -2,22 +2,24 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::super::body::{Asked, Named, OptionalBody};
-use super::super::caller::Caller;
+use super::super::body::{Asked, Named};
+use super::super::caller::{Caller, Start};
 use super::super::json::Json;
 use super::super::page;
 use super::super::problem::{Answer, Problem};
 use super::super::state::Server;
 use super::super::views::{OperationView, Page};
+use super::deliveries::answer_of;
 use super::lifecycle::Nothing;
 use super::webhooks::recorded;
-use crate::app::OperationFilter;
+use crate::app::endpoints::AskedOnce;
+use crate::app::{Alongs, OperationFilter};
 use crate::domain::{Failure, Need, Operation, OperationStatus};
 
 pub(super) fn routes() -> OpenApiRouter<Server> {
@@ -187,24 +189,46 @@ fn unfinished(operation: Operation) -> Answer<Operation> {
     path = "/v1/operations/{id}/cancel",
     operation_id = "cancel_operation",
     tag = "Operations",
-    params(("id" = String, Path, description = "The operation")),
+    params(
+        ("id" = String, Path, description = "The operation"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key gets the same \
+         answer again, for a day"),
+    ),
     responses((status = 202, description = "It is being cancelled", body = OperationView)),
 )]
 async fn cancel(
     State(server): State<Server>,
-    caller: Caller,
     Named(id): Named<String>,
-    OptionalBody(Nothing {}): OptionalBody<Nothing>,
+    asked: Start<Nothing>,
 ) -> Answer<Response> {
-    caller.may_any(&[Need::Deploy, Need::Admin])?;
-    if server.app().replay_status(&caller.principal, &id).is_ok() {
-        let record = caller.record(StatusCode::ACCEPTED.as_u16());
-        let replay = server.app().cancel_replay(&caller.principal, &id, &record)?;
-        return Ok(recorded((StatusCode::ACCEPTED, Json(OperationView::of_replay(&replay)))));
+    asked.caller.may_any(&[Need::Deploy, Need::Admin])?;
+    if let Some(before) = asked.before(&server)? {
+        return Ok(before);
     }
-    let operation = unfinished(reached(&server, &caller, &id)?)?;
-    server.executor().give_up(&operation)?;
-    Ok(accepted(&server, &operation))
+    if server.app().replay_status(&asked.caller.principal, &id).is_ok() {
+        return cancel_replay(&server, &asked, &id);
+    }
+    let operation = unfinished(reached(&server, &asked.caller, &id)?)?;
+    let executor = server.executor();
+    let give_up = |along| async move {
+        executor.give_up(&operation, &along)?;
+        Ok(operation)
+    };
+    asked.begin_operation(&server, give_up).await
+}
+
+/// Replays are no operations, and have the same form.
+fn cancel_replay(server: &Server, asked: &Start<Nothing>, id: &str) -> Answer<Response> {
+    let caller = &asked.caller;
+    let record = caller.record(StatusCode::ACCEPTED.as_u16());
+    let once: Option<AskedOnce<'_>> = asked.key.as_ref().map(|key| (key, &answer_of as _));
+    match server.app().cancel_replay(&caller.principal, id, &record, once) {
+        Ok(it) => Ok(recorded((StatusCode::ACCEPTED, Json(OperationView::of_replay(&it))))),
+        Err(failure) => match asked.before(server)? {
+            Some(before) => Ok(before),
+            None => Err(failure.into()),
+        },
+    }
 }
 
 /// Go on with an interrupted operation
@@ -215,21 +239,27 @@ async fn cancel(
     path = "/v1/operations/{id}/resume",
     operation_id = "resume_operation",
     tag = "Operations",
-    params(("id" = String, Path, description = "The operation")),
+    params(
+        ("id" = String, Path, description = "The operation"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key gets the same \
+         answer again, for a day"),
+    ),
     responses((status = 202, description = "It is being carried out", body = OperationView)),
 )]
 async fn resume(
     State(server): State<Server>,
-    caller: Caller,
     Named(id): Named<String>,
-    OptionalBody(Nothing {}): OptionalBody<Nothing>,
+    asked: Start<Nothing>,
 ) -> Answer<Response> {
-    caller.may(Need::Deploy)?;
-    let operation = unfinished(reached(&server, &caller, &id)?)?;
-    server.executor().submit(&operation, &caller.request_id);
-    Ok(accepted(&server, &operation))
-}
-
-fn accepted(server: &Server, operation: &Operation) -> Response {
-    (StatusCode::ACCEPTED, Json(OperationView::of(operation, server.app()))).into_response()
+    asked.caller.may(Need::Deploy)?;
+    if let Some(before) = asked.before(&server)? {
+        return Ok(before);
+    }
+    let operation = unfinished(reached(&server, &asked.caller, &id)?)?;
+    let store = server.app().store();
+    let hasten = |along: Alongs| async move {
+        store.write_along(&operation, &along).map_err(Failure::from)?;
+        Ok(operation)
+    };
+    asked.begin_operation(&server, hasten).await
 }
