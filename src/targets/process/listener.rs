@@ -1,14 +1,18 @@
-//! Dialling a port of this machine only while this user's own process listens on it.
+//! Dialling a port of this machine only while the gateway itself listens on it.
 //!
-//! While a gateway is down, any user may listen on its port, and whatever connects to it next
-//! sends its token first. Owns asking the kernel whose a listener is. Refuses a connection to
-//! somebody else's.
+//! While a gateway is down, anybody may listen on its port, and whatever connects to it next sends
+//! its token first. Owns asking the kernel whose a listener is. Refuses a connection to another
+//! user's, and to one of this user's that is not the gateway's.
 
-use std::io;
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 
+use super::record::{RunRecord, RunState};
+use crate::exec::family;
 use crate::gateway::{Dial, Duplex, TcpDial};
 
 /// A listening socket's state in the kernel's table.
@@ -16,32 +20,78 @@ const LISTEN: &str = "0A";
 
 /// Plain TCP to a gateway that runs as this user.
 #[derive(Debug)]
-pub(super) struct OwnTcp(pub(super) SocketAddr);
+pub(super) struct OwnTcp {
+    /// Where it listens.
+    pub(super) address: SocketAddr,
+    /// The deployment's directory, which tells the gateway's process.
+    pub(super) dir: PathBuf,
+}
 
 #[async_trait]
 impl Dial for OwnTcp {
     async fn dial(&self) -> io::Result<Box<dyn Duplex>> {
-        let (address, user) = (self.0, rustix::process::geteuid().as_raw());
         // Nobody listens: dialling says so in the usual words.
-        if let Some(owner) = foreign(&table()?, address, user) {
-            return Err(refused(address, owner));
-        }
-        let stream = TcpDial::new(address).dial().await?;
+        self.check()?;
+        let stream = TcpDial::new(self.address).dial().await?;
         // Whoever took the call listened between the two looks; nothing was sent to it yet.
-        match foreign(&table()?, address, user) {
-            Some(owner) => Err(refused(address, owner)),
-            None => Ok(stream),
-        }
+        self.check()?;
+        Ok(stream)
     }
 }
 
-fn refused(address: SocketAddr, owner: u32) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::PermissionDenied,
-        format!(
-            "what listens on {address} is another user's (uid {owner}); nothing was sent to it"
-        ),
-    )
+impl OwnTcp {
+    /// Refuses where somebody else than the gateway listens.
+    fn check(&self) -> io::Result<()> {
+        let (address, user) = (self.address, rustix::process::geteuid().as_raw());
+        for Listener { owner, inode } in listeners(&table()?, address) {
+            let whose = if owner != user {
+                format!("another user's (uid {owner})")
+            } else if !self.is_the_gateways(inode)? {
+                "another program's".to_owned()
+            } else {
+                continue;
+            };
+            return Err(io::Error::new(
+                ErrorKind::PermissionDenied,
+                format!("what listens on {address} is {whose}; nothing was sent to it"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether a socket is held by the gateway's process, or by one that it started.
+    fn is_the_gateways(&self, inode: u64) -> io::Result<bool> {
+        let record =
+            RunRecord::read(&self.dir).map_err(|failure| io::Error::other(failure.message))?;
+        let Some(RunRecord { state: RunState::Running { gateway }, .. }) = record else {
+            return Ok(false);
+        };
+        if !gateway.is_alive() {
+            return Ok(false);
+        }
+        if holds(gateway.pid, inode)? {
+            return Ok(true);
+        }
+        for process in family::descendants(gateway.pid)? {
+            if holds(process.pid, inode)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Whether a process has this socket open. Of one that may not be looked at, its user says it all.
+fn holds(pid: i32, inode: u64) -> io::Result<bool> {
+    let entries = match fs::read_dir(format!("/proc/{pid}/fd")) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let socket = format!("socket:[{inode}]");
+    let mut links = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+    Ok(links.any(|link| link.as_os_str() == socket.as_str()))
 }
 
 /// The kernel's table of TCP sockets.
@@ -52,16 +102,24 @@ fn table() -> io::Result<String> {
     Ok(table)
 }
 
-/// The owner of a socket that listens on this address and is another user's.
-fn foreign(table: &str, address: SocketAddr, user: u32) -> Option<u32> {
-    let mut listeners = table.lines().filter_map(|line| listener(line, address));
-    listeners.find(|owner| *owner != user)
+/// A socket that would take a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Listener {
+    /// The user whose it is.
+    owner: u32,
+    /// What its descriptors are known by.
+    inode: u64,
 }
 
-/// The owner of the socket of a line, if it listens and would take a call to the address.
+/// Those that listen on this address.
+fn listeners(table: &str, address: SocketAddr) -> impl Iterator<Item = Listener> {
+    table.lines().filter_map(move |line| listener(line, address))
+}
+
+/// The socket of a line, if it listens and would take a call to the address.
 ///
-/// `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid …`
-fn listener(line: &str, address: SocketAddr) -> Option<u32> {
+/// `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode …`
+fn listener(line: &str, address: SocketAddr) -> Option<Listener> {
     let mut fields = line.split_whitespace();
     let (host, port) = fields.nth(1)?.split_once(':')?;
     let state = fields.nth(1)?;
@@ -70,7 +128,8 @@ fn listener(line: &str, address: SocketAddr) -> Option<u32> {
     if state != LISTEN || u16::from_str_radix(port, 16).ok()? != address.port() || !takes {
         return None;
     }
-    fields.nth(3)?.parse().ok()
+    let owner = fields.nth(3)?.parse().ok()?;
+    Some(Listener { owner, inode: fields.nth(1)?.parse().ok()? })
 }
 
 /// The address that the kernel wrote, each 32 bits of it as a number of this machine.
@@ -93,6 +152,7 @@ fn host_of(hex: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exec::ProcessId;
 
     /// 127.0.0.1:8080 of 1000, 0.0.0.0:8081 of 1001, 10.0.0.5:8082 of 1001, a connection from
     /// port 8083; and in IPv6 `[::1]:8080` of 1002, `[::]:8084` of 1002, 127.0.0.1:8085 of 1002.
@@ -111,33 +171,72 @@ mod tests {
 00000000:00000000 00:00000000 00000000  1002        0 7 1
 ";
 
+    /// Whose the listeners on an address are: user and inode.
+    fn asked(address: &str) -> Vec<(u32, u64)> {
+        let address = address.parse().expect("one");
+        listeners(TABLE, address).map(|it| (it.owner, it.inode)).collect()
+    }
+
     #[test]
     #[cfg(target_endian = "little")]
-    fn a_listener_is_told_by_its_owner() {
-        let asked = |address: &str, user| foreign(TABLE, address.parse().expect("one"), user);
-        assert_eq!(asked("127.0.0.1:8080", 1000), None, "one's own");
-        assert_eq!(asked("127.0.0.1:8080", 1001), Some(1000));
-        assert_eq!(asked("127.0.0.1:8081", 1000), Some(1001), "on every address");
-        assert_eq!(asked("127.0.0.1:8082", 1000), None, "on another address");
-        assert_eq!(asked("10.0.0.5:8082", 1000), Some(1001));
-        assert_eq!(asked("127.0.0.1:8083", 1000), None, "a connection is no listener");
-        assert_eq!(asked("[::1]:8080", 1000), Some(1002));
-        assert_eq!(asked("127.0.0.1:8084", 1000), Some(1002), "a socket for both");
-        assert_eq!(asked("127.0.0.1:8085", 1000), Some(1002), "in IPv6's form");
-        assert_eq!(asked("127.0.0.1:9999", 1000), None, "nobody listens");
+    fn listeners_are_found_by_their_address() {
+        assert_eq!(asked("127.0.0.1:8080"), [(1000, 1)]);
+        assert_eq!(asked("127.0.0.1:8081"), [(1001, 2)], "on every address");
+        assert_eq!(asked("127.0.0.1:8082"), [], "on another address");
+        assert_eq!(asked("10.0.0.5:8082"), [(1001, 3)]);
+        assert_eq!(asked("127.0.0.1:8083"), [], "a connection is no listener");
+        assert_eq!(asked("[::1]:8080"), [(1002, 5)]);
+        assert_eq!(asked("127.0.0.1:8084"), [(1002, 6)], "a socket for both");
+        assert_eq!(asked("127.0.0.1:8085"), [(1002, 7)], "in IPv6's form");
+        assert_eq!(asked("127.0.0.1:9999"), [], "nobody listens");
+    }
+
+    /// The directory of a deployment with this gateway.
+    fn of_process(gateway: ProcessId) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("a directory");
+        let record = RunRecord { state: RunState::Running { gateway }, restarts: 0 };
+        record.write(dir.path()).expect("written");
+        dir
+    }
+
+    fn own() -> ProcessId {
+        ProcessId::of(rustix::process::getpid().as_raw_pid()).expect("it lives")
     }
 
     #[tokio::test]
-    async fn ones_own_listener_is_dialled_and_told_apart() {
+    async fn the_gateways_own_listener_is_dialled() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("listens");
         let address = listener.local_addr().expect("has one");
-        assert!(OwnTcp(address).dial().await.is_ok());
-        let user = rustix::process::geteuid().as_raw();
-        assert_eq!(foreign(&table().expect("reads"), address, user + 1), Some(user));
+        let dir = of_process(own());
+        let gateway = OwnTcp { address, dir: dir.path().into() };
+        assert!(gateway.dial().await.is_ok());
         drop(listener);
-        let error = OwnTcp(address).dial().await.err().expect("nobody listens");
+        let error = gateway.dial().await.err().expect("nobody listens");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
+
+    #[tokio::test]
+    async fn nothing_is_sent_to_another_programs_listener() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listens");
+        listener.set_nonblocking(true).expect("is set");
+        let address = listener.local_addr().expect("has one");
+        let inode = listeners(&table().expect("reads"), address).next().expect("it listens").inode;
+        let own = own();
+        assert!(holds(own.pid, inode).expect("looks"));
+        assert!(!holds(own.pid, 1).expect("looks"));
+        // One that had this process's number before it.
+        let dir = of_process(ProcessId { start: own.start + 1, ..own });
+        let none = tempfile::tempdir().expect("a directory");
+        for dir in [dir.path(), none.path()] {
+            let gateway = OwnTcp { address, dir: dir.into() };
+            let error = gateway.dial().await.err().expect("refused");
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+            assert!(error.to_string().contains("is another program's; nothing"), "{error}");
+        }
+        let called = listener.accept().expect_err("nobody calls");
+        assert_eq!(called.kind(), io::ErrorKind::WouldBlock);
+    }
+
     #[tokio::test]
     async fn nothing_is_sent_to_another_users_listener() {
         // Only root may make a listener that is another user's; it takes a thread that is one.
@@ -152,7 +251,9 @@ mod tests {
         });
         let listener = listener.join().expect("no panic");
         let address = listener.local_addr().expect("has one");
-        let error = OwnTcp(address).dial().await.err().expect("refused");
+        let dir = of_process(own());
+        let gateway = OwnTcp { address, dir: dir.path().into() };
+        let error = gateway.dial().await.err().expect("refused");
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
         assert!(error.to_string().contains("is another user's (uid 65534)"), "{error}");
         let called = listener.accept().expect_err("nobody calls");

@@ -250,11 +250,12 @@ impl Target for ProcessTarget {
         if bind.is_unspecified() {
             return self.loopback(site);
         }
-        Ok(Box::new(OwnTcp((bind, site.port()?).into())))
+        Ok(Box::new(OwnTcp { address: (bind, site.port()?).into(), dir: site.dir() }))
     }
 
     fn loopback(&self, site: &Site) -> Result<Box<dyn Dial>, Failure> {
-        Ok(Box::new(OwnTcp((std::net::Ipv4Addr::LOCALHOST, site.port()?).into())))
+        let address = (std::net::Ipv4Addr::LOCALHOST, site.port()?).into();
+        Ok(Box::new(OwnTcp { address, dir: site.dir() }))
     }
 
     async fn openclaw(&self, site: &Site, args: &[&str], terminal: bool) -> Result<Cmd, Failure> {
