@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::asking::ask;
 use crate::support::product::{Product, free_port, until};
 use crate::support::server::{Call, Served};
 
@@ -24,6 +25,8 @@ struct Acknowledged {
     operations: BTreeMap<String, String>,
     /// Messages of events.
     events: BTreeSet<String>,
+    /// Devices that were said to be let in, in words.
+    approvals: BTreeSet<String>,
 }
 
 /// A number from 0 to `below`, of a generator that is the same in every run.
@@ -50,15 +53,19 @@ fn nothing_that_was_acknowledged_is_lost_by_kills() {
     let (mut launches, mut messages) = (0, 0);
     for round in 0..kills {
         let address = served.address();
-        // A launch, a restart or a removal, and events from several sides.
+        // A launch, a restart or a removal, an approval, and events from several sides.
         let mut calls: Vec<(String, Call)> = Vec::new();
         let living = served.get("/v1/deployments?limit=200").ok(200);
-        let living: Vec<String> = living["items"]
-            .as_array()
-            .expect("a list")
-            .iter()
-            .map(|it| it["name"].as_str().expect("a name").to_owned())
-            .collect();
+        let living = living["items"].as_array().expect("a list").clone();
+        let running = living.iter().find(|it| it["status"] == "running");
+        let running = running.map(|it| it["name"].as_str().expect("a name").to_owned());
+        if let Some(name) = &running {
+            // Its gateway finds the request when it starts again.
+            let request = format!("req-{round}");
+            ask(served.product(), name, &[(&request, "operator", &["operator.read"])]);
+        }
+        let living: Vec<String> =
+            living.iter().map(|it| it["name"].as_str().expect("a name").to_owned()).collect();
         let call = |method: &str, path: &str| Call::to(address, method, path).token(TOKEN);
         if living.len() < GATEWAYS {
             let key = format!("launch-{launches}");
@@ -78,6 +85,16 @@ fn nothing_that_was_acknowledged_is_lost_by_kills() {
         }
         let name = living.first().cloned();
         std::thread::scope(|scope| {
+            if let Some(name) = running {
+                let (acknowledged, approve) = (&acknowledged, call("POST", "/approve"));
+                scope.spawn(move || {
+                    if let Some((200, body)) = attempt(&approve.json(&json!({ "name": name }))) {
+                        let approved = body["approved"].as_array().expect("a list").iter();
+                        let who = approved.map(|it| it.as_str().expect("words").to_owned());
+                        acknowledged.lock().expect("no panic").approvals.extend(who);
+                    }
+                });
+            }
             for (key, call) in calls {
                 let acknowledged = &acknowledged;
                 scope.spawn(move || {
@@ -119,26 +136,34 @@ fn nothing_that_was_acknowledged_is_lost_by_kills() {
 }
 
 fn verify(served: &Served, acknowledged: &Acknowledged) {
+    // Whoever looks as often as this is made to wait now and then.
+    let calm = |call: Call| {
+        served.until("an answer", || Some(call.send()).filter(|it| it.status != 429)).ok(200)
+    };
+    let get = |path: &str| calm(served.call("GET", path).header("accept", "application/json"));
     until("every operation is over", || {
-        let running = served.get("/v1/operations?status=running").ok(200);
+        let running = get("/v1/operations?status=running");
         running["items"].as_array().is_some_and(Vec::is_empty).then_some(())
     });
     for (key, id) in &acknowledged.operations {
-        let operation = served.get(&format!("/v1/operations/{id}")).ok(200);
+        let operation = get(&format!("/v1/operations/{id}"));
         assert_ne!(operation["status"], "running", "{key}: {operation:#}");
         assert_ne!(operation["status"], "cancelled", "{key}: {operation:#}");
     }
     // Every event that was acknowledged is there, once, in one order without a gap.
     let (mut cursor, mut sequence, mut found) =
         (None::<String>, 0, BTreeMap::<String, usize>::new());
+    let mut let_in = BTreeSet::new();
     loop {
         let from = cursor.as_deref().map(|it| format!("&cursor={it}")).unwrap_or_default();
-        let path = format!("/v1/events?limit=200{from}");
-        let page = served.call("GET", &path).header("accept", "application/json").send().ok(200);
+        let page = get(&format!("/v1/events?limit=200{from}"));
         for event in page["items"].as_array().expect("a list") {
             sequence += 1;
             assert_eq!(event["sequence"], sequence, "no gap");
             *found.entry(event["message"].as_str().expect("text").to_owned()).or_default() += 1;
+            if event["type"] == "approve_success" {
+                let_in.insert(event["message"].as_str().expect("text").to_owned());
+            }
         }
         match page["next_cursor"].as_str() {
             Some(next) => cursor = Some(next.to_owned()),
@@ -148,15 +173,20 @@ fn verify(served: &Served, acknowledged: &Acknowledged) {
     for message in &acknowledged.events {
         assert_eq!(found.get(message), Some(&1), "{message}");
     }
+    for who in &acknowledged.approvals {
+        assert!(let_in.contains(&format!("{who} is in")), "{who} of {let_in:?}");
+    }
     // One gateway for each deployment that is meant to run: two executors would have left two.
-    let list = served.get("/v1/deployments?status=running&limit=200").ok(200);
+    let list = get("/v1/deployments?status=running&limit=200");
     let running = list["items"].as_array().expect("a list").len();
     assert_eq!(served.product().gateways().len(), running, "{list:#}");
     let launched = acknowledged.operations.keys().filter(|key| key.starts_with("launch")).count();
     assert!(launched > 0 && !acknowledged.events.is_empty(), "there was load");
     let told = format!(
-        "{launched} launches, {} operations and {} events were acknowledged, and all are there",
+        "{launched} launches, {} operations, {} approvals and {} events were acknowledged, and all \
+         are there",
         acknowledged.operations.len(),
+        acknowledged.approvals.len(),
         acknowledged.events.len()
     );
     let _ = writeln!(std::io::stderr(), "{told}");
