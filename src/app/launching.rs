@@ -38,6 +38,29 @@ pub struct Launched {
     pub ran_already: bool,
 }
 
+/// What a launch begins with.
+pub(super) struct LaunchPlan {
+    /// What it is asked for with.
+    pub params: LaunchParams,
+    /// What is recorded of it.
+    pub create: NewDeployment,
+    secrets: GatewaySecrets,
+    plugins: Vec<String>,
+    notices: Vec<String>,
+}
+
+impl LaunchPlan {
+    /// What the user should know, under the name that it got.
+    pub fn notices(&self, name: &DeploymentName) -> Vec<String> {
+        let mut notices = self.notices.clone();
+        if self.secrets.credentials.is_empty() && !self.secrets.names_model() {
+            notices.push(no_key(name));
+        }
+        notices.extend(credential_notices(name, &self.secrets, &self.plugins));
+        notices
+    }
+}
+
 impl App {
     /// Launches a deployment, goes on with an interrupted launch, or finds that it runs.
     pub async fn launch(
@@ -59,7 +82,9 @@ impl App {
             return Ok(running);
         }
         let existing = self.living(&name)?;
-        let (params, create, notices) = self.plan_launch(&request, existing.as_ref()).await?;
+        let plan = self.plan_launch(&request, existing.as_ref()).await?;
+        let notices = plan.notices(&name);
+        let LaunchPlan { params, create, .. } = plan;
         let event = NewEvent::new(
             EventType::Launching,
             format!("launching {name} on the {} target", params.spec.target),
@@ -150,7 +175,7 @@ impl App {
         &self,
         request: &LaunchRequest<'_>,
         existing: Option<&Deployment>,
-    ) -> Result<(LaunchParams, NewDeployment, Vec<String>), Failure> {
+    ) -> Result<LaunchPlan, Failure> {
         let settings = request.settings;
         let mut notices = settings.notices();
         let (given, env) = (settings.credentials()?, settings.gateway_env()?);
@@ -201,11 +226,7 @@ impl App {
         };
         let asked = Asked { name: &request.name, target, settings, secrets: &secrets, existing };
         let spec = asked.specification(&mut notices)?;
-        if secrets.credentials.is_empty() && !secrets.names_model() {
-            notices.push(no_key(&request.name));
-        }
-        let plugins = existing.map_or(&[][..], |deployment| &deployment.facts.plugins);
-        notices.extend(credential_notices(&request.name, &secrets, plugins));
+        let plugins = existing.map_or(&[][..], |deployment| &deployment.facts.plugins).to_vec();
         let id = existing.map_or_else(new_id, |deployment| deployment.id.clone());
         let sealed = self.engine().vault().seal(&id, Slot::Current, &secrets)?;
         let create = NewDeployment {
@@ -214,7 +235,7 @@ impl App {
             sealed: vec![(Slot::Current.name().to_owned(), sealed)],
             owner: None,
         };
-        Ok((LaunchParams { spec }, create, notices))
+        Ok(LaunchPlan { params: LaunchParams { spec }, create, secrets, plugins, notices })
     }
 
     /// The local target: `docker` where an engine answers and the image is there or can be

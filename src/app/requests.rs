@@ -69,25 +69,26 @@ impl App {
             settings: &settings,
             user_config: None,
         };
-        let (mut params, mut create, notices) = self.plan_launch(&request, None).await?;
+        let mut plan = self.plan_launch(&request, None).await?;
         let keys_of_request = settings.keys_are_of_the_request()?;
-        for spec in [&mut params.spec, &mut create.spec] {
+        for spec in [&mut plan.params.spec, &mut plan.create.spec] {
             (spec.protected, spec.keys_of_request) = (protected, keys_of_request);
         }
-        create.owner = owner.as_ref().map(|owner| owner.owner.clone());
-        let params = serde_json::to_value(&params)
+        plan.create.owner = owner.as_ref().map(|owner| owner.owner.clone());
+        let params = serde_json::to_value(&plan.params)
             .map_err(|error| Failure::internal(format!("the launch's parameters: {error}")))?;
         let make = move |name: &DeploymentName| {
             let mut event = NewEvent::new(
                 EventType::Launching,
                 format!("launching {name} on the {target} target"),
             );
+            let notices = plan.notices(name);
             if !notices.is_empty() {
                 event = event.with(json!({ "notices": notices }));
             }
             Ok(Begin {
                 params: params.clone(),
-                create: Some(create.clone()),
+                create: Some(plan.create.clone()),
                 event: Some(event),
                 limits: owner.clone(),
                 along: along.clone(),
