@@ -354,7 +354,8 @@ impl Run<'_, '_> {
         }
         let says = (step.says)(self.context);
         let event = step.event.filter(|_| !recorded);
-        let event = event.map(|kind| NewEvent::new(kind, says.clone()));
+        let layout = &self.context.layout;
+        let event = event.map(|kind| NewEvent::new(kind, layout.without_paths(&says)));
         let context = &mut *self.context;
         context.store.step_intent(&context.lease, position, step.name, &says, event.as_ref())?;
         context.begun.insert(step.name.to_owned());
@@ -405,6 +406,7 @@ impl Run<'_, '_> {
 
     fn succeed(self) -> Result<(), Failure> {
         let says = (self.definition.done_says)(self.context);
+        let says = self.context.layout.without_paths(&says);
         let event = self.definition.done.map(|kind| NewEvent::new(kind, says));
         self.context.store.finish(
             &self.context.lease,
