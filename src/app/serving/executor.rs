@@ -339,7 +339,11 @@ impl Executor {
             return;
         }
         match self.inner.app.operation(id) {
-            Ok(operation) => drop(self.work_on(&operation, None)),
+            Ok(operation) => {
+                let (kind, deployment) = (operation.kind.as_str(), operation.deployment.as_str());
+                tracing::info!(operation_id = id, kind, deployment, "found, and seen to");
+                self.work_on(&operation, None);
+            }
             Err(failure) => tracing::warn!("an operation could not be read: {failure}"),
         }
     }

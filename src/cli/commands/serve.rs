@@ -52,11 +52,20 @@ fn reload(running: &Running, observed: &Observed, settings: &Settings) -> Result
     Ok(())
 }
 
+/// Tells somebody who reads, or the log, which is objects where nobody does.
+fn tell(session: &Session<'_>, text: &str) {
+    if super::super::terminal::is_interactive() {
+        session.out.say(text);
+    } else {
+        tracing::info!("{text}");
+    }
+}
+
 /// The secret of the front end's webhooks is shown once, and only to somebody who reads: a log
 /// keeps what it is told.
-fn tell_secret(session: &Session<'_>, front_end: &str, secret: &Secret) {
-    session.out.say(&format!("Events go to {front_end}, signed with a secret that was made now."));
-    session.out.say(&if super::super::terminal::is_interactive() {
+fn tell_secret(say: &dyn Fn(&str), front_end: &str, secret: &Secret) {
+    say(&format!("Events go to {front_end}, signed with a secret that was made now."));
+    say(&if super::super::terminal::is_interactive() {
         format!("This is it, shown this once: {}", secret.expose())
     } else {
         "For one to give to the front end: openclaw-pipeline webhooks rotate-secret ID, with the \
@@ -83,7 +92,7 @@ pub(super) async fn tell_front_end(session: &Session<'_>) {
         Ok(None) => {}
         Ok(Some(secret)) => {
             let front_end = session.settings.frontend_url().unwrap_or_default();
-            tell_secret(session, &front_end, &secret);
+            tell_secret(&|text| session.out.say(text), &front_end, &secret);
         }
         Err(failure) => session.out.say(&format!(
             "note: the front end was not told of everything, which waits for the next time: \
@@ -108,14 +117,19 @@ pub(super) async fn run(session: &Session<'_>, args: &Serve) -> Result<u8, Failu
     let running = Running::begin(app, options).await?;
     let url = running.url();
     session.out.answer(&json!({ "url": url, "pid": std::process::id() }), || url.clone());
+    if !super::super::terminal::is_interactive() {
+        tracing::info!(url, "the server listens");
+    }
     if running.is_open()? {
-        session.out.say(
+        tell(
+            session,
             "It asks for no token: whoever uses this machine may launch and look. Set \
-             OPENCLAW_PIPELINE_API_TOKEN, or make a token: openclaw-pipeline tokens create",
+             OPENCLAW_PIPELINE_API_TOKEN, or make a token: openclaw-pipeline tokens create --label \
+             NAME --scope admin",
         );
     }
     if let (front_end, Some(secret)) = running.frontend() {
-        tell_secret(session, front_end, secret);
+        tell_secret(&|text| tell(session, text), front_end, secret);
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     loop {
@@ -137,13 +151,13 @@ pub(super) async fn run(session: &Session<'_>, args: &Serve) -> Result<u8, Failu
         }
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    session.out.say("stopping: what runs may come to its end; once more to leave at once");
+    tell(session, "stopping: what runs may come to its end; once more to leave at once");
     tokio::select! {
         () = running.end() => {}
         _ = terminate.recv() => super::leave(*session.out),
         _ = interrupt.recv() => super::leave(*session.out),
     }
     observed.end().await;
-    session.out.say("stopped; what was not done is gone on with at the next start");
+    tell(session, "stopped; what was not done is gone on with at the next start");
     Ok(0)
 }
