@@ -425,7 +425,7 @@ pub const VARIABLES: [Definition; 43] = [
             EVENTS,
             Variable::WebhookSecret,
             "OPENCLAW_PIPELINE_WEBHOOK_SECRET",
-            Unset("generated, and shown once"),
+            Unset("generated; shown once, at a terminal"),
             "What events to your front end are signed with: whsec_ and 24 to 64 bytes in base64",
         )
     },

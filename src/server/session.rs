@@ -77,7 +77,8 @@ struct SessionView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Principal)]
 struct PrincipalView {
-    /// The token's id, or `open` on a server that asks for none.
+    /// The token's id; `configured` for `OPENCLAW_PIPELINE_API_TOKEN`, `operator` for commands on
+    /// the server's machine, and `open` on a server that asks for no token.
     id: String,
     /// What people call it.
     label: String,

@@ -315,7 +315,7 @@ fn put_deployment(
         .query_row([name.as_str()], |row| row.get(0))?;
     if id != create.id {
         return Err(StoreError::Refused(
-            Failure::conflict(format!("{name} is there already, launched by somebody else"))
+            Failure::conflict(format!("{name} is there already"))
                 .remedy("choose another name, or go on with that one"),
         ));
     }

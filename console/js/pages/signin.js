@@ -48,7 +48,7 @@ export function signInPage({ main, query }) {
       h("h1", { tabindex: "-1" }, "Sign in"),
       h("p", { class: "soft", id: "sign-about" }, "Launch OpenClaw gateways, watch them, and let people in."),
       h("div", { class: "card" }, form),
-      h("p", { class: "soft little" }, "No token yet? On the server: ", h("code", null, "openclaw-pipeline tokens create")),
+      h("p", { class: "soft little" }, "No token yet? On the server: ", h("code", null, "openclaw-pipeline tokens create --label NAME --scope admin")),
     ),
   );
 }

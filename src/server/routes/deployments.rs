@@ -148,7 +148,8 @@ struct How {
 
 /// Destroy a deployment
 ///
-/// Removes its gateway and all its data; its backups stay. A protected one takes the scope admin.
+/// Removes its gateway and all its data; its backups stay, and can be restored into
+/// a new deployment of the same name. A protected one takes the scope admin.
 #[utoipa::path(
     delete,
     path = "/v1/deployments/{name}",

@@ -24,8 +24,8 @@ pub(super) fn routes() -> OpenApiRouter<Server> {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct EventBody {
-    /// What happened: a progress type, `pairing_required` or `cloudflare_ready`. `PascalCase` is
-    /// taken, too.
+    /// What happened: a progress type or `pairing_required`; with the scope `deploy` also
+    /// `cloudflare_ready`. `PascalCase` is taken, too.
     #[serde(rename = "type")]
     #[schema(examples("deploying_app"))]
     kind: String,

@@ -86,7 +86,7 @@ fn listed(
 
 /// List operations
 ///
-/// Newest first, without their steps.
+/// Newest first.
 #[utoipa::path(
     get,
     path = "/v1/operations",
@@ -121,7 +121,7 @@ struct WhichOfIt {
 
 /// List a deployment's operations
 ///
-/// Newest first, without their steps.
+/// Newest first.
 #[utoipa::path(
     get,
     path = "/v1/deployments/{name}/operations",

@@ -311,7 +311,8 @@ struct AuditView {
     sequence: i64,
     /// When, RFC 3339 UTC.
     at: String,
-    /// Who: a token's id, `operator`, `open`, or nothing where nobody showed who they are.
+    /// Who: a token's id, `configured` for `OPENCLAW_PIPELINE_API_TOKEN`, `operator` for commands
+    /// on the server's machine, `open`, or nothing where nobody showed who they are.
     actor: String,
     /// What people call them.
     actor_label: String,
