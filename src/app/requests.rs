@@ -77,12 +77,13 @@ impl App {
         plan.create.owner = owner.as_ref().map(|owner| owner.owner.clone());
         let params = serde_json::to_value(&plan.params)
             .map_err(|error| Failure::internal(format!("the launch's parameters: {error}")))?;
+        let (base, own) = (name.clone(), plan.notices(&name));
         let make = move |name: &DeploymentName| {
             let mut event = NewEvent::new(
                 EventType::Launching,
                 format!("launching {name} on the {target} target"),
             );
-            let notices = plan.notices(name);
+            let notices = if *name == base { own.clone() } else { plan.notices(name) };
             if !notices.is_empty() {
                 event = event.with(json!({ "notices": notices }));
             }
