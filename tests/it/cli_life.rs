@@ -217,13 +217,15 @@ fn destroying_asks_removes_all_and_frees_the_name() {
     let refused = product.run(["destroy"]).code(2);
     refused.says("there is no terminal to ask at").says("--yes");
     product.assert_one_gateway("main");
+    let directory = product.deployment("main");
+    let destroyed = format!("main is destroyed: removed the directory {}", directory.display());
     if let Some(asked) = product.run(["destroy"]).stdin("other\n").on_a_terminal() {
         asked.code(2).answers("Type the name to destroy it").answers("nothing was removed");
         product.assert_one_gateway("main");
         let asked = product.run(["destroy"]).stdin("main\n").on_a_terminal().expect("as before");
-        asked.ok().answers("main is destroyed");
+        asked.ok().answers(&destroyed);
     } else {
-        product.run(["destroy", "--yes"]).ok().answers("main is destroyed");
+        product.run(["destroy", "--yes"]).ok().answers(&destroyed);
     }
     product.assert_nothing_runs();
     assert!(!product.deployment("main").exists());

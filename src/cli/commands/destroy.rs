@@ -62,7 +62,7 @@ pub(super) async fn run(
     drop(shown);
     let event = app.store().last_event(&operation.id)?;
     session.out.answer(&json!({ "name": name, "operation": operation }), || {
-        event.map(|event| event.message).unwrap_or_default()
+        event.map(|event| app.layout().with_paths(&event.message)).unwrap_or_default()
     });
     Ok(0)
 }

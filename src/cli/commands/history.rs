@@ -29,7 +29,11 @@ pub(super) fn events(
         session.out.answer(&event, || {
             format!(
                 "{:>6}  {}  {:<12} {:<18} {}",
-                event.sequence, event.timestamp, event.name, event.kind, event.message
+                event.sequence,
+                event.timestamp,
+                event.name,
+                event.kind,
+                app.layout().with_paths(&event.message)
             )
         });
     }

@@ -32,7 +32,7 @@ fn said(
     let status = app.store().deployment(name)?.map(|deployment| deployment.status);
     let event = app.store().last_event(&operation.id)?;
     session.out.answer(&json!({ "name": name, "status": status, "operation": operation }), || {
-        event.map(|event| event.message).unwrap_or_default()
+        event.map(|event| app.layout().with_paths(&event.message)).unwrap_or_default()
     });
     Ok(0)
 }
