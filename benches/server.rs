@@ -8,9 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use openclaw_pipeline::app::App;
-use openclaw_pipeline::app::rate::RateLimits;
-use openclaw_pipeline::config::{Settings, Sources};
-use openclaw_pipeline::server::{Options, Running, Said};
+use openclaw_pipeline::config::Sources;
 use serde_json::json;
 
 use super::command_line::fill;
@@ -18,6 +16,7 @@ use super::load::baseline::Baseline;
 use super::load::listeners::{Listeners, mark, marked};
 use super::load::{Load, Measured, Request, allow_files, at_rate, fetch, run as load};
 use super::store::bare_rate;
+use super::support::unlimited::serve;
 
 /// The argument that makes this program the server.
 const ARGUMENT: &str = "--server";
@@ -50,17 +49,8 @@ pub fn become_one_if_asked() {
         .env("OPENCLAW_PIPELINE_KEY_FILE", format!("{home}/key"))
         .env("OPENCLAW_PIPELINE_API_TOKEN", TOKEN)
         .env("SERVER_PORT", "0");
-    let settings = Settings::resolve(&sources).expect("settings");
-    let app = App::open(&settings).expect("opens");
-    let options = Options {
-        settings,
-        said: Said::default(),
-        grace: Duration::ZERO,
-        rate: RateLimits::OFF,
-        at_once: 0,
-    };
     tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
-        let running = Running::begin(app, options).await.expect("begins");
+        let running = serve(sources).await;
         println!("{}", running.address());
         std::future::pending::<()>().await;
     });

@@ -17,7 +17,7 @@ use crate::domain::{Failure, Operation};
 /// When to come again while the server stops, in seconds: another one may be there by then.
 const STOPPING_S: u64 = 5;
 /// Says that an answer was given before.
-const REPLAYED: &str = "idempotency-replayed";
+pub(super) const REPLAYED: &str = "idempotency-replayed";
 
 impl<T> Start<T> {
     /// Begins an operation, has it carried out, and answers with what `answer` makes of it. Whether

@@ -2,13 +2,9 @@
 //! says. `UPDATE_OPENAPI=1` writes it anew.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
 
-use openclaw_pipeline::app::App;
-use openclaw_pipeline::app::rate::RateLimits;
-use openclaw_pipeline::config::{Settings, Sources};
-use openclaw_pipeline::server::{Options, Running, Said, description_text};
+use openclaw_pipeline::server::description_text;
 use serde_json::{Value, json};
 
 use crate::support::product::{BROKEN, Product};
@@ -16,6 +12,7 @@ use crate::support::receiver::{Mode, Receiver};
 use crate::support::schemathesis;
 use crate::support::server::{API_TOKEN, Served};
 use crate::support::source::root;
+use crate::support::unlimited::{serve, sources};
 
 fn description() -> Value {
     let text = description_text().expect("a description");
@@ -274,7 +271,8 @@ fn every_answer_is_as_it_says() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     // The server itself, without limits on how often somebody may ask; and what it accepts is not
     // carried out, so that nothing that is asked for takes away what the next call is about.
-    let running = runtime.block_on(serve(served.product(), &receiver.url()));
+    let running =
+        runtime.block_on(serve(sources(served.product()).env("FRONTEND_URL", receiver.url())));
     let about = ABOUT.map(|(call, parameter, what)| {
         let (_, value) = known.iter().find(|(name, _)| *name == what).expect("it exists");
         format!(
@@ -298,25 +296,4 @@ fn every_answer_is_as_it_says() {
     report.assert_clean();
     assert_eq!(report.tested, report.total, "{}", report.output);
     drop(runtime);
-}
-
-async fn serve(product: &Product, front_end: &str) -> Running {
-    let path = |path: &Path| path.to_string_lossy().into_owned();
-    let sources = Sources::new(product.work())
-        .env("HOME", path(&product.path("user")))
-        .env("OPENCLAW_PIPELINE_HOME", path(&product.home()))
-        .env("OPENCLAW_PIPELINE_KEY_FILE", path(&product.key_file()))
-        .env("OPENCLAW_PIPELINE_API_TOKEN", API_TOKEN)
-        .env("FRONTEND_URL", front_end)
-        .env("SERVER_PORT", "0");
-    let settings = Settings::resolve(&sources).expect("settings");
-    let app = App::open(&settings).expect("opens");
-    let options = Options {
-        settings,
-        said: Said::default(),
-        grace: Duration::ZERO,
-        rate: RateLimits::OFF,
-        at_once: 0,
-    };
-    Running::begin(app, options).await.expect("begins")
 }

@@ -2,14 +2,9 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use openclaw_pipeline::app::App;
-use openclaw_pipeline::app::rate::RateLimits;
-use openclaw_pipeline::config::{Settings, Sources};
-use openclaw_pipeline::server::{Options, Running, Said};
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -17,28 +12,8 @@ use time::format_description::well_known::Rfc3339;
 use crate::server_wire::memory_mib;
 use crate::support::client::{Call, Sent, Stream};
 use crate::support::product::{Product, until};
-use crate::support::server::{API_TOKEN, Served};
-
-/// A server in this process, which refuses nobody for coming too often.
-async fn serve(product: &Product) -> Running {
-    let path = |path: &Path| path.to_string_lossy().into_owned();
-    let sources = Sources::new(product.work())
-        .env("HOME", path(&product.path("user")))
-        .env("OPENCLAW_PIPELINE_HOME", path(&product.home()))
-        .env("OPENCLAW_PIPELINE_KEY_FILE", path(&product.key_file()))
-        .env("OPENCLAW_PIPELINE_API_TOKEN", API_TOKEN)
-        .env("SERVER_PORT", "0");
-    let settings = Settings::resolve(&sources).expect("settings");
-    let app = App::open(&settings).expect("opens");
-    let options = Options {
-        settings,
-        said: Said::default(),
-        grace: Duration::ZERO,
-        rate: RateLimits::OFF,
-        at_once: 0,
-    };
-    Running::begin(app, options).await.expect("begins")
-}
+use crate::support::server::Served;
+use crate::support::unlimited::{serve, sources};
 
 /// Follows events on a connection of its own, which is answered with the first line that comes.
 fn follow(address: SocketAddr, token: &str) -> (TcpStream, String) {
@@ -72,7 +47,7 @@ fn streams_leave_room_for_those_who_call() {
     };
     let [first, second, third, last] = [(); 4].map(token);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let running = runtime.block_on(serve(&product));
+    let running = runtime.block_on(serve(sources(&product)));
     let address = running.address();
     let call = |token: &str, path: &str| Call::to(address, "GET", path).token(token);
     let refused = |token: &str, status: u16, words: &str| {

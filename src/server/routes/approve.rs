@@ -16,6 +16,7 @@ use super::super::caller::{Caller, Start};
 use super::super::gate::Recorded;
 use super::super::json::Json;
 use super::super::problem::{Answer, Problem};
+use super::super::start::REPLAYED;
 use super::super::state::Server;
 use crate::app::{Alongs, Devices, Once, Order, Repeated, check_request_id};
 use crate::domain::{Need, OperationStatus};
@@ -184,7 +185,7 @@ async fn again(server: &Server, caller: &Caller, id: &str) -> Answer<Response> {
         server.executor().submit(&begun, &caller.request_id);
     }
     let mut answer = outcome(server, id).await?.into_response();
-    answer.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+    answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     Ok(answer)
 }
 

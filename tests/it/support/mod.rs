@@ -34,6 +34,7 @@ pub mod server;
 pub mod source;
 pub mod standin;
 pub mod stub_provider;
+pub mod unlimited;
 
 /// What the names of this process's things contain: `oclab-PID-`.
 pub fn tag() -> String {
