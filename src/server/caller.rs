@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use serde::de::DeserializeOwned;
 
 use super::body::{self, RawBody};
+use super::gate::Told;
 use super::problem::{Answer, Problem};
 use super::session;
 use super::state::Server;
@@ -86,6 +87,8 @@ pub struct Caller {
     pub request_id: Arc<str>,
     /// What the audit log calls what they ask for.
     pub action: Arc<str>,
+    /// What the call itself knows of it.
+    pub(super) told: Told,
 }
 
 impl Caller {
@@ -97,6 +100,11 @@ impl Caller {
     /// Refuses unless they may do what needs one of these.
     pub fn may_any(&self, needs: &[Need<'_>]) -> Answer<()> {
         Ok(self.principal.may_any(needs)?)
+    }
+
+    /// What the request's body says that it is about, for the line of a request that is refused.
+    pub fn is_about(&self, given: Option<&str>) {
+        self.told.is_about(given.unwrap_or("main"));
     }
 
     /// A name as the caller gave it. One that breaks the rule, or is out of their reach, is no

@@ -6,7 +6,7 @@
 //! waits. Refuses a token anywhere but in its header.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::Extension;
@@ -54,9 +54,14 @@ pub(super) async fn gate(
     let address = client_address(&server, peer, request.headers());
     let matched = request.extensions().get::<MatchedPath>().map(|it| it.as_str().to_owned());
     let method = request.method().clone();
+    let told = Told::default();
+    if let Some(name) = about(matched.as_deref(), request.uri().path()) {
+        told.is_about(&name);
+    }
+    request.extensions_mut().insert(told.clone());
     let seen = Seen {
         action: format!("{method} {}", matched.as_deref().unwrap_or("-")),
-        name: about(matched.as_deref(), request.uri().path()),
+        told: told.clone(),
         changes: !matches!(method, Method::GET | Method::HEAD | Method::OPTIONS),
         matched,
         address,
@@ -85,6 +90,7 @@ pub(super) async fn gate(
                     address,
                     request_id: Arc::clone(&request_id),
                     action: asked.seen.action.as_str().into(),
+                    told,
                 });
                 principal
             });
@@ -185,16 +191,38 @@ pub(super) struct Recorded;
 struct Seen {
     action: String,
     matched: Option<String>,
-    name: Option<String>,
+    told: Told,
     changes: bool,
     address: IpAddr,
+}
+
+/// What the call itself knows of a request, for its line in the audit log.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told(Arc<Answers>);
+
+#[derive(Debug, Default)]
+struct Answers {
+    name: OnceLock<String>,
+    who: OnceLock<Arc<Principal>>,
+}
+
+impl Told {
+    /// Which deployment it is about. What the path says comes before what the body says.
+    pub(super) fn is_about(&self, name: &str) {
+        let _ = self.0.name.set(crate::domain::text::clean(name, 80));
+    }
+
+    /// Who made it, where that shows in the call alone.
+    pub(super) fn is_by(&self, who: &Arc<Principal>) {
+        let _ = self.0.who.set(Arc::clone(who));
+    }
 }
 
 /// The deployment, or what else stands in the path where its route has a parameter.
 fn about(matched: Option<&str>, path: &str) -> Option<String> {
     let pairs = matched?.split('/').zip(path.split('/'));
     let mut named = pairs.filter(|(pattern, _)| pattern.starts_with('{'));
-    named.next().map(|(_, text)| crate::domain::text::clean(text, 80))
+    named.next().map(|(_, text)| text.to_owned())
 }
 
 /// Where the caller is. A proxy that has the TLS is believed about that, and nobody else: not who
@@ -313,14 +341,14 @@ fn record(
         status if status.is_success() => AuditOutcome::Allowed,
         _ => AuditOutcome::Failed,
     };
-    let mut record = match principal {
+    let mut record = match principal.or(seen.told.0.who.get().map(|it| &**it)) {
         Some(principal) => AuditRecord::of(principal, &seen.action),
         None => AuditRecord::of_nobody(&seen.action),
     }
     .from_address(seen.address.to_string())
     .ended(outcome, status.as_u16())
     .in_request(request_id);
-    if let Some(name) = &seen.name {
+    if let Some(name) = seen.told.0.name.get() {
         record = record.about(name);
     }
     if let Some(detail) = problem {

@@ -6,6 +6,7 @@
 //! the host, so that a gateway on the same machine gets it; what a script keeps for one origin goes
 //! to that one, and is of no use without the cookie.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -16,6 +17,7 @@ use utoipa_axum::routes;
 
 use super::body::Body;
 use super::caller::Caller;
+use super::gate::Told;
 use super::json::Json;
 use super::problem::{Answer, Problem};
 use super::state::Server;
@@ -134,6 +136,7 @@ async fn show(caller: Caller) -> Json<SessionView> {
 async fn open(
     State(server): State<Server>,
     address: super::listen::Peer,
+    Extension(told): Extension<Told>,
     headers: HeaderMap,
     Body(sign_in): Body<SignIn>,
 ) -> Answer<Response> {
@@ -158,6 +161,7 @@ async fn open(
             Problem::new(StatusCode::UNAUTHORIZED, error.to_string())
         }
     })?;
+    told.is_by(&principal);
     let (secret, expires_at) = server.authenticator().open_session(&principal)?;
     let (cookie, key) = secret.expose().split_at(IN_COOKIE);
     let lasts_s = crate::app::SESSION_HOURS * 3600;

@@ -62,8 +62,50 @@ fn what_was_done_and_what_was_refused_is_on_record() {
             (of_it.len() == 1).then_some(())
         });
     }
+    // Also where the body says it.
+    let event = json!({ "name": "five", "type": "deploying_app", "message": "it goes on" });
+    let calls = [
+        ("/launch", json!({ "name": "four" })),
+        ("/approve", Value::Null),
+        ("/webhook/event", event),
+    ];
+    let reader = served.token(["--scope", "read"]);
+    for ((path, body), name) in calls.into_iter().zip(["four", "main", "five"]) {
+        let call = served.call("POST", path).token(&reader.text);
+        let call = if body.is_null() { call } else { call.json(&body) };
+        call.send().problem(403);
+        let query = format!("outcome=denied&name={name}&actor={}", reader.id);
+        served.until("it is on record", || {
+            let told = lines(&served, &query);
+            told.iter().any(|it| it["action"] == format!("POST {path}")).then_some(())
+        });
+    }
     served.get("/v1/audit?outcome=maybe").names("outcome");
     served.get("/v1/audit?who=me").names("who");
+}
+
+#[test]
+fn who_signs_in_is_on_record() {
+    let served = Served::with_versions();
+    let reader = served.token(["--scope", "read"]);
+    let sign_in = |token: &str| {
+        let call = served.call("POST", "/v1/session").without("authorization");
+        call.json(&json!({ "token": token })).send()
+    };
+    sign_in(&reader.text).ok(200);
+    let line = |outcome: &str| {
+        served.until("the sign-in is on record", || {
+            let told = lines(&served, &format!("outcome={outcome}"));
+            told.into_iter().find(|it| it["action"] == "POST /v1/session")
+        })
+    };
+    let signed_in = line("allowed");
+    assert_eq!(
+        (&signed_in["actor"], &signed_in["actor_label"]),
+        (&json!(reader.id), &json!("a test"))
+    );
+    sign_in("no token of this server at all").problem(401);
+    assert_eq!(line("denied")["actor"], "");
 }
 
 /// Sends a request, and hangs up while the gateway that it is about stands still.

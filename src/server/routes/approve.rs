@@ -100,6 +100,7 @@ async fn approve(
     mut asked: Start<ApproveRequest>,
 ) -> Answer<Response> {
     let ApproveRequest { name, request_id } = std::mem::take(&mut asked.body);
+    asked.caller.is_about(name.as_deref());
     let name = name.unwrap_or_else(|| "main".into());
     let_in(&server, &asked, &name, request_id).await
 }

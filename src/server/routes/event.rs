@@ -70,6 +70,7 @@ struct Forwarded {
 )]
 async fn post(State(server): State<Server>, asked: Start<EventBody>) -> Answer<Response> {
     let Start { caller, body, key } = asked;
+    caller.is_about(body.name.as_deref());
     let given = body.name.as_deref().unwrap_or("main");
     let name: Option<DeploymentName> = given.parse().ok();
     // Without the right, whether there is such a deployment is nobody's business.

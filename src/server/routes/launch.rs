@@ -49,6 +49,7 @@ struct Accepted {
     responses((status = 202, description = "It is being launched", body = Accepted)),
 )]
 async fn launch(State(server): State<Server>, mut start: Start<LaunchForm>) -> Answer<Response> {
+    start.caller.is_about(start.body.name.as_deref());
     start.caller.may(Need::Deploy)?;
     let form = std::mem::take(&mut start.body);
     if let Some(before) = start.before(&server)? {
@@ -80,6 +81,7 @@ async fn launch(State(server): State<Server>, mut start: Start<LaunchForm>) -> A
     responses((status = 202, description = "It is being launched", body = OperationView)),
 )]
 async fn create(State(server): State<Server>, mut start: Start<LaunchForm>) -> Answer<Response> {
+    start.caller.is_about(start.body.name.as_deref());
     start.caller.may(Need::Deploy)?;
     let form = std::mem::take(&mut start.body);
     if let Some(before) = start.before(&server)? {
