@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::App;
 use crate::domain::{DeploymentName, EventType, Failure};
-use crate::gateway::{GatewayClient, PairedDevice, Pairing, PairingError, PairingList};
+use crate::gateway::{PairedDevice, Pairing, PairingError, PairingList};
 use crate::operations::approval;
 use crate::secrets::Redactor;
 use crate::store::{ApprovalRecord, NewEvent};
@@ -149,25 +149,27 @@ pub fn check_request_id(given: &str) -> Result<(), Failure> {
 impl App {
     /// Who waits and who is in, as it may be shown to others.
     pub async fn device_list(&self, name: &DeploymentName) -> Result<Devices, Failure> {
-        let (site, client) = self.pairing(name).await?;
-        let list = listed(&site, &Pairing(&client)).await?;
-        Ok(Devices::of(&list, &Redactor::new(site.secrets.all())))
+        self.pairing(name, async |site, pairing| {
+            let list = listed(site, pairing).await?;
+            Ok(Devices::of(&list, &Redactor::new(site.secrets.all())))
+        })
+        .await
     }
 
     /// Who waits and who is in.
     pub async fn devices(&self, name: &DeploymentName) -> Result<PairingList, Failure> {
-        let (site, client) = self.pairing(name).await?;
-        listed(&site, &Pairing(&client)).await
+        self.pairing(name, async |site, pairing| listed(site, pairing).await).await
     }
 
     /// Puts the device with this id out, with its tokens.
     pub async fn remove_device(&self, name: &DeploymentName, device: &str) -> Result<(), Failure> {
-        let (site, client) = self.pairing(name).await?;
-        let pairing = Pairing(&client);
-        let list = listed(&site, &pairing).await?;
-        let found = list.paired.iter().find(|paired| paired.device_id == device);
-        let found = found.ok_or_else(|| unknown(name, "device"))?;
-        self.put_out(&site, &pairing, found).await
+        self.pairing(name, async |site, pairing| {
+            let list = listed(site, pairing).await?;
+            let found = list.paired.iter().find(|paired| paired.device_id == device);
+            let found = found.ok_or_else(|| unknown(name, "device"))?;
+            self.put_out(site, pairing, found).await
+        })
+        .await
     }
 
     /// Puts out the one device whose id begins so: who types it need not type all of it.
@@ -176,24 +178,23 @@ impl App {
         name: &DeploymentName,
         beginning: &str,
     ) -> Result<(), Failure> {
-        let (site, client) = self.pairing(name).await?;
-        let pairing = Pairing(&client);
-        let list = listed(&site, &pairing).await?;
-        let mut matching = list
-            .paired
-            .iter()
-            .filter(|paired| !beginning.is_empty() && paired.device_id.starts_with(beginning));
-        let found = match (matching.next(), matching.next()) {
-            (Some(found), None) => found,
-            (Some(_), Some(_)) => {
-                return Err(Failure::bad_input(format!(
-                    "more than one device begins with {beginning}"
-                ))
-                .remedy("give more of its id"));
-            }
-            (None, _) => return Err(unknown(name, "device")),
-        };
-        self.put_out(&site, &pairing, found).await
+        self.pairing(name, async |site, pairing| {
+            let list = listed(site, pairing).await?;
+            let begins = |paired: &&PairedDevice| {
+                !beginning.is_empty() && paired.device_id.starts_with(beginning)
+            };
+            let mut matching = list.paired.iter().filter(begins);
+            let found = match (matching.next(), matching.next()) {
+                (Some(found), None) => found,
+                (Some(_), Some(_)) => {
+                    let what = format!("more than one device begins with {beginning}");
+                    return Err(Failure::bad_input(what).remedy("give more of its id"));
+                }
+                (None, _) => return Err(unknown(name, "device")),
+            };
+            self.put_out(site, pairing, found).await
+        })
+        .await
     }
 
     async fn put_out(
@@ -211,21 +212,22 @@ impl App {
     /// Turns a waiting browser away.
     pub async fn reject(&self, name: &DeploymentName, request: &str) -> Result<(), Failure> {
         check_request_id(request)?;
-        let (site, client) = self.pairing(name).await?;
-        let pairing = Pairing(&client);
-        // What it asked for is gone with the request.
-        let list = listed(&site, &pairing).await?;
-        let asked = list.pending.iter().find(|pending| pending.request_id == request);
-        let asked = asked.ok_or_else(|| unknown(name, "request"))?;
-        let rejected = pairing.reject(request).await;
-        rejected.map_err(|error| refused(&site, "request", &error))?;
-        let record =
-            approval::record(&Redactor::new(site.secrets.all()), asked, "rejected", BY_HAND);
-        let who = site.scrub(&approval::describe(asked), 300);
-        let told =
-            NewEvent::new(EventType::ApproveFailed, format!("{who} was turned away, {BY_HAND}"))
+        self.pairing(name, async |site, pairing| {
+            // What it asked for is gone with the request.
+            let list = listed(site, pairing).await?;
+            let asked = list.pending.iter().find(|pending| pending.request_id == request);
+            let asked = asked.ok_or_else(|| unknown(name, "request"))?;
+            let rejected = pairing.reject(request).await;
+            rejected.map_err(|error| refused(site, "request", &error))?;
+            let hide = Redactor::new(site.secrets.all());
+            let record = approval::record(&hide, asked, "rejected", BY_HAND);
+            let who = site.scrub(&approval::describe(asked), 300);
+            let message = format!("{who} was turned away, {BY_HAND}");
+            let told = NewEvent::new(EventType::ApproveFailed, message)
                 .with(json!({ "request_id": record.request_id }));
-        Ok(self.store().record_approval(name, &record, &[told])?)
+            Ok(self.store().record_approval(name, &record, &[told])?)
+        })
+        .await
     }
 
     /// Refuses, at once, to ask a gateway that is stopped or gone.
@@ -240,12 +242,19 @@ impl App {
         }
     }
 
-    /// A connection that may see and decide who is let in.
-    async fn pairing(&self, name: &DeploymentName) -> Result<(Site, GatewayClient), Failure> {
+    /// Does something with a connection that may see and decide who is let in. It is gone when
+    /// this returns: how many there are at once is bounded.
+    async fn pairing<T>(
+        &self,
+        name: &DeploymentName,
+        work: impl AsyncFnOnce(&Site, &Pairing<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let site = self.refuse_asleep(name).await?;
         let dial = self.target(&site).loopback(&site)?;
         let client = approval::connect(&*dial, &site, CONNECT).await?;
-        Ok((site, client))
+        let done = work(&site, &Pairing(&client)).await;
+        client.close().await;
+        done
     }
 }
 

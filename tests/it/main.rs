@@ -48,6 +48,7 @@ mod server_bad_input;
 mod server_events;
 mod server_kill;
 mod server_life;
+mod server_limits;
 mod server_metrics;
 mod server_observed;
 mod server_pages;

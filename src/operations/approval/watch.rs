@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{
     MAX_CHARS, RECENT, connect_patiently, describe, failed, is_in, is_worth_watching, record,
@@ -55,16 +56,19 @@ pub async fn watch(store: &Store, site: &Site, dial: &dyn Dial) -> Result<(), Fa
                 return watch.give_up();
             }
         }
-        let round = async {
-            let client = connect_patiently(dial, site).await?;
-            watch.follow(&client).await
-        };
-        let ended = if open { tokio::time::timeout(left, round).await } else { Ok(round.await) };
-        match ended {
-            Ok(Ok(())) | Err(_) => {}
-            Ok(Err(failure)) => tracing::warn!(name = %site.deployment.name, "{failure}"),
+        let until = open.then(|| Instant::now() + left);
+        if let Err(failure) = watch.round(dial, until).await {
+            tracing::warn!(name = %site.deployment.name, "{failure}");
         }
         wait::back_off(RECONNECT_AFTER).await;
+    }
+}
+
+/// Does something that is over at a moment, where there is one.
+async fn within<T>(until: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    match until {
+        Some(until) => tokio::time::timeout_at(until, work).await.ok(),
+        None => Some(work.await),
     }
 }
 
@@ -106,6 +110,18 @@ impl<'a> Watch<'a> {
             decided: 0,
             told_full: false,
         })
+    }
+
+    /// Makes one connection, and follows it until it ends, or it is over. It is gone when this
+    /// returns: how many there are at once is bounded.
+    async fn round(&mut self, dial: &dyn Dial, until: Option<Instant>) -> Result<(), Failure> {
+        let Some(client) = within(until, Box::pin(connect_patiently(dial, self.site))).await else {
+            return Ok(());
+        };
+        let client = client?;
+        let ended = within(until, Box::pin(self.follow(&client))).await;
+        client.close().await;
+        ended.unwrap_or(Ok(()))
     }
 
     /// Follows one connection until it ends or the window is over.

@@ -7,7 +7,10 @@
 //! after that /30, so that the kernel itself refuses to give it out twice.
 
 use std::net::Ipv4Addr;
+use std::os::fd::AsFd as _;
 use std::process::{Command, Output};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::lab::{Lab, Part, command};
 
@@ -94,6 +97,19 @@ impl NetNs {
     /// The namespace's name, as `ip netns` has it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Does something inside, on a thread of its own: what it connects to, it connects to from
+    /// there.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let namespace = std::fs::File::open(format!("/run/netns/{}", self.name)).expect("it is");
+        let inside = || {
+            let kind = Some(LinkNameSpaceType::Network);
+            move_into_link_name_space(namespace.as_fd(), kind).expect("root may enter it");
+            work()
+        };
+        let done = std::thread::scope(|scope| scope.spawn(inside).join());
+        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     /// A command that runs inside.
