@@ -9,6 +9,7 @@ pub mod assets;
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod drivers;
 pub mod exec;
 pub mod gateway;
 pub mod keeper;

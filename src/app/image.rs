@@ -32,7 +32,7 @@ impl App {
     ) -> Result<(), Failure> {
         OpenClawVersion::refuse_old(Some(&request.version))?;
         let targets = self.engine().targets();
-        targets.docker().usable().await?;
+        targets.docker().engine().require().await?;
         let locks = self.layout().home().join("locks");
         std::fs::create_dir_all(&locks)?;
         // No deployment's name begins with a dot.

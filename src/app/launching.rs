@@ -245,8 +245,8 @@ impl App {
         settings: &Settings,
         notices: &mut Vec<String>,
     ) -> Result<TargetKind, Failure> {
-        let docker = self.engine().targets().docker();
-        let why = match docker.usable().await {
+        let docker = self.engine().targets().docker().engine();
+        let why = match docker.require().await {
             Ok(()) => match docker.available(&settings.image()?).await {
                 Ok(()) => return Ok(TargetKind::Docker),
                 Err(failure) => failure,

@@ -11,7 +11,7 @@ use super::App;
 use crate::domain::status::next;
 use crate::domain::{Change, Deployment, DeploymentStatus, Failure, TargetKind};
 use crate::secrets::Secret;
-use crate::targets::{GatewaySecrets, Observed, Site, docker};
+use crate::targets::{GatewaySecrets, Observed, Site, container};
 
 /// How long the engine may take before the recorded status has to do.
 const ENGINE_DEADLINE: Duration = Duration::from_secs(2);
@@ -55,7 +55,7 @@ impl App {
             let change = if on_docker(deployment) {
                 // A container that runs may be a held one: that takes a closer look to see.
                 let names = running.as_ref();
-                let gone = names.is_some_and(|it| !it.contains(&docker::container(&site)));
+                let gone = names.is_some_and(|it| !it.contains(&container::container(&site)));
                 gone.then_some(Change::Degrade)
             } else {
                 let seen = self.target(&site).observe(&site).await.ok();
@@ -87,7 +87,7 @@ impl App {
 
 /// The names of the engine's running containers; `None` when it does not say.
 async fn running_containers() -> Option<BTreeSet<String>> {
-    let mut cmd = docker::docker();
+    let mut cmd = container::Engine::here().docker();
     cmd.args(["container", "ls", "--format", "{{.Names}}"]).deadline(ENGINE_DEADLINE);
     let output = cmd.output().await.ok().filter(crate::exec::Output::success)?;
     Some(output.stdout.lines().map(|line| line.trim().to_owned()).collect())

@@ -13,12 +13,16 @@ use std::time::Duration;
 
 use command_fds::CommandFdExt;
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::children;
 use super::identity::ProcessId;
+use super::lines::{Tail, read_lines};
 use super::lock::LockFile;
+use super::remote::{self, Remote};
+
+pub use super::lines::Stream;
 use crate::domain::Failure;
 use crate::secrets::Secret;
 
@@ -41,10 +45,9 @@ const ALLOWED: [&str; 11] = [
     "XDG_RUNTIME_DIR",
 ];
 
-/// How much of each output stream is kept, in bytes; of a longer one, the end.
-const OUTPUT_BOUND: usize = 1024 * 1024;
-/// The longest line that is handed on, in bytes.
-const LINE_BOUND: u64 = 64 * 1024;
+/// What an SSH client needs of it beside that: the user's agent, for one.
+const CLIENT: [&str; 2] = ["SSH_AUTH_SOCK", "TERM"];
+
 /// How many lines wait until they are handed on; the child waits for the next.
 const LINES_WAITING: usize = 16;
 /// How long a child that was asked to end may take before it is killed.
@@ -98,12 +101,20 @@ pub struct Output {
     pub stdout: String,
     /// The end of its standard error.
     pub stderr: String,
+    /// Whether it was to run on another machine.
+    pub there: bool,
 }
 
 impl Output {
     /// Whether it exited with 0.
     pub fn success(&self) -> bool {
         self.status.success()
+    }
+
+    /// Whether the other machine was not reached, or lost: the client's own word, which no program
+    /// of the product's choosing exits with.
+    pub fn unreached(&self) -> bool {
+        self.there && self.status.code() == Some(255)
     }
 
     /// The last line that says something, for an error message: standard error first.
@@ -129,6 +140,15 @@ pub struct Cmd {
     locks: Vec<OwnedFd>,
     /// Where the child is written down.
     record: Option<PathBuf>,
+    /// The machine that it runs on, where that is another one.
+    remote: Option<There>,
+}
+
+/// What a child on another machine is reached with.
+struct There {
+    remote: Remote,
+    /// The environment of the client here, of which nothing goes there.
+    client: BTreeMap<OsString, OsString>,
 }
 
 /// What a child reads on standard input.
@@ -153,15 +173,6 @@ impl fmt::Debug for Cmd {
     }
 }
 
-/// Which stream a line came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
-
 impl Cmd {
     /// A child of this program, with the allow-list's variables, the proxies, and a deadline of a
     /// minute.
@@ -183,11 +194,23 @@ impl Cmd {
             cancel: None,
             locks: Vec::new(),
             record: None,
+            remote: None,
         }
     }
 
-    /// Lets variables of the program's environment through, by name.
+    /// A child on another machine, with that machine's own environment and what is said next.
+    pub fn there(remote: &Remote, program: impl AsRef<OsStr>) -> Self {
+        let mut client = Self::new(&remote.program);
+        client.allow(&CLIENT);
+        let there = There { remote: remote.clone(), client: client.env };
+        Self { remote: Some(there), ..Self::bare(program) }
+    }
+
+    /// Lets variables of the program's environment through, by name. None goes to another machine.
     pub fn allow(&mut self, names: &[&str]) -> &mut Self {
+        if self.remote.is_some() {
+            return self;
+        }
         for name in names {
             if let Some(value) = std::env::var_os(name) {
                 self.env.insert((*name).into(), value);
@@ -292,23 +315,63 @@ impl Cmd {
     }
 
     fn std_command(&mut self) -> std::process::Command {
-        #[expect(clippy::disallowed_methods, reason = "this is the door")]
-        let mut command = std::process::Command::new(&self.program);
-        command.args(&self.args).env_clear().envs(&self.env);
-        if let Some(cwd) = &self.cwd {
-            command.current_dir(cwd);
-        }
+        let mut command = match &self.remote {
+            None => {
+                let mut command = std_command_of(&self.program);
+                command.args(&self.args).env_clear().envs(&self.env);
+                if let Some(cwd) = &self.cwd {
+                    command.current_dir(cwd);
+                }
+                command
+            }
+            Some(There { remote, client }) => {
+                let (has_variables, changes) = (!self.env.is_empty(), self.record.is_some());
+                let cwd = self.cwd.as_deref();
+                let line = remote.line(&self.program, &self.args, cwd, has_variables, changes);
+                let mut command = std_command_of(&remote.program);
+                command.args(&remote.args).arg(line).env_clear().envs(client);
+                command
+            }
+        };
         if !self.locks.is_empty() {
             command.preserved_fds(std::mem::take(&mut self.locks));
         }
         command
     }
 
+    /// What it reads: on another machine its variables come first.
+    fn input(&mut self) -> Option<Input> {
+        let own = self.stdin.take();
+        if self.remote.is_none() || self.env.is_empty() {
+            return own;
+        }
+        let mut first = remote::preamble(&self.env);
+        Some(match own {
+            None => Input::Bytes(first),
+            Some(Input::Bytes(bytes)) => {
+                first.extend(bytes);
+                Input::Bytes(first)
+            }
+            Some(Input::Reader(reader)) => {
+                Input::Reader(Box::new(Read::chain(io::Cursor::new(first), reader)))
+            }
+        })
+    }
+
+    /// Refuses variables for another machine where no input of its own carries them there.
+    fn require_no_variables(&self) -> Result<(), ExecError> {
+        if self.remote.is_none() || self.env.is_empty() {
+            return Ok(());
+        }
+        let why = "no variables reach another machine this way";
+        Err(self.io(io::Error::new(io::ErrorKind::InvalidInput, why)))
+    }
+
     /// Starts it in a process group of its own, with all three streams piped.
-    fn spawn_piped(&mut self) -> Result<tokio::process::Child, ExecError> {
+    fn spawn_piped(&mut self, has_input: bool) -> Result<tokio::process::Child, ExecError> {
         let mut command = self.std_command();
         command.process_group(0);
-        let stdin = if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
+        let stdin = if has_input { Stdio::piped() } else { Stdio::null() };
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut command = tokio::process::Command::from(command);
         command.kill_on_drop(true);
@@ -327,6 +390,7 @@ impl Cmd {
     }
 
     pub(super) fn spawn_relay(&mut self) -> Result<tokio::process::Child, ExecError> {
+        self.require_no_variables()?;
         let mut command = self.std_command();
         command.process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -391,9 +455,10 @@ impl Cmd {
         mut each: impl FnMut(Stream, &str) -> F + Send,
         reading: Option<Reading>,
     ) -> Result<Output, ExecError> {
-        let mut child = self.spawn_piped()?;
+        let input = self.input();
+        let mut child = self.spawn_piped(input.is_some())?;
         let mut group = Group::of(&child);
-        let stdin = child.stdin.take().zip(self.stdin.take());
+        let stdin = child.stdin.take().zip(input);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (sender, mut receiver) = tokio::sync::mpsc::channel(LINES_WAITING);
         let mut readers = tokio::task::JoinSet::new();
@@ -449,7 +514,8 @@ impl Cmd {
         match ended {
             Ok(status) => {
                 group.0 = None;
-                Ok(Output { status, stdout: out.0.text(), stderr: out.1.text() })
+                let there = self.remote.is_some();
+                Ok(Output { status, stdout: out.0.text(), stderr: out.1.text(), there })
             }
             Err(error) => {
                 group.end(&mut child).await;
@@ -460,7 +526,12 @@ impl Cmd {
 
     /// Runs it with the program's own terminal, in the foreground.
     pub fn interactive(&mut self) -> Result<ExitStatus, ExecError> {
-        self.allow(&["TERM", "COLORTERM"]);
+        self.require_no_variables()?;
+        if let Some(There { remote, .. }) = &mut self.remote {
+            remote.args.insert(0, "-t".into());
+        } else {
+            self.allow(&["TERM", "COLORTERM"]);
+        }
         let mut command = self.std_command();
         command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
         command.status().map_err(|error| self.io(error))
@@ -485,6 +556,11 @@ impl Cmd {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(err);
         tokio::process::Command::from(command).spawn().map_err(|error| self.io(error))
     }
+}
+
+fn std_command_of(program: &OsStr) -> std::process::Command {
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    std::process::Command::new(program)
 }
 
 /// The process group of a child. It is killed when it is dropped: also by a caller that stops
@@ -517,73 +593,6 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.kill();
-    }
-}
-
-async fn read_lines(
-    stream: impl AsyncRead + Unpin,
-    which: Stream,
-    sender: tokio::sync::mpsc::Sender<(Stream, String)>,
-) {
-    let mut reader = BufReader::new(stream);
-    let mut line = Vec::new();
-    // Whether the line before this was cut: what follows up to its end would come as a line of
-    // its own, and open with the second half of a secret that is then not recognised.
-    let mut is_rest = false;
-    loop {
-        line.clear();
-        let read = (&mut reader).take(LINE_BOUND).read_until(b'\n', &mut line).await;
-        if !matches!(read, Ok(count) if count > 0) {
-            return;
-        }
-        let is_cut = line.len() as u64 == LINE_BOUND && !line.ends_with(b"\n");
-        let mut parts = line.split(|byte| *byte == b'\n' || *byte == b'\r').peekable();
-        if is_rest {
-            parts.next();
-            is_rest = is_cut && parts.peek().is_none();
-        }
-        while let Some(part) = parts.next() {
-            if part.is_empty() {
-                continue;
-            }
-            let mut text = String::from_utf8_lossy(part).into_owned();
-            if is_cut && parts.peek().is_none() {
-                is_rest = true;
-                text.push('…');
-            }
-            if sender.send((which, text)).await.is_err() {
-                return;
-            }
-        }
-    }
-}
-
-/// The end of a stream.
-#[derive(Default)]
-struct Tail {
-    lines: std::collections::VecDeque<String>,
-    bytes: usize,
-}
-
-impl Tail {
-    fn push(&mut self, line: &str) {
-        self.bytes += line.len() + 1;
-        self.lines.push_back(line.to_owned());
-        while self.bytes > OUTPUT_BOUND {
-            match self.lines.pop_front() {
-                Some(first) => self.bytes -= first.len() + 1,
-                None => break,
-            }
-        }
-    }
-
-    fn text(&self) -> String {
-        let mut text = String::with_capacity(self.bytes);
-        for line in &self.lines {
-            text.push_str(line);
-            text.push('\n');
-        }
-        text
     }
 }
 

@@ -1,5 +1,6 @@
 //! Children that end, do not end, say much, and are given up.
 
+use super::super::lines::OUTPUT_BOUND;
 use super::*;
 
 fn sh(script: &str) -> Cmd {

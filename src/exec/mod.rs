@@ -11,14 +11,17 @@ pub mod children;
 pub mod command;
 pub mod family;
 pub mod identity;
+mod lines;
 pub mod lock;
 pub mod relay;
+pub mod remote;
 pub mod wait;
 
 pub use command::{Cmd, ExecError, Output};
 pub use identity::{ProcessId, boot_id, boottime};
 pub use lock::LockFile;
 pub use relay::Relay;
+pub use remote::{Place, Remote};
 
 /// Lets this process open as many files, and take as many connections, as the system lets it.
 pub fn raise_descriptor_limit() {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use super::docker::SETTINGS;
+use super::container::SETTINGS;
 use super::site::{Layout, Site};
 use crate::domain::{DeploymentName, Failure};
 use crate::exec::command::PROXIES;

@@ -5,6 +5,7 @@
 //! it acts, and can be told twice.
 
 mod archive;
+pub mod container;
 pub mod docker;
 mod hiding;
 pub mod keeper;

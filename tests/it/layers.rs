@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::support::source::{code_of, read, rust_files};
 
 /// The modules and what each may name, from the bottom to the top.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("domain", &[]),
     ("telemetry", &[]),
     ("assets", &[]),
@@ -16,8 +16,9 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("config", &["domain", "secrets"]),
     ("exec", &["domain", "secrets"]),
     ("store", &["domain", "secrets"]),
+    ("drivers", &["domain", "secrets", "exec"]),
     ("gateway", &["domain", "secrets"]),
-    ("targets", &["domain", "assets", "secrets", "config", "exec", "gateway"]),
+    ("targets", &["domain", "assets", "secrets", "config", "exec", "drivers", "gateway"]),
     ("operations", &["domain", "secrets", "config", "exec", "store", "gateway", "targets"]),
     ("keeper", &["domain", "secrets", "exec", "store", "gateway", "targets", "operations"]),
     ("webhooks", &["domain", "secrets", "config", "exec", "store"]),

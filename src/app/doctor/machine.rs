@@ -30,7 +30,7 @@ pub(super) async fn examine(app: &App) -> Result<Vec<Finding>, Failure> {
     } else {
         Finding::ok("disk", format!("{} MiB free in {}", free >> 20, home.display()))
     });
-    let docker = app.engine().targets().docker().usable().await;
+    let docker = app.engine().targets().docker().engine().require().await;
     let npm = process::npm_version().await;
     // Either target is enough, so the lack of one is worth a note and the lack of both a problem.
     let lacking = |other: bool| if other { Verdict::Note } else { Verdict::Problem };

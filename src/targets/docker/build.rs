@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::Work;
-use super::engine::{docker, failure};
+use super::super::container::{Engine, failure};
 use crate::assets;
 use crate::domain::Failure;
 use crate::exec::command::Stream;
@@ -29,6 +29,7 @@ pub struct Program {
 
 /// Builds the image.
 pub(super) async fn build(
+    engine: &Engine,
     program: &Program,
     image: &str,
     base: Option<&str>,
@@ -37,7 +38,7 @@ pub(super) async fn build(
     let (reader, writer) = io::pipe()?;
     let (node, modules) = (program.node.clone(), program.modules.clone());
     let packing = tokio::task::spawn_blocking(move || pack(writer, &node, &modules));
-    let mut cmd = docker();
+    let mut cmd = engine.docker();
     cmd.args(["image", "build", "--tag", image]);
     cmd.args(["--build-arg", &format!("VERSION={}", program.version)]);
     if let Some(base) = base {

@@ -1,25 +1,15 @@
 //! The `docker` target: a gateway in a container of this machine's Docker engine.
 //!
-//! Owns a compose project for each deployment: its container, volumes and network. Refuses to
-//! touch what does not carry the deployment's own label. Their names end in a piece of the
-//! deployment's id, so that two installations on one engine do not meet.
+//! Owns nothing but which engine that is: what is done there stands with the containers.
 
-mod archive;
 mod build;
-mod compose;
-mod config;
-mod engine;
-mod image;
-mod owner;
-mod relay;
-mod state;
-mod tarball;
 
-use std::time::Duration;
+use std::path::Path;
 
 use async_trait::async_trait;
 
-use super::rendering::{self, Bind, ManagedConfig};
+use super::container::Engine;
+use super::rendering::ManagedConfig;
 use super::site::Site;
 use super::{Artefact, LogOptions, Observed, Placed, Target, Work};
 use crate::domain::{Failure, TargetKind};
@@ -27,46 +17,22 @@ use crate::exec::Cmd;
 use crate::gateway::Dial;
 
 pub use build::Program;
-pub use engine::{SETTINGS, docker};
-
-/// The gateway's port inside its container.
-pub const CONTAINER_PORT: u16 = 18789;
-/// Where the gateway keeps its state inside its container.
-const STATE: &str = "/home/node/.openclaw";
-/// Where the workspace lies inside its container.
-const WORKSPACE: &str = "/home/node/openclaw/workspace";
-/// The gateway's own command line inside its container.
-const OPENCLAW: [&str; 2] = ["node", "/app/openclaw.mjs"];
-/// How many characters of the deployment's id its names end in.
-const SUFFIX: usize = 8;
-/// How long the engine may take to stop a container: the drain's 330 s, and some.
-const STOP_DEADLINE: Duration = Duration::from_secs(360);
 
 /// The target.
 #[derive(Debug, Default)]
 pub struct DockerTarget {
-    compose: tokio::sync::OnceCell<compose::Compose>,
-    cpus: tokio::sync::OnceCell<String>,
+    engine: Engine,
 }
 
 impl DockerTarget {
     /// The target of this machine's engine.
     pub fn new() -> Self {
-        Self::default()
+        Self { engine: Engine::here() }
     }
 
-    /// Whether an engine answers, in words when not.
-    pub async fn usable(&self) -> Result<(), Failure> {
-        engine::require().await
-    }
-
-    /// Whether an image is here, or can be pulled, in words when not.
-    pub async fn available(&self, image: &str) -> Result<(), Failure> {
-        self.compose().await?;
-        match image::present(image).await? {
-            Some(_) => Ok(()),
-            None => image::can_be_pulled(image).await,
-        }
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Builds a gateway image of an installed version.
@@ -77,53 +43,8 @@ impl DockerTarget {
         base: Option<&str>,
         work: Work<'_>,
     ) -> Result<(), Failure> {
-        build::build(program, image, base, work).await
+        build::build(&self.engine, program, image, base, work).await
     }
-
-    async fn compose(&self) -> Result<&compose::Compose, Failure> {
-        self.compose.get_or_try_init(compose::Compose::find).await
-    }
-
-    /// How many CPUs a gateway of this engine may use.
-    async fn cpus(&self) -> Result<&str, Failure> {
-        self.cpus.get_or_try_init(engine::cpus).await.map(String::as_str)
-    }
-}
-
-/// The name of a deployment's container, and of its compose project. It ends in the end of the
-/// deployment's id, which is its random part.
-pub fn container(site: &Site) -> String {
-    let id: String = site.deployment.id.chars().filter(char::is_ascii_alphanumeric).collect();
-    let suffix = &id[id.len().saturating_sub(SUFFIX)..];
-    format!("openclaw-{}-{}", site.deployment.name, suffix.to_ascii_lowercase())
-}
-
-/// A command that is executed in the running container.
-fn inside(site: &Site, terminal: bool) -> Cmd {
-    let mut cmd = docker();
-    cmd.args(["container", "exec", "-i"]);
-    if terminal {
-        cmd.arg("-t");
-    }
-    cmd.arg(container(site));
-    cmd
-}
-
-/// Whether the engine never made anything of the deployment: its image comes first. A launch that
-/// failed for want of an engine can be taken back without one.
-fn was_never_made(site: &Site) -> bool {
-    site.deployment.facts.artefact.is_none()
-}
-
-async fn stop(site: &Site, work: Work<'_>) -> Result<(), Failure> {
-    let output = docker()
-        .args(["container", "stop", &container(site)])
-        .deadline(STOP_DEADLINE)
-        .cancel_on(work.cancel)
-        .hold(work.lock)?
-        .output()
-        .await?;
-    if output.success() { Ok(()) } else { Err(engine::failure(&output)) }
 }
 
 #[async_trait]
@@ -133,16 +54,15 @@ impl Target for DockerTarget {
     }
 
     async fn preflight(&self, _site: &Site, _work: Work<'_>) -> Result<(), Failure> {
-        let (engine, compose) = tokio::join!(engine::require(), self.compose());
-        engine.and(compose.map(drop))
+        self.engine.preflight().await
     }
 
     async fn fetch(&self, site: &Site, work: Work<'_>) -> Result<Artefact, Failure> {
-        image::ensure(site, work).await
+        self.engine.fetch(site, work).await
     }
 
     async fn fetch_newest(&self, site: &Site, work: Work<'_>) -> Result<Artefact, Failure> {
-        image::ensure_newest(site, work).await
+        self.engine.fetch_newest(site, work).await
     }
 
     async fn place(
@@ -151,238 +71,67 @@ impl Target for DockerTarget {
         managed: &ManagedConfig,
         work: Work<'_>,
     ) -> Result<Placed, Failure> {
-        let (compose, cpus, standing) =
-            tokio::try_join!(self.compose(), self.cpus(), owner::look(site))?;
-        let mut managed = managed.clone();
-        managed.bind = Bind::Lan;
-        managed.port = CONTAINER_PORT;
-        managed.workspace = WORKSPACE.into();
-        if !standing.container && standing.volumes {
-            // What the volumes hold is read through a container.
-            compose.create(site, cpus, work).await?;
-        }
-        let in_place =
-            if standing.container || standing.volumes { config::read(site).await? } else { None };
-        let users = site.secrets.user_config.as_ref().map(crate::secrets::Secret::expose);
-        let placing = rendering::place(in_place, users, &managed)
-            .map_err(|failure| failure.context(config::place(site)))?;
-        // The keys that are handed over depend on the plugins, and a container's environment is
-        // that of its making.
-        let mut site = site.clone();
-        site.deployment.facts.plugins.clone_from(&placing.plugins);
-        compose.create(&site, cpus, work).await?;
-        if let Some(text) = &placing.replaced {
-            config::write(&site, rendering::REPLACED, text, work).await?;
-        }
-        if let Some(text) = &placing.text {
-            config::write(&site, config::FILE, text, work).await?;
-        }
-        Ok(Placed { notices: placing.notices, plugins: placing.plugins, model: placing.model })
+        self.engine.put_in_place(site, managed, work).await
     }
 
     async fn check_configuration(&self, site: &Site) -> Result<(), Failure> {
-        // A container that somebody removed is made anew.
-        if state::own(site).await?.is_none() {
-            return Ok(());
-        }
-        let text = config::read(site).await?.unwrap_or_default();
-        rendering::parse(&text).map(drop).map_err(|failure| failure.context(config::place(site)))
+        self.engine.check_configuration(site).await
     }
 
     async fn start(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
-        let state = state::require(site).await?;
-        if state.takes_commands()
-            && matches!(state::meaning(site, state).await?, Observed::Held { .. })
-        {
-            // To the engine a held container runs; starting it would do nothing.
-            stop(site, work).await?;
-        }
-        let output = docker()
-            .args(["container", "start", &container(site)])
-            .cancel_on(work.cancel)
-            .output()
-            .await?;
-        if output.success() { Ok(()) } else { Err(start_failure(site, &output)) }
+        self.engine.start(site, work).await
     }
 
     async fn stop(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
-        if was_never_made(site) {
-            return Ok(());
-        }
-        match state::own(site).await? {
-            Some(state) if state.status != "exited" && state.status != "created" => {
-                stop(site, work).await
-            }
-            _ => Ok(()),
-        }
+        self.engine.stop(site, work).await
     }
 
     async fn observe(&self, site: &Site) -> Result<Observed, Failure> {
-        state::observe(site).await
+        self.engine.observe(site).await
     }
 
     fn loopback(&self, site: &Site) -> Result<Box<dyn Dial>, Failure> {
-        Ok(Box::new(relay::ContainerDial::new(container(site))))
+        Ok(self.engine.loopback(site))
     }
 
     async fn openclaw(&self, site: &Site, args: &[&str], terminal: bool) -> Result<Cmd, Failure> {
-        let args = [&OPENCLAW[..], args].concat();
-        let mut cmd = if state::require(site).await?.takes_commands() {
-            let mut cmd = inside(site, terminal);
-            cmd.args(args);
-            cmd
-        } else {
-            self.compose().await?.beside(site, self.cpus().await?, &args, terminal)?
-        };
-        cmd.deadline(Duration::from_secs(300));
-        Ok(cmd)
+        self.engine.openclaw(site, args, terminal).await
     }
 
     async fn script(&self, site: &Site, script: &str) -> Result<Cmd, Failure> {
-        state::require(site).await?;
-        let mut cmd = inside(site, false);
-        cmd.args(["node", "--input-type=module", "--eval", script, "/app"]);
-        Ok(cmd)
+        self.engine.script(site, script).await
     }
 
     async fn shell(&self, site: &Site) -> Result<Cmd, Failure> {
-        let shell = ["sh", "-c", "command -v bash >/dev/null && exec bash || exec sh"];
-        if !state::require(site).await?.takes_commands() {
-            return self.compose().await?.beside(site, self.cpus().await?, &shell, true);
-        }
-        let mut cmd = inside(site, true);
-        cmd.args(shell);
-        Ok(cmd)
+        self.engine.shell(site).await
     }
 
     async fn logs(&self, site: &Site, options: LogOptions) -> Result<Cmd, Failure> {
-        // Not that of somebody else's container of this name.
-        state::require(site).await?;
-        let mut cmd = docker();
-        cmd.args(["container", "logs", "--tail", &options.tail.to_string()]);
-        if options.follow {
-            cmd.arg("--follow");
-        }
-        cmd.arg(container(site));
-        Ok(cmd)
+        self.engine.logs(site, options).await
     }
 
     async fn log_tail(&self, site: &Site) -> Result<String, Failure> {
-        state::log_of_run(site).await
+        self.engine.log_tail(site).await
     }
 
-    async fn archive(
-        &self,
-        site: &Site,
-        into: &std::path::Path,
-        work: Work<'_>,
-    ) -> Result<(), Failure> {
-        archive::create(site, into, work).await
+    async fn archive(&self, site: &Site, into: &Path, work: Work<'_>) -> Result<(), Failure> {
+        self.engine.archive(site, into, work).await
     }
 
-    async fn restore(
-        &self,
-        site: &Site,
-        from: &std::path::Path,
-        work: Work<'_>,
-    ) -> Result<(), Failure> {
-        archive::restore(site, from, work).await
+    async fn restore(&self, site: &Site, from: &Path, work: Work<'_>) -> Result<(), Failure> {
+        self.engine.restore(site, from, work).await
     }
 
     async fn prune(&self, superseded: &[String]) -> Result<Vec<String>, Failure> {
-        image::prune(superseded).await
+        self.engine.prune(superseded).await
     }
 
     async fn remove(&self, site: &Site, work: Work<'_>) -> Result<Vec<String>, Failure> {
-        let removed =
-            if was_never_made(site) { Vec::new() } else { compose::remove(site, work).await? };
+        let removed = self.engine.remove(site, work).await?;
         match std::fs::remove_dir_all(site.dir()) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
         Ok(removed)
-    }
-}
-
-fn start_failure(site: &Site, output: &crate::exec::Output) -> Failure {
-    let said = output.stderr.to_lowercase();
-    let taken =
-        said.contains("port is already allocated") || said.contains("address already in use");
-    if !taken {
-        return engine::failure(output);
-    }
-    let port = site.deployment.facts.port.unwrap_or_default();
-    Failure::conflict(format!("port {port} on {} is taken", site.deployment.spec.bind)).remedy(
-        format!(
-            "end what listens there (ss -ltnp 'sport = :{port}' shows it), or choose another \
-         GATEWAY_PORT"
-        ),
-    )
-}
-
-/// A deployment for unit tests, with secrets that are easily found.
-#[cfg(test)]
-fn site_of_a_test(home: &std::path::Path) -> Site {
-    use super::site::{GatewaySecrets, Layout};
-    use crate::secrets::Secret;
-    let deployment = serde_json::json!({
-        "id": "0199c0de-0000-7000-8000-0000ABCD1234", "name": "main", "status": "launching",
-        "spec": {
-            "target": "docker", "bind": "127.0.0.1", "heartbeat": "0m", "memory_mib": 2048,
-            "approval": { "mode": "auto", "window_s": 600, "devices": 3 },
-        },
-        "facts": { "port": 18789, "artefact": "sha256:abc" },
-        "created_at": "", "updated_at": "",
-    });
-    Site {
-        layout: Layout::new(home),
-        deployment: serde_json::from_value(deployment).expect("a deployment"),
-        secrets: GatewaySecrets {
-            token: Secret::new("a-secret-token"),
-            credentials: vec![("ANTHROPIC_API_KEY".into(), Secret::new("a-secret-key"))],
-            env: vec![("MORE".into(), Secret::new("a-secret-more"))],
-            user_config: None,
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_names_of_two_installations_do_not_meet() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let mut site = site_of_a_test(dir.path());
-        assert_eq!(container(&site), "openclaw-main-abcd1234");
-        site.deployment.id = "short".into();
-        assert_eq!(container(&site), "openclaw-main-short");
-    }
-
-    #[test]
-    fn the_compose_file_is_hardened() {
-        let (file, _) =
-            crate::assets::DOCKER_COMPOSE.split_once("\n  pipeline-server:").expect("two services");
-        for line in [
-            "      - no-new-privileges:true",
-            "      - ALL",
-            "    pids_limit: 512",
-            "    mem_limit: ${OPENCLAW_MEMORY_MIB:-2048}m",
-            "    cpus: ${OPENCLAW_CPUS:-2}",
-            "        max-size: 10m",
-        ] {
-            assert!(file.lines().any(|it| it == line), "{line}");
-        }
-        // By hand, without the program's own configuration, the gateway is no less careful.
-        let by_hand = file.split("EOF\n").nth(1).expect("a configuration");
-        let by_hand = by_hand.replace("${GATEWAY_PORT:-18789}", "1");
-        let by_hand: serde_json::Value = serde_json::from_str(by_hand.trim_end()).expect("is JSON");
-        assert_eq!(by_hand["gateway"]["mode"], "local");
-        assert_eq!(by_hand["gateway"]["nodes"]["pairing"]["autoApproveLocal"], false);
-        assert_eq!(by_hand["agents"]["defaults"]["workspace"], WORKSPACE);
-        assert_eq!(by_hand["agents"]["defaults"]["heartbeat"]["every"], "0m");
-        assert_eq!(by_hand["tools"]["exec"]["mode"], "ask");
-        // Caches stand on none of the volumes.
-        assert!(file.contains("XDG_CACHE_HOME: /home/node/.cache\n"));
     }
 }

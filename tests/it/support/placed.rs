@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use openclaw_pipeline::domain::Failure;
 use openclaw_pipeline::exec::LockFile;
 use openclaw_pipeline::secrets::Secret;
-use openclaw_pipeline::targets::docker::{DockerTarget, container};
+use openclaw_pipeline::targets::container::container;
+use openclaw_pipeline::targets::docker::DockerTarget;
 use openclaw_pipeline::targets::rendering::Bind;
 use openclaw_pipeline::targets::{
     GatewaySecrets, Layout, ManagedConfig, Observed, Progress, Site, Target, Work,

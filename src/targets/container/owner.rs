@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::super::site::Site;
 use super::container;
-use super::engine::{docker, failure};
+use super::engine::{Engine, failure};
 use crate::domain::Failure;
 use crate::domain::text::clean;
 
@@ -80,15 +80,15 @@ pub(super) struct Standing {
 
 /// Looks at everything that compose would take for the project's. Fails when any of it is not
 /// the deployment's.
-pub(super) async fn look(site: &Site) -> Result<Standing, Failure> {
+pub(super) async fn look(engine: &Engine, site: &Site) -> Result<Standing, Failure> {
     let project = container(site);
     let name = format!("name={project}");
     let label = format!("label={PROJECT}={project}");
     let (by_name, by_label, volumes, networks) = tokio::try_join!(
-        listed(&["container", "ls", "-a"], "{{.Names}}", &name),
-        listed(&["container", "ls", "-a"], "{{.Names}}", &label),
-        listed(&["volume", "ls"], "{{.Name}}", &name),
-        listed(&["network", "ls"], "{{.Name}}", &name),
+        listed(engine, &["container", "ls", "-a"], "{{.Names}}", &name),
+        listed(engine, &["container", "ls", "-a"], "{{.Names}}", &label),
+        listed(engine, &["volume", "ls"], "{{.Name}}", &name),
+        listed(engine, &["network", "ls"], "{{.Name}}", &name),
     )?;
     let named = |found: Vec<(String, Owner)>, names: &[String]| -> Vec<(String, Owner)> {
         found.into_iter().filter(|(name, _)| names.contains(name)).collect()
@@ -108,12 +108,17 @@ pub(super) async fn look(site: &Site) -> Result<Standing, Failure> {
 }
 
 /// The resources that a filter finds, with their owners.
-async fn listed(list: &[&str], name: &str, filter: &str) -> Result<Vec<(String, Owner)>, Failure> {
+async fn listed(
+    engine: &Engine,
+    list: &[&str],
+    name: &str,
+    filter: &str,
+) -> Result<Vec<(String, Owner)>, Failure> {
     let format = format!(
         "{name}\t{{{{.Label \"{ID}\"}}}}\t{{{{.Label \"{NAME}\"}}}}\t{{{{.Label \"{PROJECT}\"}}}}"
     );
     let output =
-        docker().args(list).args(["--filter", filter, "--format", &format]).output().await?;
+        engine.docker().args(list).args(["--filter", filter, "--format", &format]).output().await?;
     if !output.success() {
         return Err(failure(&output));
     }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::super::Observed;
 use super::super::site::Site;
 use super::container;
-use super::engine::{self, docker};
+use super::engine::{self, Engine};
 use super::owner::Owner;
 use crate::domain::Failure;
 use crate::gateway::cause;
@@ -105,9 +105,10 @@ struct Inspected {
 }
 
 /// The container under the deployment's name, and whose it is.
-async fn inspect(site: &Site) -> Result<Option<(Owner, State)>, Failure> {
+async fn inspect(engine: &Engine, site: &Site) -> Result<Option<(Owner, State)>, Failure> {
     let format = r#"{"labels":{{json .Config.Labels}},"state":{{json .State}}}"#;
-    let output = docker()
+    let output = engine
+        .docker()
         .args(["container", "inspect", "--format", format, &container(site)])
         .output()
         .await?;
@@ -124,15 +125,15 @@ async fn inspect(site: &Site) -> Result<Option<(Owner, State)>, Failure> {
 }
 
 /// The deployment's container; `None` when there is none, or one that is not its own.
-pub(super) async fn own(site: &Site) -> Result<Option<State>, Failure> {
-    let found = inspect(site).await?;
+pub(super) async fn own(engine: &Engine, site: &Site) -> Result<Option<State>, Failure> {
+    let found = inspect(engine, site).await?;
     Ok(found.filter(|(owner, _)| owner.is(site)).map(|(_, state)| state))
 }
 
 /// The deployment's container, which has to be there.
-pub(super) async fn require(site: &Site) -> Result<State, Failure> {
+pub(super) async fn require(engine: &Engine, site: &Site) -> Result<State, Failure> {
     let name = &site.deployment.name;
-    match inspect(site).await? {
+    match inspect(engine, site).await? {
         Some((owner, state)) if owner.is(site) => Ok(state),
         Some((owner, _)) => Err(owner.refused("container", &container(site))),
         None => Err(Failure::not_found(format!("{name} has no container"))
@@ -141,32 +142,36 @@ pub(super) async fn require(site: &Site) -> Result<State, Failure> {
 }
 
 /// What is seen of the container.
-pub(super) async fn observe(site: &Site) -> Result<Observed, Failure> {
-    match own(site).await? {
-        Some(state) => meaning(site, state).await,
+pub(super) async fn observe(engine: &Engine, site: &Site) -> Result<Observed, Failure> {
+    match own(engine, site).await? {
+        Some(state) => meaning(engine, site, state).await,
         None => Ok(Observed::Absent),
     }
 }
 
 /// What a container's state means.
-pub(super) async fn meaning(site: &Site, state: State) -> Result<Observed, Failure> {
+pub(super) async fn meaning(
+    engine: &Engine,
+    site: &Site,
+    state: State,
+) -> Result<Observed, Failure> {
     if let Some(observed) = state.plain(site.deployment.spec.memory_mib) {
         return Ok(observed);
     }
-    let log = log(site, state.since()).await?;
+    let log = log(engine, site, state.since()).await?;
     Ok(state.told(&log))
 }
 
 /// The end of what the present run logged, or the last one.
-pub(super) async fn log_of_run(site: &Site) -> Result<String, Failure> {
-    match own(site).await? {
-        Some(state) => log(site, state.since()).await,
+pub(super) async fn log_of_run(engine: &Engine, site: &Site) -> Result<String, Failure> {
+    match own(engine, site).await? {
+        Some(state) => log(engine, site, state.since()).await,
         None => Ok(String::new()),
     }
 }
 
-async fn log(site: &Site, since: Option<&str>) -> Result<String, Failure> {
-    let mut cmd = docker();
+async fn log(engine: &Engine, site: &Site, since: Option<&str>) -> Result<String, Failure> {
+    let mut cmd = engine.docker();
     cmd.args(["container", "logs", "--timestamps", "--tail", &LINES.to_string()]);
     if let Some(since) = since {
         cmd.args(["--since", since]);

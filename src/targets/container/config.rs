@@ -7,7 +7,7 @@ use std::io::Cursor;
 
 use super::super::Work;
 use super::super::site::Site;
-use super::engine::{docker, failure};
+use super::engine::{Engine, failure};
 use super::{STATE, container, tarball};
 use crate::domain::Failure;
 
@@ -22,9 +22,9 @@ pub(super) fn place(site: &Site) -> String {
 }
 
 /// The configuration's text; `None` when there is none yet.
-pub(super) async fn read(site: &Site) -> Result<Option<String>, Failure> {
+pub(super) async fn read(engine: &Engine, site: &Site) -> Result<Option<String>, Failure> {
     let from = place(site);
-    let mut copy = docker();
+    let mut copy = engine.docker();
     let taken = tarball::take_out(copy.args(["container", "cp", &from, "-"]), BOUND, Vec::new());
     let Some(bytes) = taken.await.map_err(|failure| refused(site, failure))? else {
         return Ok(None);
@@ -43,6 +43,7 @@ fn refused(site: &Site, failure: Failure) -> Failure {
 
 /// Writes a file beside the configuration, or that itself, as the gateway's own user.
 pub(super) async fn write(
+    engine: &Engine,
     site: &Site,
     name: &str,
     text: &str,
@@ -52,7 +53,8 @@ pub(super) async fn write(
     let archive = tarball::of_file(name, text.len() as u64, content)
         .map_err(|error| Failure::failed(format!("the configuration cannot be packed: {error}")))?;
     let into = format!("{}:{STATE}", container(site));
-    let output = docker()
+    let output = engine
+        .docker()
         .args(["container", "cp", "-", &into])
         .stdin_from(archive)
         .cancel_on(work.cancel)

@@ -15,12 +15,11 @@ use serde_json::{Value, json};
 
 use super::super::Work;
 use super::super::site::Site;
-use super::engine::{SETTINGS, docker, failure};
+use super::engine::{Engine, SETTINGS, failure};
 use super::{container, owner};
 use crate::assets;
 use crate::domain::Failure;
-use crate::exec::Cmd;
-use crate::secrets::private::create_private_directory;
+use crate::exec::{Cmd, Place};
 
 /// The service in the compose file.
 const SERVICE: &str = "openclaw-gateway";
@@ -49,8 +48,8 @@ pub(super) enum Compose {
 impl Compose {
     /// Finds one; the plugin first. Looks for their files: starting `docker-compose` 1.29 only to
     /// see that it is there takes more than a second.
-    pub(super) async fn find() -> Result<Self, Failure> {
-        let docker = docker();
+    pub(super) async fn find(engine: &Engine) -> Result<Self, Failure> {
+        let docker = engine.docker();
         if let Some(found) = Self::located(
             docker.variable("DOCKER_CONFIG"),
             docker.variable("HOME"),
@@ -58,11 +57,20 @@ impl Compose {
         ) {
             return Ok(found);
         }
-        // A plugin can be configured to stand anywhere.
-        let mut cmd = Self::Plugin.command();
+        // A plugin can be configured to stand anywhere, and another machine is not looked through.
+        let mut cmd = Self::Plugin.command(engine);
         let output = cmd.args(["version", "--short"]).deadline(Duration::from_secs(20));
         if output.output().await.is_ok_and(|output| output.success()) {
             return Ok(Self::Plugin);
+        }
+        if matches!(engine.place(), Place::There(_)) {
+            let mut cmd = Self::Standalone.command(engine);
+            let output = cmd.args(["version", "--short"]).deadline(Duration::from_secs(20));
+            let output = output.output().await?;
+            if output.success() {
+                return Ok(Self::Standalone);
+            }
+            return Err(failure(&output).context("neither docker compose nor docker-compose works"));
         }
         Err(Failure::prerequisite("neither docker compose nor docker-compose is installed").remedy(
             "install the compose plugin (Debian: apt-get install docker-compose), or use the \
@@ -88,15 +96,15 @@ impl Compose {
         path.any(is_in).then_some(Self::Standalone)
     }
 
-    fn command(self) -> Cmd {
+    fn command(self, engine: &Engine) -> Cmd {
         match self {
             Self::Plugin => {
-                let mut cmd = docker();
+                let mut cmd = engine.docker();
                 cmd.arg("compose");
                 cmd
             }
             Self::Standalone => {
-                let mut cmd = Cmd::new("docker-compose");
+                let mut cmd = engine.place().cmd("docker-compose");
                 cmd.allow(&SETTINGS);
                 cmd
             }
@@ -105,16 +113,16 @@ impl Compose {
 
     /// A call for the deployment's project, with the files and values that it needs. The secrets
     /// travel in its environment.
-    fn project(self, site: &Site, cpus: &str) -> Result<Cmd, Failure> {
-        let dir = site.dir();
-        create_private_directory(&dir)?;
-        fs::write(dir.join("docker-compose.yml"), assets::DOCKER_COMPOSE)?;
-        fs::write(dir.join("variables.yml"), variables(site).to_string())?;
+    async fn project(self, engine: &Engine, site: &Site) -> Result<Cmd, Failure> {
+        let variables = variables(site).to_string();
+        let files = [("docker-compose.yml", assets::DOCKER_COMPOSE), ("variables.yml", &variables)];
+        let dir = engine.put(site, &files).await?;
+        let cpus = engine.cpus().await?;
         let spec = &site.deployment.spec;
         let image = site.deployment.facts.artefact.clone().ok_or_else(|| {
             Failure::failed("the image was not fetched").remedy("launch it again")
         })?;
-        let mut cmd = self.command();
+        let mut cmd = self.command(engine);
         cmd.args(["-p", &container(site), "-f", "docker-compose.yml", "-f", "variables.yml"])
             .cwd(&dir)
             .env("OPENCLAW_CONTAINER", container(site))
@@ -135,11 +143,11 @@ impl Compose {
     /// is as it should be is left alone. The caller has looked whose all of it is.
     pub(super) async fn create(
         self,
+        engine: &Engine,
         site: &Site,
-        cpus: &str,
         work: Work<'_>,
     ) -> Result<(), Failure> {
-        let mut cmd = self.project(site, cpus)?;
+        let mut cmd = self.project(engine, site).await?;
         cmd.args(["up", "--no-start", SERVICE])
             .deadline(CREATE_DEADLINE)
             .cancel_on(work.cancel)
@@ -150,14 +158,14 @@ impl Compose {
 
     /// A command in a container of its own, which is gone when it ends: with the gateway's image,
     /// volumes, network, environment and limits, and without its port.
-    pub(super) fn beside(
+    pub(super) async fn beside(
         self,
+        engine: &Engine,
         site: &Site,
-        cpus: &str,
         args: &[&str],
         terminal: bool,
     ) -> Result<Cmd, Failure> {
-        let mut cmd = self.project(site, cpus)?;
+        let mut cmd = self.project(engine, site).await?;
         cmd.args(["run", "--rm", "--no-deps"]);
         if !terminal {
             cmd.arg("-T");
@@ -216,31 +224,37 @@ const KINDS: [(&str, &[&str], &[&str]); 3] = [
 /// Removes the deployment's containers, volumes and networks; says what it removed. By the label
 /// with its own id, so that nobody else's is touched, and that it also works when the compose
 /// file, or compose itself, is gone.
-pub(super) async fn remove(site: &Site, work: Work<'_>) -> Result<Vec<String>, Failure> {
+pub(super) async fn remove(
+    engine: &Engine,
+    site: &Site,
+    work: Work<'_>,
+) -> Result<Vec<String>, Failure> {
     let mut removed = Vec::new();
     for kind in KINDS {
-        removed.extend(remove_kind(site, kind, &[], work).await?);
+        removed.extend(remove_kind(engine, site, kind, &[], work).await?);
     }
     Ok(removed)
 }
 
 /// Removes those of the deployment's containers that the filters find, too.
 pub(super) async fn remove_labelled(
+    engine: &Engine,
     site: &Site,
     filters: &[&str],
     work: Work<'_>,
 ) -> Result<Vec<String>, Failure> {
-    remove_kind(site, KINDS[0], filters, work).await
+    remove_kind(engine, site, KINDS[0], filters, work).await
 }
 
 async fn remove_kind(
+    engine: &Engine,
     site: &Site,
     (kind, list, delete): (&str, &[&str], &[&str]),
     filters: &[&str],
     work: Work<'_>,
 ) -> Result<Vec<String>, Failure> {
     let own = format!("label={}={}", owner::ID, site.deployment.id);
-    let mut listing = docker();
+    let mut listing = engine.docker();
     listing.args(list).args(["--filter", &own]);
     for filter in filters {
         listing.args(["--filter", filter]);
@@ -251,7 +265,8 @@ async fn remove_kind(
     }
     let mut removed = Vec::new();
     for id in listed.stdout.split_whitespace() {
-        let output = docker()
+        let output = engine
+            .docker()
             .args(delete)
             .arg(id)
             .hold(work.lock)?
@@ -278,7 +293,7 @@ fn short(id: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::targets::docker::site_of_a_test;
+    use crate::targets::container::site_of_a_test;
 
     fn executable(dir: &Path) {
         fs::create_dir_all(dir).expect("a directory");
@@ -307,12 +322,12 @@ mod tests {
         assert_eq!(located(), Some(Compose::Plugin));
     }
 
-    #[test]
-    fn both_are_called_alike() {
+    #[tokio::test]
+    async fn both_are_called_alike() {
         let dir = tempfile::tempdir().expect("a directory");
-        let site = site_of_a_test(dir.path());
-        let plugin = Compose::Plugin.project(&site, "2").expect("a call");
-        let standalone = Compose::Standalone.project(&site, "2").expect("a call");
+        let (site, engine) = (site_of_a_test(dir.path()), Engine::with_cpus("2"));
+        let plugin = Compose::Plugin.project(&engine, &site).await.expect("a call");
+        let standalone = Compose::Standalone.project(&engine, &site).await.expect("a call");
         assert_eq!((plugin.name(), standalone.name()), ("docker".into(), "docker-compose".into()));
         let (mut plugin, standalone) = (plugin.arguments(), standalone.arguments());
         assert_eq!(plugin.remove(0), "compose");
@@ -321,11 +336,11 @@ mod tests {
         assert_eq!(plugin, ["-p", &name, "-f", "docker-compose.yml", "-f", "variables.yml"]);
     }
 
-    #[test]
-    fn no_secret_stands_in_an_argument_or_a_file() {
+    #[tokio::test]
+    async fn no_secret_stands_in_an_argument_or_a_file() {
         let dir = tempfile::tempdir().expect("a directory");
-        let site = site_of_a_test(dir.path());
-        let cmd = Compose::Plugin.project(&site, "2").expect("a call");
+        let (site, engine) = (site_of_a_test(dir.path()), Engine::with_cpus("2"));
+        let cmd = Compose::Plugin.project(&engine, &site).await.expect("a call");
         assert_eq!(cmd.variable(&handle(0)), Some(OsStr::new("a-secret-key")));
         assert_eq!(cmd.variable("OPENCLAW_GATEWAY_TOKEN"), Some(OsStr::new("a-secret-token")));
         assert!(!cmd.arguments().concat().contains("a-secret"));

@@ -1,4 +1,4 @@
-//! Archives of a `docker` gateway's state.
+//! Archives of a containerised gateway's state.
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::site::Site;
 use super::super::{Work, archive};
-use super::engine::{docker, failure};
+use super::engine::{Engine, failure};
 use super::{compose, container, owner, state, tarball};
 use crate::domain::Failure;
 use crate::exec::{Cmd, free_bytes};
@@ -20,8 +20,13 @@ const HELPER: &str = "io.openclaw.pipeline.helper=restore";
 
 /// Makes a verified archive with the gateway's own tool inside the running container, and copies
 /// it out.
-pub(super) async fn create(site: &Site, into: &Path, work: Work<'_>) -> Result<(), Failure> {
-    if !state::require(site).await?.takes_commands() {
+pub(super) async fn create(
+    engine: &Engine,
+    site: &Site,
+    into: &Path,
+    work: Work<'_>,
+) -> Result<(), Failure> {
+    if !state::require(engine, site).await?.takes_commands() {
         let name = &site.deployment.name;
         return Err(Failure::conflict(format!(
             "{name} does not run, and a backup is made inside the running gateway's container"
@@ -30,7 +35,7 @@ pub(super) async fn create(site: &Site, into: &Path, work: Work<'_>) -> Result<(
     }
     let container = container(site);
     let inside = |args: &[&str]| -> Result<Cmd, Failure> {
-        let mut cmd = docker();
+        let mut cmd = engine.docker();
         cmd.args(["container", "exec", &container]).args(args);
         cmd.deadline(DEADLINE).cancel_on(work.cancel).hold(work.lock)?;
         Ok(cmd)
@@ -43,21 +48,27 @@ pub(super) async fn create(site: &Site, into: &Path, work: Work<'_>) -> Result<(
     let mut cmd = inside(&["node", "/app/openclaw.mjs"])?;
     let output = cmd.args(archive::create_args(SCRATCH)).output().await?;
     let copied = match archive::created(&output) {
-        Ok(path) => copy_out(&container, &path, into, work).await,
+        Ok(path) => copy_out(engine, &container, &path, into, work).await,
         Err(failure) => Err(failure),
     };
     inside(&["rm", "-rf", SCRATCH])?.output().await?;
     copied
 }
 
-async fn copy_out(container: &str, path: &str, into: &Path, work: Work<'_>) -> Result<(), Failure> {
+async fn copy_out(
+    engine: &Engine,
+    container: &str,
+    path: &str,
+    into: &Path,
+    work: Work<'_>,
+) -> Result<(), Failure> {
     if !path.starts_with(SCRATCH) {
         return Err(Failure::failed("the gateway's backup lies where it was not asked for"));
     }
     // It lies here twice, plain and sealed; and the gateway says how big it is.
     let bound = free_bytes(into.parent().unwrap_or(into))? / 2;
     let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(into)?;
-    let mut copy = docker();
+    let mut copy = engine.docker();
     copy.args(["container", "cp", &format!("{container}:{path}"), "-"]);
     copy.deadline(DEADLINE).cancel_on(work.cancel).hold(work.lock)?;
     match tarball::take_out(&mut copy, bound, file).await {
@@ -69,19 +80,24 @@ async fn copy_out(container: &str, path: &str, into: &Path, work: Work<'_>) -> R
 
 /// Unpacks an archive in a container of the deployment's image that has its volume, and puts the
 /// state that is in it in place. The gateway's own container does not run.
-pub(super) async fn restore(site: &Site, from: &Path, work: Work<'_>) -> Result<(), Failure> {
+pub(super) async fn restore(
+    engine: &Engine,
+    site: &Site,
+    from: &Path,
+    work: Work<'_>,
+) -> Result<(), Failure> {
     let image = site.deployment.facts.artefact.clone().ok_or_else(|| {
         Failure::failed("the image to restore with is not known").remedy("launch it again")
     })?;
-    state::require(site).await?;
+    state::require(engine, site).await?;
     let call = |args: &[&str]| -> Result<Cmd, Failure> {
-        let mut cmd = docker();
+        let mut cmd = engine.docker();
         cmd.args(args);
         cmd.deadline(DEADLINE).cancel_on(work.cancel).hold(work.lock)?;
         Ok(cmd)
     };
     // What a killed restore left is of no use.
-    compose::remove_labelled(site, &[&format!("label={HELPER}")], work).await?;
+    compose::remove_labelled(engine, site, &[&format!("label={HELPER}")], work).await?;
     let (id, name) = (
         format!("{}={}", owner::ID, site.deployment.id),
         format!("{}={}", owner::NAME, site.deployment.name),

@@ -113,6 +113,18 @@ pub(super) fn of_file(
     Ok(head.chain(content.take(size)).chain(io::repeat(0).take(padding)))
 }
 
+/// Small texts as a tar, for their owner alone.
+pub(super) fn of_texts(files: &[(&str, &str)]) -> io::Result<Vec<u8>> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, text) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o600);
+        builder.append_data(&mut header, name, text.as_bytes())?;
+    }
+    builder.into_inner()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,19 +7,20 @@ use std::io;
 
 use async_trait::async_trait;
 
-use super::CONTAINER_PORT;
-use super::engine::docker;
+use super::{CONTAINER_PORT, engine};
+use crate::exec::Place;
 use crate::gateway::{Dial, Duplex};
 
 /// A dial that goes through `docker exec`.
 #[derive(Debug)]
 pub(super) struct ContainerDial {
+    place: Place,
     container: String,
 }
 
 impl ContainerDial {
-    pub(super) fn new(container: String) -> Self {
-        Self { container }
+    pub(super) fn new(place: Place, container: String) -> Self {
+        Self { place, container }
     }
 }
 
@@ -32,7 +33,7 @@ impl Dial for ContainerDial {
              s.on('close', () => process.exit(0));\
              process.stdin.pipe(s); s.pipe(process.stdout);"
         );
-        let relay = docker()
+        let relay = engine::docker(&self.place)
             .args(["container", "exec", "-i", &self.container, "node", "-e", &script])
             .relay()
             .map_err(io::Error::other)?;

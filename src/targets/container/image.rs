@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::super::site::Site;
 use super::super::{Artefact, Work};
-use super::engine::{docker, failure};
+use super::engine::{Engine, failure};
 use crate::domain::{Failure, FailureKind};
 use crate::exec::{Output, command::Stream};
 
@@ -33,9 +33,12 @@ struct ImageConfig {
     labels: Option<BTreeMap<String, String>>,
 }
 
-async fn inspect(image: &str) -> Result<Option<Image>, Failure> {
-    let output =
-        docker().args(["image", "inspect", "--format", "{{json .}}", image]).output().await?;
+async fn inspect(engine: &Engine, image: &str) -> Result<Option<Image>, Failure> {
+    let output = engine
+        .docker()
+        .args(["image", "inspect", "--format", "{{json .}}", image])
+        .output()
+        .await?;
     if !output.success() {
         return if output.stderr.to_lowercase().contains("no such image") {
             Ok(None)
@@ -49,8 +52,8 @@ async fn inspect(image: &str) -> Result<Option<Image>, Failure> {
 }
 
 /// The image as it is here, pinned; `None` when it is not here.
-pub(super) async fn present(image: &str) -> Result<Option<Artefact>, Failure> {
-    let Some(found) = inspect(image).await? else { return Ok(None) };
+pub(super) async fn present(engine: &Engine, image: &str) -> Result<Option<Artefact>, Failure> {
+    let Some(found) = inspect(engine, image).await? else { return Ok(None) };
     let version = found
         .config
         .and_then(|config| config.labels)
@@ -80,27 +83,35 @@ fn wanted(site: &Site) -> &str {
 }
 
 /// Makes sure that the deployment's image is here.
-pub(super) async fn ensure(site: &Site, work: Work<'_>) -> Result<Artefact, Failure> {
+pub(super) async fn ensure(
+    engine: &Engine,
+    site: &Site,
+    work: Work<'_>,
+) -> Result<Artefact, Failure> {
     let image = wanted(site);
-    if let Some(found) = present(image).await? {
+    if let Some(found) = present(engine, image).await? {
         return Ok(found);
     }
-    pull(image, work).await?;
-    pulled(image).await
+    pull(engine, image, work).await?;
+    pulled(engine, image).await
 }
 
 /// Makes sure that what the deployment's image names today is here: a tag may have moved in its
 /// registry since it was pulled. One that cannot be pulled and is here, because it was built here
 /// or the registry is down, is used as it is, and that is said.
-pub(super) async fn ensure_newest(site: &Site, work: Work<'_>) -> Result<Artefact, Failure> {
+pub(super) async fn ensure_newest(
+    engine: &Engine,
+    site: &Site,
+    work: Work<'_>,
+) -> Result<Artefact, Failure> {
     let image = wanted(site);
     if is_fixed(image) {
-        return ensure(site, work).await;
+        return ensure(engine, site, work).await;
     }
-    match pull(image, work).await {
-        Ok(()) => pulled(image).await,
+    match pull(engine, image, work).await {
+        Ok(()) => pulled(engine, image).await,
         Err(failure) if failure.kind == FailureKind::Interrupted => Err(failure),
-        Err(failure) => match present(image).await? {
+        Err(failure) => match present(engine, image).await? {
             Some(found) => {
                 work.progress.note(&format!("{failure}; using the one that is here"));
                 Ok(found)
@@ -115,23 +126,23 @@ fn is_fixed(image: &str) -> bool {
     image.contains('@') || image.starts_with("sha256:")
 }
 
-async fn pulled(image: &str) -> Result<Artefact, Failure> {
-    present(image)
+async fn pulled(engine: &Engine, image: &str) -> Result<Artefact, Failure> {
+    present(engine, image)
         .await?
         .ok_or_else(|| Failure::failed(format!("the image {image} was pulled and is not there")))
 }
 
 /// Removes images that were superseded: those that a registry can give again, that nobody has
 /// given another name, and that no container uses. Answers which.
-pub(super) async fn prune(superseded: &[String]) -> Result<Vec<String>, Failure> {
+pub(super) async fn prune(engine: &Engine, superseded: &[String]) -> Result<Vec<String>, Failure> {
     let mut removed = Vec::new();
     for image in superseded.iter().filter(|image| image.contains('@')) {
-        let Some(found) = inspect(image).await? else { continue };
+        let Some(found) = inspect(engine, image).await? else { continue };
         if !found.repo_tags.is_empty() {
             continue;
         }
         // Without force the engine refuses what any container uses.
-        if docker().args(["image", "rm", image]).output().await?.success() {
+        if engine.docker().args(["image", "rm", image]).output().await?.success() {
             removed.push(format!("the image {image}"));
         }
     }
@@ -139,8 +150,9 @@ pub(super) async fn prune(superseded: &[String]) -> Result<Vec<String>, Failure>
 }
 
 /// Whether a registry has the image, without pulling it.
-pub(super) async fn can_be_pulled(image: &str) -> Result<(), Failure> {
-    let output = docker()
+pub(super) async fn can_be_pulled(engine: &Engine, image: &str) -> Result<(), Failure> {
+    let output = engine
+        .docker()
         .args(["manifest", "inspect", image])
         .deadline(Duration::from_secs(20))
         .output()
@@ -148,9 +160,10 @@ pub(super) async fn can_be_pulled(image: &str) -> Result<(), Failure> {
     if output.success() { Ok(()) } else { Err(pull_failure(image, &output)) }
 }
 
-async fn pull(image: &str, work: Work<'_>) -> Result<(), Failure> {
+async fn pull(engine: &Engine, image: &str, work: Work<'_>) -> Result<(), Failure> {
     let mut layers: BTreeMap<String, bool> = BTreeMap::new();
-    let output = docker()
+    let output = engine
+        .docker()
         .args(["image", "pull", image])
         .deadline(PULL_DEADLINE)
         .cancel_on(work.cancel)
