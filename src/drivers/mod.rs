@@ -4,3 +4,4 @@
 //! Refuses to know what any of it is for: a driver names no target, no deployment and no store.
 
 pub mod ssh;
+pub mod terraform;

@@ -136,6 +136,7 @@ pub struct Cmd {
     cwd: Option<PathBuf>,
     stdin: Option<Input>,
     deadline: Duration,
+    grace: Duration,
     cancel: Option<CancellationToken>,
     locks: Vec<OwnedFd>,
     /// Where the child is written down.
@@ -191,6 +192,7 @@ impl Cmd {
             cwd: None,
             stdin: None,
             deadline: Duration::from_secs(60),
+            grace: GRACE,
             cancel: None,
             locks: Vec::new(),
             record: None,
@@ -282,6 +284,12 @@ impl Cmd {
     /// Sets how long it may take.
     pub fn deadline(&mut self, deadline: Duration) -> &mut Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// Sets how long it may take to end once it was asked to, before it is killed.
+    pub fn grace(&mut self, grace: Duration) -> &mut Self {
+        self.grace = grace;
         self
     }
 
@@ -518,7 +526,7 @@ impl Cmd {
                 Ok(Output { status, stdout: out.0.text(), stderr: out.1.text(), there })
             }
             Err(error) => {
-                group.end(&mut child).await;
+                group.end(&mut child, self.grace).await;
                 Err(error)
             }
         }
@@ -574,10 +582,10 @@ impl Group {
 
     /// Asks the group to end, and kills what has not when its leader has, or in the end. A leader
     /// that ended says nothing of the others: what a shell runs in the background ignores SIGINT.
-    async fn end(&mut self, child: &mut tokio::process::Child) {
+    async fn end(&mut self, child: &mut tokio::process::Child, grace: Duration) {
         if let Some(group) = self.0 {
             let _ = kill_process_group(group, Signal::INT);
-            let _ = tokio::time::timeout(GRACE, child.wait()).await;
+            let _ = tokio::time::timeout(grace, child.wait()).await;
         }
         self.kill();
         let _ = child.kill().await;

@@ -1,0 +1,168 @@
+//! What Terraform says while it works: one JSON object a line.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// One message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// What it is about.
+    pub said: Said,
+}
+
+/// What it is about.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Said {
+    /// So much is to be added, changed and removed: the plan is made.
+    Planned {
+        /// To be made.
+        add: u64,
+        /// To be changed in place.
+        change: u64,
+        /// To be removed.
+        remove: u64,
+    },
+    /// Work on a resource begins.
+    Begins {
+        /// Its address in the module.
+        address: String,
+        /// What is done: `create`, `update`, `delete`, `replace`.
+        action: String,
+    },
+    /// Work on a resource goes on.
+    GoesOn {
+        /// Its address in the module.
+        address: String,
+        /// For how long, in seconds.
+        elapsed_s: u64,
+    },
+    /// Work on a resource is over.
+    Ends {
+        /// Its address in the module.
+        address: String,
+        /// Its id, where it has one.
+        id: Option<String>,
+        /// Whether it failed.
+        failed: bool,
+    },
+    /// What the module gives.
+    Outputs(BTreeMap<String, Value>),
+    /// A warning or an error.
+    Diagnostic(Diagnostic),
+    /// Anything else.
+    Other,
+}
+
+/// A warning or an error.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Diagnostic {
+    /// `error` or `warning`.
+    pub severity: String,
+    /// In a few words.
+    pub summary: String,
+    /// In full.
+    #[serde(default)]
+    pub detail: String,
+    /// The resource that it is about.
+    #[serde(default)]
+    pub address: Option<String>,
+}
+
+impl Diagnostic {
+    /// Whether it is an error.
+    pub fn is_error(&self) -> bool {
+        self.severity == "error"
+    }
+}
+
+#[derive(Deserialize)]
+struct Line {
+    #[serde(rename = "type", default)]
+    kind: String,
+    #[serde(default)]
+    changes: Option<Changes>,
+    #[serde(default)]
+    hook: Option<Hook>,
+    #[serde(default)]
+    outputs: Option<BTreeMap<String, Output>>,
+    #[serde(default)]
+    diagnostic: Option<Diagnostic>,
+}
+
+#[derive(Deserialize)]
+struct Changes {
+    add: u64,
+    change: u64,
+    remove: u64,
+    operation: String,
+}
+
+#[derive(Deserialize)]
+struct Hook {
+    #[serde(default)]
+    resource: Option<Resource>,
+    #[serde(default)]
+    action: Option<String>,
+    #[serde(default)]
+    id_value: Option<String>,
+    #[serde(default)]
+    elapsed_seconds: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct Resource {
+    addr: String,
+}
+
+#[derive(Deserialize)]
+struct Output {
+    #[serde(default)]
+    value: Option<Value>,
+}
+
+impl Message {
+    /// A line's; `None` where it is none.
+    pub fn parse(line: &str) -> Option<Self> {
+        let line: Line = serde_json::from_str(line).ok()?;
+        Some(Self { said: line.said() })
+    }
+}
+
+impl Line {
+    fn said(self) -> Said {
+        let about = |hook: Option<Hook>| {
+            let hook = hook?;
+            let address = hook.resource.as_ref()?.addr.clone();
+            Some((address, hook))
+        };
+        match (self.kind.as_str(), self.changes, self.outputs, self.diagnostic) {
+            ("change_summary", Some(it), ..) if it.operation == "plan" => {
+                Said::Planned { add: it.add, change: it.change, remove: it.remove }
+            }
+            ("outputs", _, Some(outputs), _) => {
+                let values = outputs.into_iter();
+                Said::Outputs(values.filter_map(|(name, it)| Some((name, it.value?))).collect())
+            }
+            ("diagnostic", .., Some(diagnostic)) => Said::Diagnostic(diagnostic),
+            (kind, ..) => match (kind, about(self.hook)) {
+                ("apply_start", Some((address, hook))) => {
+                    Said::Begins { address, action: hook.action.unwrap_or_default() }
+                }
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "s")]
+                ("apply_progress", Some((address, hook))) => Said::GoesOn {
+                    address,
+                    elapsed_s: hook.elapsed_seconds.unwrap_or_default().max(0.0) as u64,
+                },
+                ("apply_complete", Some((address, hook))) => {
+                    Said::Ends { address, id: hook.id_value, failed: false }
+                }
+                ("apply_errored", Some((address, _))) => {
+                    Said::Ends { address, id: None, failed: true }
+                }
+                _ => Said::Other,
+            },
+        }
+    }
+}

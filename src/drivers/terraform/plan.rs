@@ -1,0 +1,125 @@
+//! What an apply would change, before it does.
+
+use serde::Deserialize;
+
+use crate::domain::Failure;
+
+/// What would become of one resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Its address in the module.
+    pub address: String,
+    /// Its type.
+    pub kind: String,
+    /// What would be done.
+    pub verb: Verb,
+}
+
+/// What would be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// It would be made.
+    Create,
+    /// It would be changed in place.
+    Update,
+    /// It would be removed.
+    Delete,
+    /// It would be removed and made anew.
+    Replace,
+}
+
+impl Verb {
+    /// In a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::Replace => "replace",
+        }
+    }
+}
+
+/// What would change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Each resource that something would be done to.
+    pub changes: Vec<Change>,
+}
+
+#[derive(Deserialize)]
+struct Shown {
+    #[serde(default)]
+    resource_changes: Vec<ShownChange>,
+}
+
+#[derive(Deserialize)]
+struct ShownChange {
+    address: String,
+    #[serde(rename = "type")]
+    kind: String,
+    change: Actions,
+}
+
+#[derive(Deserialize)]
+struct Actions {
+    actions: Vec<String>,
+}
+
+impl Plan {
+    /// From what `show -json` says of a plan. What is not understood is refused: it could be a
+    /// removal.
+    pub(super) fn parse(text: &str) -> Result<Self, Failure> {
+        let shown: Shown = serde_json::from_str(text).map_err(|error| {
+            Failure::failed(format!("terraform's plan cannot be read: {error}"))
+        })?;
+        let mut changes = Vec::new();
+        for ShownChange { address, kind, change } in shown.resource_changes {
+            let actions: Vec<&str> = change.actions.iter().map(String::as_str).collect();
+            let verb = match actions[..] {
+                ["no-op" | "read"] => continue,
+                ["create"] => Verb::Create,
+                ["update"] => Verb::Update,
+                ["delete"] => Verb::Delete,
+                ["delete", "create"] | ["create", "delete"] => Verb::Replace,
+                // Taken out of the state, and left where it is.
+                ["forget"] => Verb::Delete,
+                ref other => {
+                    let what = other.join(", ");
+                    return Err(Failure::failed(format!(
+                        "terraform's plan does what is not known to be harmless to {address}: {what}"
+                    )));
+                }
+            };
+            changes.push(Change { address, kind, verb });
+        }
+        Ok(Self { changes })
+    }
+
+    /// Whether nothing would change.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Refuses to take away any resource of these types.
+    pub fn keep(&self, kinds: &[&str]) -> Result<(), Failure> {
+        let lost = self.changes.iter().filter(|change| {
+            matches!(change.verb, Verb::Delete | Verb::Replace)
+                && kinds.contains(&change.kind.as_str())
+        });
+        let lost: Vec<String> =
+            lost.map(|change| format!("{} {}", change.verb.as_str(), change.address)).collect();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::conflict(format!(
+            "this would take away what holds the deployment's data or its address: {}; nothing was \
+             changed",
+            lost.join(", ")
+        ))
+        .remedy(
+            "take back what was changed in the deployment's terraform.tfvars (infra config shows \
+             it); to begin anew, make a backup, destroy the deployment and launch it again",
+        ))
+    }
+}

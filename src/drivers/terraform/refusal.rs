@@ -1,0 +1,152 @@
+//! What it means that a run failed.
+//!
+//! Owns telling the cloud's refusals apart by what they say, so that each has its own remedy.
+
+use super::messages::{Diagnostic, Message, Said};
+use crate::domain::text::clean;
+use crate::domain::{Failure, FailureKind};
+use crate::exec::Output;
+
+/// How much of an error is told, in characters.
+const CHARS: usize = 600;
+
+/// A refusal by what it says, and what is to be done.
+struct Known {
+    /// What it has in it, in lower case; any of these.
+    signs: &'static [&'static str],
+    kind: FailureKind,
+    what: &'static str,
+    remedy: &'static str,
+}
+
+const KNOWN: [Known; 9] = [
+    Known {
+        signs: &[
+            "no valid credential sources",
+            "failed to refresh cached credentials",
+            "unable to locate credentials",
+        ],
+        kind: FailureKind::Prerequisite,
+        what: "there are no AWS credentials",
+        remedy: "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+    },
+    Known {
+        signs: &[
+            "invalidclienttokenid",
+            "signaturedoesnotmatch",
+            "expiredtoken",
+            "authfailure",
+            "unrecognizedclientexception",
+            "requestexpired",
+        ],
+        kind: FailureKind::Prerequisite,
+        what: "AWS does not take these credentials",
+        remedy: "renew them, and check AWS_PROFILE and this machine's clock",
+    },
+    Known {
+        signs: &["unauthorizedoperation", "accessdenied", "not authorized to perform"],
+        kind: FailureKind::Prerequisite,
+        what: "these credentials may not do this",
+        remedy: "give them the permission that is named, then go on",
+    },
+    Known {
+        signs: &["insufficientinstancecapacity", "insufficient capacity"],
+        kind: FailureKind::Failed,
+        what: "AWS has no such machine free there now",
+        remedy: "try again later, or with another size or region",
+    },
+    Known {
+        signs: &[
+            "vcpulimitexceeded",
+            "addresslimitexceeded",
+            "instancelimitexceeded",
+            "limitexceeded",
+            "quota",
+        ],
+        kind: FailureKind::Failed,
+        what: "the account's quota is used up",
+        remedy: "destroy what is not needed, or have the quota raised (AWS: Service Quotas)",
+    },
+    Known {
+        signs: &["already exists", "invalidkeypair.duplicate", "invalidgroup.duplicate"],
+        kind: FailureKind::Conflict,
+        what: "the account has something else of this name",
+        remedy: "launch under another name, or remove what is there",
+    },
+    Known {
+        signs: &["error acquiring the state lock"],
+        kind: FailureKind::Conflict,
+        what: "another run holds the lock of this deployment's state",
+        remedy: "wait until it has ended, then go on",
+    },
+    Known {
+        signs: &[
+            "requestlimitexceeded",
+            "throttling",
+            "rate exceeded",
+            "no such host",
+            "connection refused",
+            "i/o timeout",
+            "context deadline exceeded",
+        ],
+        kind: FailureKind::Failed,
+        what: "AWS did not answer",
+        remedy: "check the network, then go on",
+    },
+    Known {
+        signs: &["no space left on device"],
+        kind: FailureKind::Failed,
+        what: "this machine's disk is full",
+        remedy: "free some space, then go on",
+    },
+];
+
+/// Why a run failed.
+pub(super) fn of(errors: &[Diagnostic], output: &Output) -> Failure {
+    let Some(first) = errors.first() else {
+        return Failure::failed(format!("terraform: {}", output.last_line()));
+    };
+    let told: Vec<String> = errors.iter().map(told).collect();
+    let all = told.join("; ");
+    let said = all.to_lowercase();
+    let message = clean(&all, CHARS);
+    let known = KNOWN.iter().find(|known| known.signs.iter().any(|sign| said.contains(sign)));
+    match known {
+        Some(Known { kind, what, remedy, .. }) => {
+            Failure::new(*kind, format!("{what}: {message}")).remedy(*remedy)
+        }
+        None if first.summary.contains("Invalid value for variable") => {
+            Failure::bad_input(message).remedy("correct it in the deployment's terraform.tfvars")
+        }
+        None => Failure::failed(format!("terraform: {message}")),
+    }
+}
+
+fn told(diagnostic: &Diagnostic) -> String {
+    let Diagnostic { summary, detail, address, .. } = diagnostic;
+    let about = address.as_deref().map(|it| format!(" ({it})")).unwrap_or_default();
+    if detail.is_empty() {
+        format!("{summary}{about}")
+    } else {
+        format!("{summary}{about}: {detail}")
+    }
+}
+
+/// Why a module was not initialised.
+pub(super) fn of_init(output: &Output) -> Failure {
+    let diagnostics = output.stdout.lines().filter_map(Message::parse);
+    let errors: Vec<Diagnostic> = diagnostics
+        .filter_map(|it| match it.said {
+            Said::Diagnostic(diagnostic) if diagnostic.is_error() => Some(diagnostic),
+            _ => None,
+        })
+        .collect();
+    let failure = of(&errors, output).context("terraform init");
+    if failure.remedy.is_some() {
+        return failure;
+    }
+    failure.remedy(
+        "check that this machine reaches the Terraform registry, or name a mirror in the file that \
+         TF_CLI_CONFIG_FILE names",
+    )
+}
