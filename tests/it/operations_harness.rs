@@ -20,7 +20,7 @@ use openclaw_pipeline::operations::{Ended, Engine, OperationDef, Sink, Told, def
 use openclaw_pipeline::targets::Progress;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::bench::{Bench, NEW, OLD, Outcome, Quiet};
+use crate::support::bench::{Bench, NEW, OLD, Outcome};
 use crate::support::fake_target::When;
 
 /// A point between two writes of the journal.
@@ -278,8 +278,12 @@ async fn killed_within_a_step_it_goes_on_and_ends_the_same() {
                 let what = format!("{} killed in call {call}, {when:?}", definition.kind);
                 let run = bench.fork();
                 run.target.hang_at(call, when);
-                if !killed_in_a_call(&run, definition.kind).await {
-                    break;
+                if !run.killed_in_a_call(definition.kind).await {
+                    // Some calls are only counted, and nobody dies in them.
+                    if call >= run.target.calls() {
+                        break;
+                    }
+                    continue;
                 }
                 let ended = run.resume().await;
                 assert!(ended.failure.is_none(), "{what}: {:?}", ended.failure);
@@ -289,26 +293,6 @@ async fn killed_within_a_step_it_goes_on_and_ends_the_same() {
             }
         }
     }
-}
-
-/// Executes an operation until a call of the target hangs, and never polls it again. `false` when
-/// it ended without one.
-async fn killed_in_a_call(run: &Bench, kind: OperationKind) -> bool {
-    let engine = run.engine();
-    let operation = run.begin(&engine, kind).expect("begins");
-    let lock = run.lock(&engine, kind.as_str()).await;
-    // What its destructors would tidy up stays as it lies: it is forgotten, not dropped. What it
-    // borrows goes as a process's things go.
-    let token = CancellationToken::new();
-    let mut execution = Box::pin(engine.execute(&operation, &lock, &Quiet, &token));
-    let hung = tokio::select! {
-        _ = &mut execution => false,
-        () = run.target.hung() => true,
-    };
-    if hung {
-        std::mem::forget(execution);
-    }
-    hung
 }
 
 #[tokio::test(start_paused = true)]

@@ -269,6 +269,26 @@ impl Bench {
         engine.execute(operation, &lock, sink, cancel).await.expect("the store works")
     }
 
+    /// Executes an operation until a call of the target hangs, and never polls it again. `false`
+    /// when it ended without one.
+    pub async fn killed_in_a_call(&self, kind: OperationKind) -> bool {
+        let engine = self.engine();
+        let operation = self.begin(&engine, kind).expect("begins");
+        let lock = self.lock(&engine, kind.as_str()).await;
+        // What its destructors would tidy up stays as it lies: it is forgotten, not dropped. What
+        // it borrows goes as a process's things go.
+        let token = CancellationToken::new();
+        let mut execution = Box::pin(engine.execute(&operation, &lock, &Quiet, &token));
+        let hung = tokio::select! {
+            _ = &mut execution => false,
+            () = self.target.hung() => true,
+        };
+        if hung {
+            std::mem::forget(execution);
+        }
+        hung
+    }
+
     /// Goes on with the active operation, as a new process does.
     pub async fn resume(&self) -> Ended {
         let engine = self.engine();
