@@ -69,7 +69,7 @@ impl App {
         cancel: &CancellationToken,
     ) -> Result<Proof, Failure> {
         let site = self.running(name).await?;
-        prove_site(self.target(&site), &site, PROVE_DEADLINE, progress, cancel).await
+        Ok(prove_site(self.target(&site), &site, PROVE_DEADLINE, progress, cancel).await?)
     }
 
     /// Whether each provider credential that was handed over arrives in the gateway.

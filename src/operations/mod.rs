@@ -11,6 +11,7 @@ pub mod context;
 mod destroy;
 mod engine;
 mod launch;
+mod port;
 mod restart;
 mod restore;
 mod rotate;

@@ -16,7 +16,7 @@ use crate::exec::{addresses, wait};
 use crate::gateway::prove::{Proof, Route, prove as prove_route};
 use crate::store::{Window, now};
 use crate::targets::rendering::{self, Bind};
-use crate::targets::{Artefact, ManagedConfig, Observed, Progress, Site, Target, keeper};
+use crate::targets::{Artefact, ManagedConfig, NotUp, Observed, Progress, Site, Target, keeper};
 
 use super::context::StepDef;
 
@@ -27,8 +27,13 @@ const PROVE_DEADLINE: Duration = Duration::from_secs(600);
 const LOOK_EVERY: Duration = Duration::from_millis(1500);
 /// How often a starting gateway is seen crashed before it is given up: one crash may be bad luck.
 const CRASHES: u32 = 3;
+/// How many looks in a row find something else on the port of a starting gateway before it is given
+/// up. What is there once may be on its way out, and the gateway itself tries again.
+const STRANGERS: u32 = 2;
 
 type Step<'a> = BoxFuture<'a, Result<StepEnd, Failure>>;
+/// What brings a gateway up, or says what kept it from that.
+pub(super) type Rise<'a> = BoxFuture<'a, Result<StepEnd, NotUp>>;
 
 pub(super) const FETCH: StepDef = StepDef {
     name: "fetch",
@@ -123,24 +128,33 @@ pub(super) fn configure<'a>(c: &'a mut Context<'_>) -> Step<'a> {
 /// Configures the gateway: on top of what is in place, or of the user's own file.
 pub(super) fn configure_from<'a>(c: &'a mut Context<'_>, users_file: bool) -> Step<'a> {
     Box::pin(async move {
-        let site = c.site()?;
-        let mut config = managed(&site)?;
-        config.users_file = users_file;
-        let placed = c.target().place(&site, &config, c.work()).await?;
-        for notice in &placed.notices {
+        let notices = write_configuration(c, users_file).await?;
+        for notice in &notices {
             c.sink.progress().note(notice);
         }
-        let names: Vec<String> =
-            site.secrets.credentials.iter().map(|(name, _)| name.clone()).collect();
-        c.change_facts(|facts| {
-            facts.managed_origins.clone_from(&config.origins);
-            facts.credentials = names;
-            facts.plugins.clone_from(&placed.plugins);
-            facts.managed_model = config.model.filter(|model| placed.model.as_ref() == Some(model));
-            facts.model = placed.model;
-        })?;
-        Ok(StepEnd::Done(json!({ "notices": placed.notices })))
+        Ok(StepEnd::Done(json!({ "notices": notices })))
     })
+}
+
+/// Writes the gateway's configuration; answers what the user should know of it.
+pub(super) async fn write_configuration(
+    c: &mut Context<'_>,
+    users_file: bool,
+) -> Result<Vec<String>, Failure> {
+    let site = c.site()?;
+    let mut config = managed(&site)?;
+    config.users_file = users_file;
+    let placed = c.target().place(&site, &config, c.work()).await?;
+    let names: Vec<String> =
+        site.secrets.credentials.iter().map(|(name, _)| name.clone()).collect();
+    c.change_facts(|facts| {
+        facts.managed_origins.clone_from(&config.origins);
+        facts.credentials = names;
+        facts.plugins.clone_from(&placed.plugins);
+        facts.managed_model = config.model.filter(|model| placed.model.as_ref() == Some(model));
+        facts.model = placed.model;
+    })?;
+    Ok(placed.notices)
 }
 
 /// The managed keys of a deployment.
@@ -176,6 +190,11 @@ pub(super) const START: StepDef = StepDef {
 };
 
 pub(super) fn start<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    Box::pin(async move { Ok(begin(c).await?) })
+}
+
+/// Starts the gateway.
+pub(super) fn begin<'a>(c: &'a mut Context<'_>) -> Rise<'a> {
     Box::pin(async move {
         let site = c.site()?;
         c.target().start(&site, c.work()).await?;
@@ -219,9 +238,15 @@ pub(super) const PROVE: StepDef = StepDef {
 };
 
 pub(super) fn prove<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    Box::pin(async move { Ok(prove_begun(c).await?) })
+}
+
+/// Proves the gateway that was started.
+pub(super) fn prove_begun<'a>(c: &'a mut Context<'_>) -> Rise<'a> {
     Box::pin(async move {
         let site = c.site()?;
-        let proof = proven(c, &site).await?;
+        let proof =
+            prove_site(c.target(), &site, PROVE_DEADLINE, c.sink.progress(), &c.cancel).await?;
         c.change_facts(|facts| {
             facts.proven_at = Some(now());
             // Its own word, which goes into messages and events: a version, or nothing.
@@ -243,19 +268,23 @@ pub(super) fn prove<'a>(c: &'a mut Context<'_>) -> Step<'a> {
     })
 }
 
-async fn proven(c: &Context<'_>, site: &Site) -> Result<Proof, Failure> {
-    prove_site(c.target(), site, PROVE_DEADLINE, c.sink.progress(), &c.cancel).await
+/// Starts the gateway and proves it.
+pub(super) fn begin_and_prove<'a>(c: &'a mut Context<'_>) -> Rise<'a> {
+    Box::pin(async move {
+        begin(c).await?;
+        prove_begun(c).await
+    })
 }
 
 /// Proves a deployment's route, or says why it cannot be: the gateway's own words when it crashes
-/// on its way.
+/// on its way, or that something else has its port.
 pub async fn prove_site(
     target: &dyn Target,
     site: &Site,
     within: Duration,
     progress: &dyn Progress,
     cancel: &CancellationToken,
-) -> Result<Proof, Failure> {
+) -> Result<Proof, NotUp> {
     let route = Route {
         host_header: site.host_header()?,
         origin: site.origin()?,
@@ -273,11 +302,14 @@ pub async fn prove_site(
         }
     });
     tokio::select! {
-        proof = proof => proof.map_err(|error| {
+        proof = proof => Ok(proof.map_err(|error| {
             Failure::failed(site.scrub(&error.to_string(), 500)).remedy(error.remedy())
-        }),
-        failure = crashed(target, site, progress) => Err(failure),
-        () = cancel.cancelled() => Err(Failure::new(FailureKind::Interrupted, "interrupted")),
+        })?),
+        failure = crashed(target, site, progress) => Err(failure.into()),
+        why = displaced(target, site) => Err(why),
+        () = cancel.cancelled() => {
+            Err(Failure::new(FailureKind::Interrupted, "interrupted").into())
+        }
     }
 }
 
@@ -345,6 +377,17 @@ async fn crashed(target: &dyn Target, site: &Site, progress: &dyn Progress) -> F
             Observed::Running => {}
         }
     }
+}
+
+/// Waits until something else has the port of a starting gateway. Never ends when nothing has.
+async fn displaced(target: &dyn Target, site: &Site) -> NotUp {
+    let mut strangers = 0;
+    while strangers < STRANGERS {
+        wait::back_off(LOOK_EVERY).await;
+        let seen = target.lost_port(site).await.unwrap_or(false);
+        strangers = if seen { strangers + 1 } else { 0 };
+    }
+    NotUp::port_taken(site)
 }
 
 pub(super) const OPEN_WINDOW: StepDef = StepDef {

@@ -13,6 +13,7 @@ pub mod process;
 pub mod rendering;
 pub mod site;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -95,6 +96,45 @@ pub enum Observed {
     },
 }
 
+/// Why a gateway is not up.
+#[derive(Debug)]
+pub enum NotUp {
+    /// Something else has the port that it is to listen on.
+    PortTaken(Failure),
+    /// Anything else.
+    Other(Failure),
+}
+
+impl NotUp {
+    /// Something else has its port.
+    pub fn port_taken(site: &Site) -> Self {
+        let port = site.deployment.facts.port.unwrap_or_default();
+        Self::PortTaken(port_taken(site.deployment.spec.bind, port))
+    }
+}
+
+impl From<Failure> for NotUp {
+    fn from(failure: Failure) -> Self {
+        Self::Other(failure)
+    }
+}
+
+impl From<NotUp> for Failure {
+    fn from(why: NotUp) -> Self {
+        match why {
+            NotUp::PortTaken(failure) | NotUp::Other(failure) => failure,
+        }
+    }
+}
+
+/// A port of this machine that something else has.
+pub fn port_taken(bind: IpAddr, port: u16) -> Failure {
+    Failure::conflict(format!("port {port} on {bind} is taken")).remedy(format!(
+        "end what listens there (ss -ltnp 'sport = :{port}' shows it), or choose another \
+         GATEWAY_PORT"
+    ))
+}
+
 /// How a log is read.
 #[derive(Debug, Clone, Copy)]
 pub struct LogOptions {
@@ -136,7 +176,13 @@ pub trait Target: Send + Sync {
     async fn check_configuration(&self, site: &Site) -> Result<(), Failure>;
 
     /// Starts it; does nothing when it runs.
-    async fn start(&self, site: &Site, work: Work<'_>) -> Result<(), Failure>;
+    async fn start(&self, site: &Site, work: Work<'_>) -> Result<(), NotUp>;
+
+    /// Whether something else listens where a gateway that was started is to. Never, where what
+    /// starts it takes the port for it.
+    async fn lost_port(&self, _site: &Site) -> Result<bool, Failure> {
+        Ok(false)
+    }
 
     /// Lets it drain and stops it; does nothing when it does not run.
     async fn stop(&self, site: &Site, work: Work<'_>) -> Result<(), Failure>;
@@ -147,11 +193,8 @@ pub trait Target: Send + Sync {
     /// The route that the user's browser takes.
     fn route(&self, site: &Site) -> Result<Box<dyn Dial>, Failure> {
         let address = site.deployment.spec.bind;
-        let address = if address.is_unspecified() {
-            std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)
-        } else {
-            address
-        };
+        let address =
+            if address.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address };
         Ok(Box::new(TcpDial::new((address, site.port()?).into())))
     }
 

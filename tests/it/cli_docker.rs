@@ -1,13 +1,15 @@
 //! Launching on the `docker` target where it cannot work: what is said, and that it can be taken
 //! back.
 
+use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
-use std::process::Output;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Output, Stdio};
 
 use crate::support::engine::Engine;
 use crate::support::lab::{Lab, Part, search_path};
-use crate::support::product::Product;
-use crate::support::real::Real;
+use crate::support::product::{Product, turn_at_the_default_port, until};
+use crate::support::real::{CURRENT, Real};
 
 #[test]
 fn a_launch_without_an_engine_says_so_and_can_be_taken_back() {
@@ -65,5 +67,65 @@ fn a_port_that_is_taken_and_an_image_that_is_nowhere_are_told_before_anything_is
     let own = format!("label=io.openclaw.pipeline.deployment={name}");
     assert_eq!(engine.docker(&["container", "ls", "-aq", "--filter", &own]), "");
     assert_eq!(engine.docker(&["volume", "ls", "-q", "--filter", &own]), "");
+    real.ok(&["destroy", &name, "--yes"]);
+}
+
+#[test]
+fn a_port_lost_before_the_container_starts_gives_way_to_another_one() {
+    let _turn = turn_at_the_default_port();
+    if Lab::require(Part::Image(CURRENT)).is_none() {
+        return;
+    }
+    let Some(lab) = Lab::require(Part::Engine) else { return };
+    let Some(engine) = Engine::get() else { return };
+    let real = Real::with_engine(&lab, engine);
+    let name = Engine::name("moved");
+
+    // A docker that starts no container before it is let.
+    let tools = tempfile::tempdir().expect("a directory");
+    let (starting, go) = (tools.path().join("starting"), tools.path().join("go"));
+    let script = format!(
+        "#!/bin/sh\nif [ \"$1 $2\" = 'container start' ]; then\n  : >'{}'\n  \
+         until [ -e '{}' ]; do sleep 0.05; done\nfi\nPATH='{path}' exec docker \"$@\"\n",
+        starting.display(),
+        go.display(),
+        path = search_path(),
+    );
+    fs::write(tools.path().join("docker"), script).expect("a script");
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(tools.path().join("docker"), mode).expect("executable");
+
+    let mut launch = real.command(&["launch", &name, "--target", "docker", "--no-link"]);
+    launch.env("PATH", format!("{}:{}", tools.path().display(), search_path()));
+    launch.env_remove("GATEWAY_PORT").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let launch = launch.spawn().expect("it starts");
+    until("its container is about to start", || starting.exists().then_some(()));
+    let port = || -> u16 {
+        let url = real.json(&["status", &name])["url"].as_str().expect("an address").to_owned();
+        url.trim_end_matches('/').rsplit(':').next().expect("a port").parse().expect("a number")
+    };
+    let lost = port();
+    let _stranger = TcpListener::bind((Ipv4Addr::LOCALHOST, lost)).expect("nobody is there yet");
+    fs::write(&go, "").expect("a file");
+    let launched = launch.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&launched.stderr);
+    assert!(launched.status.success(), "{said}");
+    let own = port();
+    assert_ne!(own, lost);
+    let note = format!("port {lost} was taken meanwhile; using {own}");
+    assert!(said.contains(&note), "{said}");
+
+    // All that is written down is of the new one, and there is one container.
+    let label = format!("label=io.openclaw.pipeline.deployment={name}");
+    let containers = engine.docker(&["container", "ls", "-aq", "--filter", &label]);
+    assert_eq!(containers.lines().count(), 1, "{containers}");
+    let container = containers.trim();
+    let published = engine.docker(&["container", "port", container, "18789/tcp"]);
+    assert_eq!(published.trim(), format!("127.0.0.1:{own}"));
+    let config = ["exec", container, "cat", "/home/node/.openclaw/openclaw.json"];
+    let config: serde_json::Value = serde_json::from_str(&engine.docker(&config)).expect("is JSON");
+    let origins = [format!("http://127.0.0.1:{own}"), format!("http://localhost:{own}")];
+    assert_eq!(config["gateway"]["controlUi"]["allowedOrigins"], serde_json::json!(origins));
+    real.ok(&["check", "gateway", &name]);
     real.ok(&["destroy", &name, "--yes"]);
 }

@@ -2,12 +2,13 @@
 //! hostile, or stopped; names are taken by somebody else; the registry moves on, or is down.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use openclaw_pipeline::domain::{Failure, FailureKind};
-use openclaw_pipeline::targets::{Observed, Target};
+use openclaw_pipeline::targets::{NotUp, Observed, Target};
 use serde_json::{Value, json};
 
 use crate::support::engine::Engine;
@@ -96,7 +97,7 @@ async fn what_is_somebody_elses_is_never_touched() {
     engine.docker(&[&theirs[..], &[image.image()]].concat());
     conflict(&placed.place().await.expect_err("is not its own"), "theirs of another installation");
     let started = placed.target.start(&placed.site, placed.work()).await;
-    conflict(&started.expect_err("is not its own"), "theirs");
+    conflict(&started.map_err(Failure::from).expect_err("is not its own"), "theirs");
     let asked = placed.target.openclaw(&placed.site, &["show"], false).await;
     conflict(&asked.expect_err("is not its own"), "theirs");
     assert_eq!(placed.observe().await, Observed::Absent);
@@ -108,6 +109,48 @@ async fn what_is_somebody_elses_is_never_touched() {
     let again = placed.target.remove(&placed.site, placed.work()).await.expect("looks");
     assert!(again.is_empty(), "{again:?}");
     engine.docker(&["container", "rm", &name]);
+}
+
+#[tokio::test]
+async fn a_port_that_is_somebody_elses_is_told_apart_and_another_one_is_published() {
+    let test = "a_port_that_is_somebody_elses_is_told_apart_and_another_one_is_published";
+    let Some(engine) = engine(test) else { return };
+    let Some(image) = scripted(engine) else { return };
+    let mut placed = Placed::new(engine, image.image());
+    placed.fetch().await;
+    placed.place().await.expect("is placed");
+    placed.openclaw(&["mend"]).await;
+    let refused = async |placed: &Placed, port: u16| {
+        let why = placed.target.start(&placed.site, placed.work()).await.expect_err("is taken");
+        assert!(matches!(why, NotUp::PortTaken(_)), "{why:?}");
+        let failure = Failure::from(why);
+        assert_eq!(failure.kind, FailureKind::Conflict, "{failure}");
+        assert!(failure.message.contains(&format!("port {port} on 127.0.0.1")), "{failure}");
+        assert!(failure.remedy.is_some_and(|remedy| remedy.contains("GATEWAY_PORT")));
+    };
+
+    // To the engine a container that publishes it, and a program that listens there, are two things.
+    let port = placed.site.port().expect("a port");
+    let other = Engine::name("other");
+    let publish = format!("127.0.0.1:{port}:1");
+    let theirs = ["container", "run", "--detach", "--name", &other, "--publish", &publish];
+    let waits = ["--entrypoint", "sleep", image.image(), "600"];
+    engine.docker(&[&theirs[..], &waits].concat());
+    refused(&placed, port).await;
+    engine.docker(&["container", "rm", "--force", &other]);
+    let listener = TcpListener::bind(("127.0.0.1", port)).expect("is free again");
+    refused(&placed, port).await;
+
+    let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|free| free.local_addr());
+    let free = free.expect("a port").port();
+    placed.site.deployment.facts.port = Some(free);
+    placed.place().await.expect("is placed anew");
+    placed.start().await;
+    let container = placed.inspect("container", &placed.name());
+    let published = &container["HostConfig"]["PortBindings"]["18789/tcp"];
+    assert_eq!(published, &json!([{ "HostIp": "127.0.0.1", "HostPort": free.to_string() }]));
+    assert!(placed.show().await["marks"].get("mended").is_some(), "its volumes are the same");
+    drop(listener);
 }
 
 #[tokio::test]

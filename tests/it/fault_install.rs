@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::disk::{Tmpfs, fill};
-use crate::support::product::{Live, NEWEST, NODE, Product, lay_node};
+use crate::support::product::{Live, NEWEST, NODE, Product, lay_node, turn_at_the_default_port};
 
 /// An npm that answers its version, and otherwise fails with these words.
 fn failing_npm(product: &Product, words: &str) {
@@ -182,6 +182,7 @@ fn what_killed_installations_left_is_swept() {
 
 #[test]
 fn two_first_launches_of_different_versions_share_one_node() {
+    let _turn = turn_at_the_default_port();
     let mut product = Product::bare();
     product.unset("GATEWAY_PORT");
     working_npm(&product);

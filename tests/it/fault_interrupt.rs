@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::support::product::{Live, NEWEST, Product, until};
+use crate::support::product::{Live, NEWEST, Product, turn_at_the_default_port, until};
 
 /// A product whose gateway never comes up until it is told otherwise.
 fn slow() -> Product {
@@ -117,6 +117,7 @@ fn two_launches_begun_together_make_one_gateway() {
 
 #[test]
 fn two_deployments_launched_together_both_come_up() {
+    let _turn = turn_at_the_default_port();
     let mut product = Product::new();
     product.unset("GATEWAY_PORT");
     let names = ["one", "two"];

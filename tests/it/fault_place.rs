@@ -4,7 +4,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 
-use crate::support::product::{NEWEST, OLDER, Product, free_port};
+use crate::support::product::{NEWEST, OLDER, Product, free_port, turn_at_the_default_port};
 
 #[test]
 fn an_address_that_this_machine_does_not_have_is_told_as_that() {
@@ -45,6 +45,7 @@ fn another_deployments_port_is_taken_even_while_that_one_is_stopped() {
 
 #[test]
 fn the_default_port_gives_way_to_the_next_free_one() {
+    let _turn = turn_at_the_default_port();
     let mut product = Product::new();
     product.unset("GATEWAY_PORT");
     // Somebody else may hold it already, which does as well.

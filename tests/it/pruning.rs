@@ -1,6 +1,6 @@
 //! What an update leaves behind on the `process` target: what runs, and what ran before it.
 
-use crate::support::product::{BROKEN, NEWEST, OLDER, Product};
+use crate::support::product::{BROKEN, NEWEST, OLDER, Product, turn_at_the_default_port};
 
 #[test]
 fn an_update_removes_what_ran_before_the_one_before() {
@@ -20,6 +20,7 @@ fn an_update_removes_what_ran_before_the_one_before() {
 
 #[test]
 fn what_another_deployment_runs_is_kept() {
+    let _turn = turn_at_the_default_port();
     let mut product = Product::new();
     product.install(OLDER);
     product.install(BROKEN);

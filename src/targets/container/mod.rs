@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use super::rendering::{self, Bind, ManagedConfig};
 use super::site::Site;
-use super::{Artefact, LogOptions, Observed, Placed, Work};
+use super::{Artefact, LogOptions, NotUp, Observed, Placed, Work};
 use crate::domain::Failure;
 use crate::exec::Cmd;
 use crate::gateway::Dial;
@@ -115,7 +115,7 @@ impl Engine {
     }
 
     /// Starts the container; does nothing when it runs.
-    pub async fn start(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
+    pub async fn start(&self, site: &Site, work: Work<'_>) -> Result<(), NotUp> {
         let state = state::require(self, site).await?;
         if state.takes_commands()
             && matches!(state::meaning(self, site, state).await?, Observed::Held { .. })
@@ -128,7 +128,8 @@ impl Engine {
             .args(["container", "start", &container(site)])
             .cancel_on(work.cancel)
             .output()
-            .await?;
+            .await
+            .map_err(Failure::from)?;
         if output.success() { Ok(()) } else { Err(start_failure(site, &output)) }
     }
 
@@ -270,20 +271,11 @@ impl Engine {
     }
 }
 
-fn start_failure(site: &Site, output: &crate::exec::Output) -> Failure {
+fn start_failure(site: &Site, output: &crate::exec::Output) -> NotUp {
     let said = output.stderr.to_lowercase();
     let taken =
         said.contains("port is already allocated") || said.contains("address already in use");
-    if !taken {
-        return failure(output);
-    }
-    let port = site.deployment.facts.port.unwrap_or_default();
-    Failure::conflict(format!("port {port} on {} is taken", site.deployment.spec.bind)).remedy(
-        format!(
-            "end what listens there (ss -ltnp 'sport = :{port}' shows it), or choose another \
-         GATEWAY_PORT"
-        ),
-    )
+    if taken { NotUp::port_taken(site) } else { failure(output).into() }
 }
 
 /// A deployment for unit tests, with secrets that are easily found.

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use super::container::Engine;
 use super::rendering::ManagedConfig;
 use super::site::Site;
-use super::{Artefact, LogOptions, Observed, Placed, Target, Work};
+use super::{Artefact, LogOptions, NotUp, Observed, Placed, Target, Work};
 use crate::domain::{Failure, TargetKind};
 use crate::exec::Cmd;
 use crate::gateway::Dial;
@@ -78,7 +78,7 @@ impl Target for DockerTarget {
         self.engine.check_configuration(site).await
     }
 
-    async fn start(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
+    async fn start(&self, site: &Site, work: Work<'_>) -> Result<(), NotUp> {
         self.engine.start(site, work).await
     }
 

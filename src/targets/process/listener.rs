@@ -42,21 +42,25 @@ impl Dial for OwnTcp {
 impl OwnTcp {
     /// Refuses where somebody else than the gateway listens.
     fn check(&self) -> io::Result<()> {
+        let Some(whose) = self.stranger()? else { return Ok(()) };
+        Err(io::Error::new(
+            ErrorKind::PermissionDenied,
+            format!("what listens on {} is {whose}; nothing was sent to it", self.address),
+        ))
+    }
+
+    /// Whose what listens is, where it is not the gateway's.
+    pub(super) fn stranger(&self) -> io::Result<Option<String>> {
         let (address, user) = (self.address, rustix::process::geteuid().as_raw());
         for Listener { owner, inode } in listeners(&table()?, address) {
-            let whose = if owner != user {
-                format!("another user's (uid {owner})")
-            } else if !self.is_the_gateways(inode)? {
-                "another program's".to_owned()
-            } else {
-                continue;
-            };
-            return Err(io::Error::new(
-                ErrorKind::PermissionDenied,
-                format!("what listens on {address} is {whose}; nothing was sent to it"),
-            ));
+            if owner != user {
+                return Ok(Some(format!("another user's (uid {owner})")));
+            }
+            if !self.is_the_gateways(inode)? {
+                return Ok(Some("another program's".to_owned()));
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Whether a socket is held by the gateway's process, or by one that it started.
@@ -111,12 +115,13 @@ struct Listener {
     inode: u64,
 }
 
-/// Those that listen on this address.
+/// Those that listen on this address; for the one that stands for every address, on any.
 fn listeners(table: &str, address: SocketAddr) -> impl Iterator<Item = Listener> {
     table.lines().filter_map(move |line| listener(line, address))
 }
 
-/// The socket of a line, if it listens and would take a call to the address.
+/// The socket of a line, if it listens and would take a call to the address, or would keep another
+/// one from listening on every address.
 ///
 /// `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode …`
 fn listener(line: &str, address: SocketAddr) -> Option<Listener> {
@@ -124,7 +129,8 @@ fn listener(line: &str, address: SocketAddr) -> Option<Listener> {
     let (host, port) = fields.nth(1)?.split_once(':')?;
     let state = fields.nth(1)?;
     let host = host_of(host)?;
-    let takes = host == address.ip() || host.is_unspecified();
+    let all = address.ip().is_unspecified() && address.is_ipv4() == host.is_ipv4();
+    let takes = host == address.ip() || host.is_unspecified() || all;
     if state != LISTEN || u16::from_str_radix(port, 16).ok()? != address.port() || !takes {
         return None;
     }
@@ -188,6 +194,8 @@ mod tests {
         assert_eq!(asked("[::1]:8080"), [(1002, 5)]);
         assert_eq!(asked("127.0.0.1:8084"), [(1002, 6)], "a socket for both");
         assert_eq!(asked("127.0.0.1:8085"), [(1002, 7)], "in IPv6's form");
+        assert_eq!(asked("0.0.0.0:8082"), [(1001, 3)], "for every address, on one");
+        assert_eq!(asked("0.0.0.0:8080"), [(1000, 1)], "and not on IPv6's own");
         assert_eq!(asked("127.0.0.1:9999"), [], "nobody listens");
     }
 

@@ -18,8 +18,8 @@ use async_trait::async_trait;
 
 use super::rendering::{self, Bind, ManagedConfig};
 use super::site::{Layout, Site};
-use super::{Artefact, LogOptions, Observed, Placed, Target, Work, keeper};
-use crate::domain::{DeploymentName, Failure, FailureKind, TargetKind};
+use super::{Artefact, LogOptions, NotUp, Observed, Placed, Target, Work, keeper};
+use crate::domain::{DeploymentName, Failure, TargetKind};
 use crate::exec::Cmd;
 use crate::gateway::Dial;
 use crate::secrets::write_private;
@@ -206,7 +206,7 @@ impl Target for ProcessTarget {
             .map_err(|failure| failure.context(config_path(site).display().to_string()))
     }
 
-    async fn start(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
+    async fn start(&self, site: &Site, work: Work<'_>) -> Result<(), NotUp> {
         if self.observe(site).await? == Observed::Running {
             return Ok(());
         }
@@ -217,7 +217,17 @@ impl Target for ProcessTarget {
         }
         keeper::stop(&self.layout, &site.deployment.name).await?;
         port_is_free(site)?;
-        keeper::spawn(site).await
+        Ok(keeper::spawn(site).await?)
+    }
+
+    async fn lost_port(&self, site: &Site) -> Result<bool, Failure> {
+        for address in listens_on(site.deployment.spec.bind) {
+            let own = OwnTcp { address: (address, site.port()?).into(), dir: site.dir() };
+            if own.stranger()?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn stop(&self, site: &Site, _work: Work<'_>) -> Result<(), Failure> {
@@ -338,26 +348,29 @@ impl Target for ProcessTarget {
 }
 
 /// Refuses a port that something else listens on: the gateway would only say so in its log.
-fn port_is_free(site: &Site) -> Result<(), Failure> {
+fn port_is_free(site: &Site) -> Result<(), NotUp> {
     let port = site.port()?;
     let Some((address, error)) = taken(site.deployment.spec.bind, port) else { return Ok(()) };
-    let kind = match error.kind() {
-        std::io::ErrorKind::AddrInUse => FailureKind::Conflict,
-        _ => FailureKind::Failed,
-    };
-    Err(Failure::new(
-        kind,
-        format!("{}: port {port} on {address} cannot be used: {error}", site.deployment.name),
-    )
-    .remedy(format!(
+    let said =
+        format!("{}: port {port} on {address} cannot be used: {error}", site.deployment.name);
+    let remedy = format!(
         "end what listens there (ss -ltnp 'sport = :{port}' shows it), or choose another \
          GATEWAY_PORT"
-    )))
+    );
+    Err(match error.kind() {
+        std::io::ErrorKind::AddrInUse => NotUp::PortTaken(Failure::conflict(said).remedy(remedy)),
+        _ => Failure::failed(said).remedy(remedy).into(),
+    })
 }
 
-/// Where a port cannot be used, and why. A gateway listens on loopback whatever else it is bound to.
+/// Where a gateway listens that is bound to this address: on loopback, whatever else.
+fn listens_on(bind: std::net::IpAddr) -> [std::net::IpAddr; 2] {
+    [bind, std::net::Ipv4Addr::LOCALHOST.into()]
+}
+
+/// Where a port cannot be used, and why.
 fn taken(bind: std::net::IpAddr, port: u16) -> Option<(std::net::IpAddr, std::io::Error)> {
-    [bind, std::net::Ipv4Addr::LOCALHOST.into()].into_iter().find_map(|address| {
+    listens_on(bind).into_iter().find_map(|address| {
         std::net::TcpListener::bind((address, port)).err().map(|error| (address, error))
     })
 }

@@ -113,7 +113,7 @@ fn directory() -> TempDir {
 pub struct Bench {
     home: TempDir,
     key: SealingKey,
-    port: u16,
+    port: Option<u16>,
     /// The world.
     pub target: FakeTarget,
     /// The deployment.
@@ -126,10 +126,15 @@ impl Bench {
         Self {
             home: directory(),
             key: SealingKey::generate(),
-            port: free_port(),
+            port: Some(free_port()),
             target: FakeTarget::default(),
             name: DeploymentName::main(),
         }
+    }
+
+    /// A new one, where nobody names a port.
+    pub fn choosing() -> Self {
+        Self { port: None, ..Self::new() }
     }
 
     /// A copy: the directory as it lies there, and the world.
@@ -172,7 +177,7 @@ impl Bench {
     pub fn spec(&self, version: &str) -> DeploymentSpec {
         DeploymentSpec {
             target: TargetKind::Process,
-            port: Some(self.port),
+            port: self.port,
             bind: std::net::Ipv4Addr::LOCALHOST.into(),
             model: Some("anthropic/claude-sonnet-5".into()),
             model_is_chosen: true,

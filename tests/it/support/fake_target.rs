@@ -15,7 +15,7 @@ use openclaw_pipeline::domain::{Failure, FailureKind, TargetKind};
 use openclaw_pipeline::exec::Cmd;
 use openclaw_pipeline::gateway::Dial;
 use openclaw_pipeline::targets::{
-    Artefact, LogOptions, ManagedConfig, Observed, Placed, Site, Target, Work,
+    Artefact, LogOptions, ManagedConfig, NotUp, Observed, Placed, Site, Target, Work,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -46,6 +46,10 @@ pub struct World {
     pub data: Option<Data>,
     /// Whether somebody watches for browsers.
     pub watched: bool,
+    /// The ports that a gateway could not have.
+    pub lost: BTreeSet<u16>,
+    /// How many more will be lost, and whether before or after the start.
+    pub to_lose: Option<(usize, When)>,
 }
 
 /// Where in a call something happens.
@@ -124,6 +128,28 @@ impl FakeTarget {
     /// Gateways of this version migrate the data and end by themselves.
     pub fn never_start(&self, version: &str) {
         self.switches().never_start.insert(version.to_owned());
+    }
+
+    /// So many ports turn out to be somebody else's: when a gateway is started there, or after.
+    pub fn lose_ports(&self, count: usize, when: When) {
+        self.world().to_lose = Some((count, when));
+    }
+
+    /// Whether a gateway that is started on this port runs and waits for it in vain; `None` where
+    /// the port is seen to be somebody else's. What was lost once stays lost.
+    fn loses(&self, port: u16) -> Option<bool> {
+        let mut world = self.world();
+        if world.lost.contains(&port) {
+            return world.started.is_some().then_some(true);
+        }
+        if world.started.is_some() {
+            return Some(false);
+        }
+        let Some((count @ 1.., when)) = &mut world.to_lose else { return Some(false) };
+        *count -= 1;
+        let waits = *when == When::After;
+        world.lost.insert(port);
+        waits.then_some(true)
     }
 
     /// Whether calls end when the operation is cancelled.
@@ -249,9 +275,15 @@ impl Target for FakeTarget {
         self.leave("check_configuration", call).await
     }
 
-    async fn start(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
+    async fn start(&self, site: &Site, work: Work<'_>) -> Result<(), NotUp> {
         let call = self.enter("start", Some(work)).await?;
-        if self.gateway().state().up.is_none() {
+        let Some(waits) = self.loses(site.port()?) else {
+            self.hang(call, When::After).await;
+            return Err(NotUp::port_taken(site));
+        };
+        if waits {
+            self.world().started.clone_from(&site.deployment.facts.artefact);
+        } else if self.gateway().state().up.is_none() {
             let artefact = site.deployment.facts.artefact.clone().unwrap_or_default();
             let never = self.switches().never_start.contains(&artefact);
             let mut world = self.world();
@@ -279,7 +311,14 @@ impl Target for FakeTarget {
                 });
             }
         }
-        self.leave("start", call).await
+        Ok(self.leave("start", call).await?)
+    }
+
+    async fn lost_port(&self, site: &Site) -> Result<bool, Failure> {
+        let call = self.enter("lost_port", None).await?;
+        let lost = self.world().lost.contains(&site.port()?);
+        self.leave("lost_port", call).await?;
+        Ok(lost)
     }
 
     async fn stop(&self, _site: &Site, work: Work<'_>) -> Result<(), Failure> {

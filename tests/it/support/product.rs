@@ -14,8 +14,8 @@ use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::Once;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -502,6 +502,18 @@ pub fn free_port() -> u16 {
             return port;
         }
     }
+}
+
+/// The turn of a test that leaves the choice of a port to the program: they all begin at the same
+/// one, and each would take what another one is about to use.
+pub fn turn_at_the_default_port() -> Turn {
+    static TURN: Mutex<()> = Mutex::new(());
+    Turn { _taken: TURN.lock().unwrap_or_else(PoisonError::into_inner) }
+}
+
+/// Ends when it is dropped. It may be held across waits: a test has a thread of its own.
+pub struct Turn {
+    _taken: MutexGuard<'static, ()>,
 }
 
 /// The processes in whose arguments or environment a text stands.

@@ -34,6 +34,8 @@ pub struct Faults {
     /// The port opens only after this long.
     #[serde(default)]
     pub listen_delay_ms: u64,
+    /// The port opens only once this file is there.
+    pub listen_after: Option<PathBuf>,
     /// `/startupz` says `starting` for this long after the port is open.
     #[serde(default)]
     pub start_delay_ms: u64,

@@ -332,6 +332,9 @@ async fn stop(gateway: &Gateway, name: &str) -> ExitCode {
 
 async fn listen(gateway: &Arc<Gateway>, address: SocketAddr) -> ExitCode {
     tokio::time::sleep(Duration::from_millis(gateway.faults.listen_delay_ms)).await;
+    while gateway.faults.listen_after.as_ref().is_some_and(|file| !file.exists()) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     log("[gateway] starting HTTP server...");
     let listener = match TcpListener::bind(address).await {
         Ok(listener) => listener,
