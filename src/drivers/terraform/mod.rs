@@ -1,4 +1,4 @@
-//! Terraform, or OpenTofu in its place.
+//! Terraform, or `OpenTofu` in its place.
 //!
 //! Owns how a module is initialised once for a machine, planned, applied and destroyed, with a state
 //! file for each deployment, and what its messages mean. Where a state already holds something, what

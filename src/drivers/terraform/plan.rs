@@ -80,10 +80,9 @@ impl Plan {
                 ["no-op" | "read"] => continue,
                 ["create"] => Verb::Create,
                 ["update"] => Verb::Update,
-                ["delete"] => Verb::Delete,
                 ["delete", "create"] | ["create", "delete"] => Verb::Replace,
-                // Taken out of the state, and left where it is.
-                ["forget"] => Verb::Delete,
+                // What is forgotten is taken out of the state, and left where it is.
+                ["delete" | "forget"] => Verb::Delete,
                 ref other => {
                     let what = other.join(", ");
                     return Err(Failure::failed(format!(
