@@ -1,7 +1,9 @@
-//! Tools that the program drives.
+//! Tools, not products: what stands between this program and something that it drives.
 //!
-//! Owns one module for each: how its calls are built, how its answers are read, and running it.
-//! Refuses to know what any of it is for: a driver names no target, no deployment and no store.
+//! Each driver owns one tool and splits into three: pure building of what is asked, pure reading of
+//! what is answered, and running. Refuses to know a deployment, an operation or the store: a
+//! driver does what it is told, once, and says what came of it.
 
+pub mod aws;
 pub mod ssh;
 pub mod terraform;

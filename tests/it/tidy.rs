@@ -29,7 +29,8 @@ const LONG: [(&str, &str); 6] = [
 
 /// The hosts that texts of the repository may name, beside those that are nobody's: what anybody
 /// can reach. The lockfiles' funding links are among them, and what Swagger UI's licences name.
-const HOSTS: [&str; 16] = [
+const HOSTS: [&str; 17] = [
+    "checkip.amazonaws.com",
     "docs.openclaw.ai",
     "dotenvx.com",
     "feross.org",

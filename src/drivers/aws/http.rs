@@ -1,0 +1,201 @@
+//! One request over HTTP, and its answer.
+//!
+//! Owns the clients. They use the system's certificates and the proxies of the environment, but for
+//! what is near: loopback, and a cloud's own services on its machines. Refuses to follow a
+//! redirect, and to read more of an answer than its bound.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::header::HeaderValue;
+use reqwest::{Client, Method, Url, redirect};
+
+use crate::domain::{Failure, text};
+use crate::secrets::Secret;
+
+/// The largest answer, in bytes. The instances of a large account fit in it many times over.
+const BODY_MAX: usize = 16 * 1024 * 1024;
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long a connection to what is near may take: where it is not, nobody answers.
+const CONNECT_NEAR: Duration = Duration::from_secs(1);
+
+/// What is asked.
+pub(super) struct Request {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: Vec<(&'static str, Secret)>,
+    pub(super) body: String,
+    /// How long the answer may take.
+    pub(super) within: Duration,
+    /// Whether no proxy may stand between.
+    pub(super) direct: bool,
+}
+
+impl Request {
+    /// Asks for what stands at an address.
+    pub(super) fn get(url: Url, within: Duration) -> Self {
+        Self {
+            method: Method::GET,
+            url,
+            headers: Vec::new(),
+            body: String::new(),
+            within,
+            direct: true,
+        }
+    }
+
+    /// Adds a header.
+    pub(super) fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, Secret::new(value)));
+        self
+    }
+}
+
+/// What was answered.
+#[derive(Debug, Clone)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) body: String,
+}
+
+impl Reply {
+    pub(super) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+/// The clients, made when they are needed: reading the certificates takes time and memory.
+#[derive(Default)]
+pub(super) struct Http(Mutex<HashMap<(bool, bool), Client>>);
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").finish_non_exhaustive()
+    }
+}
+
+impl Http {
+    /// Sends a request once. The failure names the host, and nothing else of the address.
+    pub(super) async fn send(&self, request: Request) -> Result<Reply, Failure> {
+        let host = host(&request.url);
+        let client = self.client(request.direct || is_near(&request.url), &request.url)?;
+        let mut builder = client.request(request.method, request.url).timeout(request.within);
+        for (name, value) in &request.headers {
+            let mut value = HeaderValue::from_str(value.expose()).map_err(|_| {
+                Failure::prerequisite("the AWS credentials hold a character that none can have")
+                    .remedy("check that they were copied as a whole, without a line break")
+            })?;
+            value.set_sensitive(true);
+            builder = builder.header(*name, value);
+        }
+        let unreachable = |error: &reqwest::Error| {
+            let reason = text::clean(&reason(error), 200);
+            Failure::failed(format!("{host} cannot be reached: {reason}")).remedy(
+                "check the network and the proxy, that the region exists, and AWS_ENDPOINT_URL if \
+                 it is set",
+            )
+        };
+        let mut response =
+            builder.body(request.body).send().await.map_err(|error| unreachable(&error))?;
+        let status = response.status().as_u16();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error))? {
+            if body.len() + chunk.len() > BODY_MAX {
+                return Err(Failure::failed(format!("{host} answers with more than 16 MiB")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Reply { status, body: String::from_utf8_lossy(&body).into_owned() })
+    }
+
+    fn client(&self, direct: bool, url: &Url) -> Result<Client, Failure> {
+        let is_tls = url.scheme() == "https";
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&(direct, is_tls)) {
+            return Ok(client.clone());
+        }
+        // Whoever was first may have installed another one, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = Client::builder()
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .http1_only()
+            .user_agent(concat!("openclaw-pipeline/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(if direct && !is_tls { CONNECT_NEAR } else { CONNECT });
+        if direct {
+            builder = builder.no_proxy();
+        }
+        // Through a proxy an address without TLS is reached without TLS as well.
+        if !is_tls && direct {
+            builder = builder.tls_certs_only([]);
+        }
+        let client = builder.build().map_err(|error| {
+            Failure::failed(format!("no connection can be made: {}", reason(&error)))
+        })?;
+        clients.insert((direct, is_tls), client.clone());
+        Ok(client)
+    }
+}
+
+/// The host and, if it is not the usual one, the port.
+pub(super) fn host(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+/// Whether an address leads to this machine.
+fn is_near(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// The last cause: the ones around it repeat it, and name the address.
+fn reason(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".into();
+    }
+    let first: &(dyn Error + 'static) = error;
+    match std::iter::successors(Some(first), |it| (*it).source()).skip(1).last() {
+        Some(cause) => cause.to_string(),
+        None => "the request could not be made".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_near_is_recognised() {
+        for (url, near) in [
+            ("http://127.0.0.1:5000/", true),
+            ("http://localhost/", true),
+            ("http://[::1]:1/", true),
+            ("https://ec2.us-east-1.amazonaws.example/", false),
+        ] {
+            assert_eq!(is_near(&url.parse().expect("a url")), near, "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_host_that_does_not_answer_is_named_without_the_rest() {
+        let port = {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listens");
+            listener.local_addr().expect("an address").port()
+        };
+        let url = format!("http://127.0.0.1:{port}/s3cr3t").parse().expect("a url");
+        let request = Request::get(url, Duration::from_secs(5)).header("x-a", "s3cr3t");
+        let failure = Http::default().send(request).await.expect_err("nobody there");
+        assert!(failure.message.contains(&format!("127.0.0.1:{port} cannot")), "{failure}");
+        assert!(!failure.message.contains("s3cr3t") && failure.remedy.is_some(), "{failure}");
+    }
+}

@@ -1,0 +1,234 @@
+//! The services that are called, and what a call to each looks like.
+//!
+//! Owns versions, endpoints and the two protocols (form and XML, JSON). Refuses to send anything:
+//! what is made here is data.
+
+use serde_json::Value;
+
+use crate::domain::text::percent_encode;
+
+/// A service of AWS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Service {
+    /// Instances, and what belongs to them.
+    Ec2,
+    /// Roles and instance profiles. One for all regions of a partition.
+    Iam,
+    /// Instances in bundles.
+    Lightsail,
+    /// How much an account may have.
+    ServiceQuotas,
+    /// Who is calling.
+    Sts,
+}
+
+impl Service {
+    /// The name that calls are signed for, and that permissions begin with.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ec2 => "ec2",
+            Self::Iam => "iam",
+            Self::Lightsail => "lightsail",
+            Self::ServiceQuotas => "servicequotas",
+            Self::Sts => "sts",
+        }
+    }
+
+    pub(super) const fn endpoint_variable(self) -> &'static str {
+        match self {
+            Self::Ec2 => "AWS_ENDPOINT_URL_EC2",
+            Self::Iam => "AWS_ENDPOINT_URL_IAM",
+            Self::Lightsail => "AWS_ENDPOINT_URL_LIGHTSAIL",
+            Self::ServiceQuotas => "AWS_ENDPOINT_URL_SERVICE_QUOTAS",
+            Self::Sts => "AWS_ENDPOINT_URL_STS",
+        }
+    }
+
+    /// The host of a service, and which region its calls are signed for.
+    pub(super) fn host(self, region: &str) -> (String, String) {
+        let name = self.name();
+        match (self, Partition::of(region)) {
+            (Self::Iam, Partition::Common) => ("iam.amazonaws.com".into(), "us-east-1".into()),
+            (Self::Iam, Partition::Government) => {
+                ("iam.us-gov.amazonaws.com".into(), "us-gov-west-1".into())
+            }
+            (Self::Iam, Partition::China) => {
+                ("iam.cn-north-1.amazonaws.com.cn".into(), "cn-north-1".into())
+            }
+            (_, Partition::China) => (format!("{name}.{region}.amazonaws.com.cn"), region.into()),
+            _ => (format!("{name}.{region}.amazonaws.com"), region.into()),
+        }
+    }
+}
+
+/// A part of AWS with accounts and regions of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Partition {
+    Common,
+    China,
+    Government,
+}
+
+impl Partition {
+    pub(super) fn of(region: &str) -> Self {
+        match region.split('-').next() {
+            Some("cn") => Self::China,
+            Some("us") if region.starts_with("us-gov-") => Self::Government,
+            _ => Self::Common,
+        }
+    }
+
+    /// A region that every account of the partition has.
+    pub(super) const fn home(self) -> &'static str {
+        match self {
+            Self::Common => "us-east-1",
+            Self::China => "cn-north-1",
+            Self::Government => "us-gov-west-1",
+        }
+    }
+}
+
+/// One call.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Call {
+    pub(super) service: Service,
+    pub(super) action: &'static str,
+    input: Input,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Input {
+    Form(Vec<(String, String)>),
+    Json(Value),
+}
+
+impl Call {
+    /// A call with a form, which is answered in XML.
+    pub(super) fn form(service: Service, action: &'static str) -> Self {
+        Self { service, action, input: Input::Form(Vec::new()) }
+    }
+
+    /// A call in JSON.
+    pub(super) fn json(service: Service, action: &'static str, input: Value) -> Self {
+        Self { service, action, input: Input::Json(input) }
+    }
+
+    /// Adds a field.
+    pub(super) fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let name = name.into();
+        match &mut self.input {
+            Input::Form(pairs) => pairs.push((name, value.into())),
+            Input::Json(fields) => fields[name] = Value::String(value.into()),
+        }
+        self
+    }
+
+    /// Adds a numbered condition that what is described has to meet.
+    pub(super) fn filter(self, number: usize, name: &str, values: &[&str]) -> Self {
+        let mut call = self.with(format!("Filter.{number}.Name"), name);
+        for (index, value) in values.iter().enumerate() {
+            call = call.with(format!("Filter.{number}.Value.{}", index + 1), *value);
+        }
+        call
+    }
+
+    /// The same call for the next page.
+    pub(super) fn page(self, token: &str) -> Self {
+        let name = match (&self.input, self.service) {
+            (Input::Json(_), _) => "pageToken",
+            (Input::Form(_), Service::Iam) => "Marker",
+            (Input::Form(_), _) => "NextToken",
+        };
+        self.with(name, token)
+    }
+
+    /// What it needs permission for.
+    pub(super) fn permission(&self) -> String {
+        format!("{}:{}", self.service.name(), self.action)
+    }
+
+    /// The headers that say what the body is.
+    pub(super) fn headers(&self) -> Vec<(&'static str, String)> {
+        match &self.input {
+            Input::Form(_) => {
+                let kind = "application/x-www-form-urlencoded; charset=utf-8";
+                vec![("content-type", kind.into())]
+            }
+            Input::Json(_) => {
+                let prefix = match self.service {
+                    Service::ServiceQuotas => "ServiceQuotasV20190624",
+                    _ => "Lightsail_20161128",
+                };
+                let target = format!("{prefix}.{}", self.action);
+                vec![
+                    ("content-type", "application/x-amz-json-1.1".into()),
+                    ("x-amz-target", target),
+                ]
+            }
+        }
+    }
+
+    /// The body.
+    pub(super) fn body(&self) -> String {
+        match &self.input {
+            Input::Json(fields) => fields.to_string(),
+            Input::Form(pairs) => {
+                let version = match self.service {
+                    Service::Iam => "2010-05-08",
+                    Service::Sts => "2011-06-15",
+                    _ => "2016-11-15",
+                };
+                let mut body = format!("Action={}&Version={version}", self.action);
+                for (name, value) in pairs {
+                    body.push('&');
+                    body.push_str(&percent_encode(name));
+                    body.push('=');
+                    body.push_str(&percent_encode(value));
+                }
+                body
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn services_stand_where_their_region_is() {
+        let at = |service: Service, region| service.host(region).0;
+        assert_eq!(at(Service::Ec2, "eu-central-1"), "ec2.eu-central-1.amazonaws.com");
+        assert_eq!(at(Service::Sts, "cn-north-1"), "sts.cn-north-1.amazonaws.com.cn");
+        let iam = ("iam.amazonaws.com".to_owned(), "us-east-1".to_owned());
+        assert_eq!(Service::Iam.host("eu-west-1"), iam);
+        assert_eq!(Partition::of("us-gov-east-1").home(), "us-gov-west-1");
+    }
+
+    #[test]
+    fn a_form_is_encoded_field_by_field() {
+        let call = Call::form(Service::Ec2, "DescribeInstances")
+            .filter(1, "tag:a:b", &["ü &", "c"])
+            .page("to/ken==");
+        assert_eq!(
+            call.body(),
+            "Action=DescribeInstances&Version=2016-11-15&Filter.1.Name=tag%3Aa%3Ab&\
+             Filter.1.Value.1=%C3%BC%20%26&Filter.1.Value.2=c&NextToken=to%2Fken%3D%3D"
+        );
+        assert_eq!(call.permission(), "ec2:DescribeInstances");
+        assert!(Call::form(Service::Iam, "ListRoles").page("m").body().ends_with("&Marker=m"));
+    }
+
+    #[test]
+    fn json_names_its_target_in_a_header() {
+        let call = Call::json(Service::Lightsail, "GetBundles", json!({})).page("t");
+        assert_eq!(call.body(), "{\"pageToken\":\"t\"}");
+        let expected = [
+            ("content-type", "application/x-amz-json-1.1".to_owned()),
+            ("x-amz-target", "Lightsail_20161128.GetBundles".to_owned()),
+        ];
+        assert_eq!(call.headers(), expected);
+    }
+}
