@@ -228,6 +228,12 @@ impl From<CallError> for Failure {
     }
 }
 
+impl From<ApiError> for CallError {
+    fn from(error: ApiError) -> Self {
+        Self::Api(error)
+    }
+}
+
 impl From<Failure> for CallError {
     fn from(failure: Failure) -> Self {
         Self::Other(failure)

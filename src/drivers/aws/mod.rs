@@ -11,6 +11,7 @@
 //! done instead. The clients for the services themselves (`aws-sdk-ec2` and the like) take several
 //! times that.
 
+pub mod address;
 mod client;
 mod credentials;
 pub mod environment;
@@ -20,8 +21,10 @@ mod fake;
 mod http;
 pub mod identity;
 mod keys;
+pub mod machines;
 mod metadata;
 mod near;
+pub mod permissions;
 mod profile;
 pub mod quotas;
 pub mod regions;
