@@ -60,7 +60,7 @@ impl Pace {
 }
 
 /// A number between 0 and 255 that nobody can foresee.
-fn chance() -> u8 {
+pub(super) fn chance() -> u8 {
     let mut byte = [128];
     // Without randomness the pauses are only less spread out.
     let _ = getrandom::fill(&mut byte);
@@ -136,6 +136,10 @@ impl Aws {
     /// Where the credentials came from. They are looked for now if they were not before.
     pub async fn origin(&self) -> Result<Origin, Failure> {
         Ok(self.keys().await?.origin)
+    }
+
+    pub(super) fn pace(&self) -> Pace {
+        self.shared.pace
     }
 
     /// A call that is answered in XML.

@@ -31,6 +31,7 @@ pub mod regions;
 mod service;
 mod sign;
 pub mod sizes;
+pub mod sweep;
 mod xml;
 
 pub use client::Aws;

@@ -3,6 +3,8 @@
 //! Owns the few steps through a tree that every answer needs. Refuses a document type (so that no
 //! entity can be defined), and never echoes an answer that it cannot read.
 
+use std::collections::BTreeMap;
+
 use roxmltree::{Document, Node};
 
 use crate::domain::Failure;
@@ -51,6 +53,19 @@ pub(super) fn items<'a, 'i>(list: Node<'a, 'i>) -> Vec<Node<'a, 'i>> {
     list.children().filter(|it| matches!(it.tag_name().name(), "item" | "member")).collect()
 }
 
+/// The tags of a resource, in either spelling.
+pub(super) fn tags(node: Node<'_, '_>) -> BTreeMap<String, String> {
+    let Some(set) = child(node, "tagSet").or_else(|| child(node, "Tags")) else {
+        return BTreeMap::new();
+    };
+    let pair = |tag: Node<'_, '_>| {
+        let key = text(tag, &["key"]).or_else(|| text(tag, &["Key"]))?;
+        let value = text(tag, &["value"]).or_else(|| text(tag, &["Value"]));
+        Some((key, value.unwrap_or_default()))
+    };
+    items(set).into_iter().filter_map(pair).collect()
+}
+
 /// What asks for the next page, if there is one.
 pub(super) fn next_page(root: Node<'_, '_>) -> Option<String> {
     let token = |name| find(root, name).and_then(|it| text(it, &[]));
@@ -62,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_and_texts_are_found() {
+    fn lists_texts_and_tags_are_found_in_either_spelling() {
         let document = parse(
             "<R xmlns=\"http://ec2.example/doc/\"><set><item><a> x </a><b/>\
              <tagSet><item><key>k</key><value/></item></tagSet></item></set>\
@@ -73,7 +88,12 @@ mod tests {
         assert_eq!(items.len(), 1);
         assert_eq!(text(items[0], &["a"]).as_deref(), Some("x"));
         assert_eq!(text(items[0], &["b"]), None);
+        assert_eq!(tags(items[0]), [("k".to_owned(), String::new())].into());
         assert_eq!(next_page(document.root()).as_deref(), Some("n"));
+        let other = parse("<R><Tags><member><Key>k</Key><Value>v</Value></member></Tags></R>");
+        let other = other.expect("a document");
+        assert_eq!(tags(other.root_element())["k"], "v");
+        assert_eq!(next_page(other.root()), None);
     }
 
     #[test]

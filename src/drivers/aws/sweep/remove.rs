@@ -1,0 +1,155 @@
+//! Removing what is an installation's.
+//!
+//! Owns the order, and the waiting for what AWS does in its own time. Each thing is looked at
+//! anew before it is removed, and one that is gone already is as good.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{Found, Kind, Mark, Removal};
+use crate::domain::Failure;
+use crate::drivers::aws::client::{Aws, chance};
+use crate::drivers::aws::error::{CallError, Problem};
+use crate::drivers::aws::service::{Call, Service};
+use crate::drivers::aws::xml;
+use crate::exec::wait;
+
+/// How long a machine may take until it is gone. A large one takes minutes.
+const MACHINE_WITHIN: Duration = Duration::from_secs(10 * 60);
+/// How long something may still be in use by what was removed before it.
+const FREE_WITHIN: Duration = Duration::from_secs(3 * 60);
+
+impl Aws {
+    /// Removes several things in the order in which that works. One that fails stops no other one.
+    pub async fn remove_all(&self, mut found: Vec<Found>, mark: &Mark) -> Vec<Removal> {
+        found.sort_by(|a, b| (a.kind, &a.id).cmp(&(b.kind, &b.id)));
+        let mut removals = Vec::with_capacity(found.len());
+        for found in found {
+            let outcome = self.remove(&found, mark).await;
+            removals.push(Removal { found, outcome });
+        }
+        removals
+    }
+
+    /// Removes one thing, and comes back when it is gone. Refused if it does not carry the mark
+    /// now, whatever it did when it was found.
+    pub async fn remove(&self, found: &Found, mark: &Mark) -> Result<(), Failure> {
+        let during = |failure: Failure| failure.context(format!("removing {found}"));
+        let now = self.one(found.kind, &found.id).await.map_err(|error| during(error.into()))?;
+        let Some(now) = now else { return Ok(()) };
+        if !mark.owns(&now) {
+            return Err(Failure::conflict(format!(
+                "{now} does not carry this installation's mark, so it is left alone"
+            ))
+            .remedy("remove it in the AWS console if it is yours and not needed"));
+        }
+        self.delete(&now).await.map_err(|error| during(error.into()))
+    }
+
+    async fn delete(&self, found: &Found) -> Result<(), CallError> {
+        let ec2 = |action, field: &str| Call::form(Service::Ec2, action).with(field, &found.id);
+        let lightsail = |action, field: &str| {
+            Call::json(Service::Lightsail, action, json!({})).with(field, &found.id)
+        };
+        match found.kind {
+            Kind::Instance => {
+                self.gone(&ec2("TerminateInstances", "InstanceId.1")).await?;
+                self.until_gone(found).await
+            }
+            Kind::LightsailInstance => {
+                let input = json!({ "instanceName": found.id, "forceDeleteAddOns": true });
+                self.gone(&Call::json(Service::Lightsail, "DeleteInstance", input)).await?;
+                self.until_gone(found).await
+            }
+            Kind::Address => {
+                if let Some(association) = &found.attached {
+                    let call = Call::form(Service::Ec2, "DisassociateAddress");
+                    self.gone(&call.with("AssociationId", association)).await?;
+                }
+                self.gone(&ec2("ReleaseAddress", "AllocationId")).await
+            }
+            Kind::LightsailStaticIp => {
+                if found.attached.is_some() {
+                    self.gone(&lightsail("DetachStaticIp", "staticIpName")).await?;
+                }
+                self.gone(&lightsail("ReleaseStaticIp", "staticIpName")).await
+            }
+            Kind::Volume => self.gone(&ec2("DeleteVolume", "VolumeId")).await,
+            Kind::SecurityGroup => self.gone(&ec2("DeleteSecurityGroup", "GroupId")).await,
+            Kind::KeyPair => self.gone(&ec2("DeleteKeyPair", "KeyPairId")).await,
+            Kind::LightsailKeyPair => self.gone(&lightsail("DeleteKeyPair", "keyPairName")).await,
+            Kind::InstanceProfile => self.delete_profile(&found.id).await,
+            Kind::Role => self.delete_role(&found.id).await,
+        }
+    }
+
+    async fn delete_profile(&self, name: &str) -> Result<(), CallError> {
+        let iam = |action| Call::form(Service::Iam, action).with("InstanceProfileName", name);
+        let roles = self.xml(iam("GetInstanceProfile"), |body| names(body, "Roles", "RoleName"));
+        for role in roles.await? {
+            self.gone(&iam("RemoveRoleFromInstanceProfile").with("RoleName", role)).await?;
+        }
+        self.gone(&iam("DeleteInstanceProfile")).await
+    }
+
+    async fn delete_role(&self, name: &str) -> Result<(), CallError> {
+        let iam = |action| Call::form(Service::Iam, action).with("RoleName", name);
+        let attached = |body: &str| names(body, "AttachedPolicies", "PolicyArn");
+        for policy in self.xml(iam("ListAttachedRolePolicies"), attached).await? {
+            self.gone(&iam("DetachRolePolicy").with("PolicyArn", policy)).await?;
+        }
+        let own = |body: &str| names(body, "PolicyNames", "");
+        for policy in self.xml(iam("ListRolePolicies"), own).await? {
+            self.gone(&iam("DeleteRolePolicy").with("PolicyName", policy)).await?;
+        }
+        self.gone(&iam("DeleteRole")).await
+    }
+
+    /// Asks for something to be gone, again while something else still uses it.
+    async fn gone(&self, call: &Call) -> Result<(), CallError> {
+        let end = Instant::now() + FREE_WITHIN;
+        let mut tries = 0;
+        loop {
+            let Err(error) = self.send(call).await else { return Ok(()) };
+            match error.problem() {
+                Some(Problem::NotFound) => return Ok(()),
+                Some(Problem::InUse) => {}
+                _ => return Err(error),
+            }
+            tries += 1;
+            let pause = self.pace().pause(tries, chance());
+            if Instant::now() + pause > end {
+                return Err(error);
+            }
+            wait::back_off(pause).await;
+        }
+    }
+
+    /// Looks until something is gone.
+    async fn until_gone(&self, found: &Found) -> Result<(), CallError> {
+        let end = Instant::now() + MACHINE_WITHIN;
+        let mut tries = 0;
+        while self.one(found.kind, &found.id).await?.is_some() {
+            tries += 1;
+            let pause = self.pace().pause(tries, chance());
+            if Instant::now() + pause > end {
+                let minutes = MACHINE_WITHIN.as_secs() / 60;
+                return Err(Failure::failed(format!("it is not gone after {minutes} minutes"))
+                    .remedy("look at it in the AWS console, then try again")
+                    .into());
+            }
+            wait::back_off(pause).await;
+        }
+        Ok(())
+    }
+}
+
+/// A field of each element of a list, or the elements themselves.
+fn names(body: &str, list: &str, field: &str) -> Result<Vec<String>, Failure> {
+    let document = xml::parse(body)?;
+    let path: &[&str] = if field.is_empty() { &[] } else { &[field] };
+    let items = xml::list(document.root(), list).into_iter();
+    Ok(items.filter_map(|item| xml::text(item, path)).collect())
+}

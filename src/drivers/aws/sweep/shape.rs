@@ -1,0 +1,192 @@
+//! How each kind of thing is asked for, and how it is read from the answer.
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::{Found, Kind, Mark};
+use crate::domain::Failure;
+use crate::drivers::aws::client::Page;
+use crate::drivers::aws::service::{Call, Service};
+use crate::drivers::aws::xml;
+
+/// What of a kind is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Which<'a> {
+    /// What carries the mark, as far as AWS can tell it.
+    Marked(&'a Mark),
+    /// One thing.
+    One(&'a str),
+}
+
+/// The names of one kind's parts.
+struct Shape {
+    /// What lists all, and what shows one.
+    actions: (&'static str, &'static str),
+    /// The list in the answer.
+    list: &'static str,
+    /// Where one is named in the call.
+    by_id: &'static str,
+    /// Its id, its name and when it was made, in the answer.
+    fields: [&'static str; 3],
+    /// What says that it is attached.
+    attached: &'static str,
+}
+
+const fn shape(kind: Kind) -> Shape {
+    let (actions, list, by_id, fields, attached) = match kind {
+        Kind::Instance => (
+            ("DescribeInstances", "DescribeInstances"),
+            "instancesSet",
+            "InstanceId.1",
+            ["instanceId", "", "launchTime"],
+            "",
+        ),
+        Kind::Address => (
+            ("DescribeAddresses", "DescribeAddresses"),
+            "addressesSet",
+            "AllocationId.1",
+            ["allocationId", "publicIp", ""],
+            "associationId",
+        ),
+        Kind::Volume => (
+            ("DescribeVolumes", "DescribeVolumes"),
+            "volumeSet",
+            "VolumeId.1",
+            ["volumeId", "", "createTime"],
+            "",
+        ),
+        Kind::SecurityGroup => (
+            ("DescribeSecurityGroups", "DescribeSecurityGroups"),
+            "securityGroupInfo",
+            "GroupId.1",
+            ["groupId", "groupName", ""],
+            "",
+        ),
+        Kind::KeyPair => (
+            ("DescribeKeyPairs", "DescribeKeyPairs"),
+            "keySet",
+            "KeyPairId.1",
+            ["keyPairId", "keyName", "createTime"],
+            "",
+        ),
+        Kind::InstanceProfile => (
+            ("ListInstanceProfiles", "GetInstanceProfile"),
+            "InstanceProfiles",
+            "InstanceProfileName",
+            ["InstanceProfileName", "", "CreateDate"],
+            "",
+        ),
+        Kind::Role => {
+            (("ListRoles", "GetRole"), "Roles", "RoleName", ["RoleName", "", "CreateDate"], "")
+        }
+        Kind::LightsailInstance => {
+            (("GetInstances", "GetInstance"), "instance", "instanceName", ["name", "", ""], "")
+        }
+        Kind::LightsailStaticIp => (
+            ("GetStaticIps", "GetStaticIp"),
+            "staticIp",
+            "staticIpName",
+            ["name", "", ""],
+            "attachedTo",
+        ),
+        Kind::LightsailKeyPair => {
+            (("GetKeyPairs", "GetKeyPair"), "keyPair", "keyPairName", ["name", "", ""], "")
+        }
+    };
+    Shape { actions, list, by_id, fields, attached }
+}
+
+const fn service(kind: Kind) -> Service {
+    match kind {
+        Kind::InstanceProfile | Kind::Role => Service::Iam,
+        _ if kind.is_lightsail() => Service::Lightsail,
+        _ => Service::Ec2,
+    }
+}
+
+/// The call that asks for them.
+pub(super) fn call(kind: Kind, which: Which<'_>) -> Call {
+    let (shape, service) = (shape(kind), service(kind));
+    match (service, which) {
+        (Service::Lightsail, Which::Marked(_)) => Call::json(service, shape.actions.0, json!({})),
+        (Service::Lightsail, Which::One(id)) => {
+            Call::json(service, shape.actions.1, json!({})).with(shape.by_id, id)
+        }
+        (_, Which::One(id)) => Call::form(service, shape.actions.1).with(shape.by_id, id),
+        (Service::Iam, Which::Marked(_)) => Call::form(service, shape.actions.0),
+        (_, Which::Marked(mark)) => Call::form(service, shape.actions.0).filter(
+            1,
+            &format!("tag:{}", mark.key),
+            &[&mark.value],
+        ),
+    }
+}
+
+/// What an answer has. What is gone already, and is still shown for a while, is left out.
+pub(super) fn read(kind: Kind, body: &str) -> Result<Page<Found>, Failure> {
+    if kind.is_lightsail() { read_json(kind, body) } else { read_xml(kind, body) }
+}
+
+fn read_xml(kind: Kind, body: &str) -> Result<Page<Found>, Failure> {
+    let shape = shape(kind);
+    let document = xml::parse(body)?;
+    let root = document.root();
+    let mut nodes = xml::lists(root, shape.list);
+    if service(kind) == Service::Iam {
+        // One that was asked for stands alone, without a list around it.
+        let single = shape.list.trim_end_matches('s');
+        nodes = xml::find(root, single).map_or(nodes, |one| vec![one]);
+    }
+    let items = nodes.into_iter().filter_map(|node| {
+        let field = |name: &str| if name.is_empty() { None } else { xml::text(node, &[name]) };
+        let state = xml::text(node, &["instanceState", "name"]).or_else(|| field("status"));
+        if matches!(state.as_deref(), Some("terminated" | "deleting" | "deleted")) {
+            return None;
+        }
+        let tags = xml::tags(node);
+        let [id, name, created] = shape.fields;
+        Some(Found {
+            kind,
+            id: field(id)?,
+            name: tags.get("Name").cloned().or_else(|| field(name)),
+            created: field(created).and_then(|it| OffsetDateTime::parse(&it, &Rfc3339).ok()),
+            attached: field(shape.attached),
+            tags,
+        })
+    });
+    Ok(Page { items: items.collect(), next: xml::next_page(root) })
+}
+
+fn read_json(kind: Kind, body: &str) -> Result<Page<Found>, Failure> {
+    let shape = shape(kind);
+    let fields: Value = serde_json::from_str(body).map_err(|_| xml::unreadable())?;
+    let many = fields[format!("{}s", shape.list)].as_array();
+    let items: Vec<&Value> = match many {
+        Some(many) => many.iter().collect(),
+        None => vec![fields.get(shape.list).ok_or_else(xml::unreadable)?],
+    };
+    let items = items.into_iter().filter_map(|item| {
+        let tag = |tag: &Value| {
+            let value = tag["value"].as_str().unwrap_or_default();
+            Some((tag["key"].as_str()?.to_owned(), value.to_owned()))
+        };
+        let name = item["name"].as_str()?.to_owned();
+        let created = item["createdAt"].as_f64().and_then(seconds);
+        Some(Found {
+            kind,
+            id: name.clone(),
+            name: Some(name),
+            tags: item["tags"].as_array().into_iter().flatten().filter_map(tag).collect(),
+            created,
+            attached: item[shape.attached].as_str().map(ToOwned::to_owned),
+        })
+    });
+    let next = fields["nextPageToken"].as_str().map(ToOwned::to_owned);
+    Ok(Page { items: items.collect(), next })
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "bounded before")]
+fn seconds(at: f64) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp(at.clamp(0.0, 1e11) as i64).ok()
+}
