@@ -10,6 +10,9 @@ pub const DOCKER_COMPOSE: &str = include_str!("../../docker-compose.yml");
 /// What a gateway image is built from on this machine.
 pub const GATEWAY_DOCKERFILE: &str = include_str!("../../assets/image/Dockerfile");
 
+/// What AWS asks for, row by row with its source and date.
+pub const PRICES: &str = include_str!("../../assets/prices.csv");
+
 /// The OpenClaw version that is installed unless another one is asked for. Its packages are
 /// pinned by the lockfile beside it.
 pub const OPENCLAW_VERSION: &str = "2026.9.6";

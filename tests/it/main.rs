@@ -39,6 +39,7 @@ mod openapi;
 mod operations_harness;
 mod operations_port;
 mod packaging;
+mod prices;
 mod pruning;
 mod real_life;
 mod schemathesis;

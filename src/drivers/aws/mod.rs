@@ -25,6 +25,7 @@ pub mod machines;
 mod metadata;
 mod near;
 pub mod permissions;
+pub mod prices;
 mod profile;
 pub mod quotas;
 pub mod regions;
