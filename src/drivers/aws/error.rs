@@ -143,6 +143,7 @@ pub fn problem(code: &str, message: &str) -> Problem {
         | "Unavailable"
         | "ServiceException"
         | "ServerInternal" => Problem::Service,
+        code if code.starts_with("HTTP 5") => Problem::Service,
         _ => Problem::Other,
     }
 }

@@ -34,6 +34,7 @@ fn every_protocols_error_is_read() {
     assert_eq!((error.code.as_str(), error.problem()), ("NotFoundException", Problem::NotFound));
     let error = ApiError::read(&call, 502, "<html>Bad gateway");
     assert_eq!((error.code.as_str(), error.message.as_str()), ("HTTP 502", ""));
+    assert_eq!(error.problem(), Problem::Service);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::exec::wait;
 
 /// How long a machine may take until it is gone. A large one takes minutes.
 const MACHINE_WITHIN: Duration = Duration::from_secs(10 * 60);
-/// How long something may still be in use by what was removed before it.
+/// How long something may still be in use by what was removed before it, or be shown after that.
 const FREE_WITHIN: Duration = Duration::from_secs(3 * 60);
 
 impl Aws {
@@ -45,7 +45,8 @@ impl Aws {
             ))
             .remedy("remove it in the AWS console if it is yours and not needed"));
         }
-        self.delete(&now).await.map_err(|error| during(error.into()))
+        self.delete(&now).await.map_err(|error| during(error.into()))?;
+        self.until_gone(&now).await.map_err(|error| during(error.into()))
     }
 
     async fn delete(&self, found: &Found) -> Result<(), CallError> {
@@ -54,14 +55,10 @@ impl Aws {
             Call::json(Service::Lightsail, action, json!({})).with(field, &found.id)
         };
         match found.kind {
-            Kind::Instance => {
-                self.gone(&ec2("TerminateInstances", "InstanceId.1")).await?;
-                self.until_gone(found).await
-            }
+            Kind::Instance => self.gone(&ec2("TerminateInstances", "InstanceId.1")).await,
             Kind::LightsailInstance => {
                 let input = json!({ "instanceName": found.id, "forceDeleteAddOns": true });
-                self.gone(&Call::json(Service::Lightsail, "DeleteInstance", input)).await?;
-                self.until_gone(found).await
+                self.gone(&Call::json(Service::Lightsail, "DeleteInstance", input)).await
             }
             Kind::Address => {
                 if let Some(association) = &found.attached {
@@ -78,7 +75,14 @@ impl Aws {
             }
             Kind::Volume => self.gone(&ec2("DeleteVolume", "VolumeId")).await,
             Kind::SecurityGroup => self.gone(&ec2("DeleteSecurityGroup", "GroupId")).await,
-            Kind::KeyPair => self.gone(&ec2("DeleteKeyPair", "KeyPairId")).await,
+            Kind::KeyPair => {
+                let call = Call::form(Service::Ec2, "DeleteKeyPair");
+                self.gone(&match &found.name {
+                    Some(name) => call.with("KeyName", name),
+                    None => call.with("KeyPairId", &found.id),
+                })
+                .await
+            }
             Kind::LightsailKeyPair => self.gone(&lightsail("DeleteKeyPair", "keyPairName")).await,
             Kind::InstanceProfile => self.delete_profile(&found.id).await,
             Kind::Role => self.delete_role(&found.id).await,
@@ -127,15 +131,19 @@ impl Aws {
         }
     }
 
-    /// Looks until something is gone.
+    /// Looks until something is gone: that AWS took the call is not enough.
     async fn until_gone(&self, found: &Found) -> Result<(), CallError> {
-        let end = Instant::now() + MACHINE_WITHIN;
+        let within = match found.kind {
+            Kind::Instance | Kind::LightsailInstance => MACHINE_WITHIN,
+            _ => FREE_WITHIN,
+        };
+        let end = Instant::now() + within;
         let mut tries = 0;
         while self.one(found.kind, &found.id).await?.is_some() {
             tries += 1;
             let pause = self.pace().pause(tries, chance());
             if Instant::now() + pause > end {
-                let minutes = MACHINE_WITHIN.as_secs() / 60;
+                let minutes = within.as_secs() / 60;
                 return Err(Failure::failed(format!("it is not gone after {minutes} minutes"))
                     .remedy("look at it in the AWS console, then try again")
                     .into());

@@ -46,7 +46,7 @@ const fn shape(kind: Kind) -> Shape {
             ("DescribeAddresses", "DescribeAddresses"),
             "addressesSet",
             "AllocationId.1",
-            ["allocationId", "publicIp", ""],
+            ["allocationId", "", ""],
             "associationId",
         ),
         Kind::Volume => (
@@ -149,7 +149,7 @@ fn read_xml(kind: Kind, body: &str) -> Result<Page<Found>, Failure> {
         Some(Found {
             kind,
             id: field(id)?,
-            name: tags.get("Name").cloned().or_else(|| field(name)),
+            name: field(name).or_else(|| tags.get("Name").cloned()),
             created: field(created).and_then(|it| OffsetDateTime::parse(&it, &Rfc3339).ok()),
             attached: field(shape.attached),
             tags,

@@ -121,7 +121,7 @@ async fn a_sweep_finds_what_carries_the_mark_and_says_what_it_could_not_see() {
             "Lightsail instance openclaw-demo-1a2b",
             "elastic IP eipalloc-1 (demo)",
             "Lightsail static IP openclaw-demo-1a2b",
-            "EC2 key pair key-1 (demo)",
+            "EC2 key pair key-1 (k)",
             "Lightsail key pair openclaw-demo-1a2b",
             "IAM role openclaw-demo-1a2b",
         ]
@@ -193,10 +193,12 @@ async fn what_is_still_in_use_is_tried_again_and_an_address_let_go_first() {
         (200, address),
         (200, "<R/>".into()),
         (200, "<R/>".into()),
+        (200, "<R/>".into()),
         (200, group),
         (400, refusal("DependencyViolation")),
         (400, refusal("DependencyViolation")),
         (200, "<R/>".into()),
+        (400, refusal("InvalidGroup.NotFound")),
     ])
     .await;
     let all = vec![found(Kind::SecurityGroup, "sg-1"), found(Kind::Address, "eipalloc-1")];
@@ -208,10 +210,12 @@ async fn what_is_still_in_use_is_tried_again_and_an_address_let_go_first() {
             "DescribeAddresses",
             "DisassociateAddress",
             "ReleaseAddress",
+            "DescribeAddresses",
             "DescribeSecurityGroups",
             "DeleteSecurityGroup",
             "DeleteSecurityGroup",
             "DeleteSecurityGroup",
+            "DescribeSecurityGroups",
         ]
     );
     assert!(fake.bodies()[1].ends_with("&AssociationId=eipassoc-1"));
@@ -230,8 +234,11 @@ async fn a_role_is_emptied_before_it_goes_and_so_is_a_profile() {
                     </PolicyArn></member></AttachedPolicies></R>";
     let done = "<R/>";
     let own = "<R><PolicyNames><member>inline</member></PolicyNames></R>";
-    let answers = [&profile, &profile, done, done, &role, policies, done, own, done, done];
-    let fake = Fake::answering(answers.map(|it| (200, it.to_owned()))).await;
+    let gone = &refusal("NoSuchEntity");
+    let answers =
+        [&profile, &profile, done, done, gone, &role, policies, done, own, done, done, gone];
+    let status = |body: &str| if body == gone { 404 } else { 200 };
+    let fake = Fake::answering(answers.map(|it| (status(it), it.to_owned()))).await;
     let all = vec![found(Kind::Role, "r"), found(Kind::InstanceProfile, "p")];
     let removals = fake.aws().remove_all(all, &mark()).await;
     assert!(removals.iter().all(|it| it.outcome.is_ok()), "{removals:?}");
@@ -242,15 +249,17 @@ async fn a_role_is_emptied_before_it_goes_and_so_is_a_profile() {
             "GetInstanceProfile",
             "RemoveRoleFromInstanceProfile",
             "DeleteInstanceProfile",
+            "GetInstanceProfile",
             "GetRole",
             "ListAttachedRolePolicies",
             "DetachRolePolicy",
             "ListRolePolicies",
             "DeleteRolePolicy",
             "DeleteRole",
+            "GetRole",
         ]
     );
-    assert!(fake.bodies()[8].ends_with("RoleName=r&PolicyName=inline"));
+    assert!(fake.bodies()[9].ends_with("RoleName=r&PolicyName=inline"));
 }
 
 #[tokio::test]
@@ -259,13 +268,18 @@ async fn lightsails_address_is_detached_and_released_by_its_name() {
         "isAttached": true, "ipAddress": "198.51.100.9" } });
     let done = json!({ "operations": [] }).to_string();
     let gone = json!({ "__type": "NotFoundException", "message": "m" }).to_string();
-    let fake =
-        Fake::answering([(200, ip.to_string()), (200, done.clone()), (200, done), (400, gone)])
-            .await;
+    let fake = Fake::answering([
+        (200, ip.to_string()),
+        (200, done.clone()),
+        (200, done),
+        (400, gone.clone()),
+        (400, gone),
+    ])
+    .await;
     let aws = fake.aws();
     let one = found(Kind::LightsailStaticIp, "openclaw-demo-1a2b");
     aws.remove(&one, &mark()).await.expect("removed");
-    assert_eq!(actions(&fake), ["GetStaticIp", "DetachStaticIp", "ReleaseStaticIp"]);
+    assert_eq!(actions(&fake), ["GetStaticIp", "DetachStaticIp", "ReleaseStaticIp", "GetStaticIp"]);
     assert_eq!(fake.bodies()[2], "{\"staticIpName\":\"openclaw-demo-1a2b\"}");
     aws.remove(&one, &mark()).await.expect("gone already");
 }
