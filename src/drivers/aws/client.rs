@@ -135,7 +135,7 @@ impl Aws {
 
     /// Where the credentials came from. They are looked for now if they were not before.
     pub async fn origin(&self) -> Result<Origin, Failure> {
-        Ok(self.keys().await?.origin)
+        Ok(self.keys().await.map_err(Failure::from)?.origin)
     }
 
     pub(super) fn pace(&self) -> Pace {
@@ -181,11 +181,15 @@ impl Aws {
 
     /// Sends a call until AWS has answered it, within the bounds.
     pub(super) async fn send(&self, call: &Call) -> Result<String, CallError> {
+        let keys = self.keys().await?;
+        self.send_as(call, &keys).await
+    }
+
+    async fn send_as(&self, call: &Call, keys: &Keys) -> Result<String, CallError> {
         let end = Instant::now() + CALL_WITHIN;
         let mut tries = 0;
         loop {
-            let keys = self.keys().await?;
-            let outcome = self.send_once(call, &keys).await;
+            let outcome = self.send_once(call, keys).await;
             tries += 1;
             let error = match outcome {
                 Ok(body) => return Ok(body),
@@ -256,13 +260,17 @@ impl Aws {
     }
 
     /// The credentials, found again when their end is near.
-    async fn keys(&self) -> Result<Keys, Failure> {
+    async fn keys(&self) -> Result<Keys, CallError> {
         let mut kept = self.shared.keys.lock().await;
         if let Some(keys) = kept.as_ref().filter(|keys| keys.are_fresh(OffsetDateTime::now_utc())) {
             return Ok(keys.clone());
         }
         let shared = &self.shared;
-        let keys = credentials::find(&shared.environment, &shared.profiles, &shared.http).await?;
+        let found = credentials::find(&shared.environment, &shared.profiles, &shared.http).await?;
+        let mut keys = found.keys;
+        for role in found.roles {
+            keys = role.read_keys(&self.send_as(&role.call(), &keys).await?)?;
+        }
         *kept = Some(keys.clone());
         Ok(keys)
     }

@@ -1,9 +1,9 @@
 //! Finding credentials.
 //!
 //! Owns the order in which places are asked. It is the order of Terraform's AWS provider, so that
-//! both act as the same identity: the environment, the profile (its keys, its program), the
-//! container, the instance. Refuses what it would get wrong: a profile that signs in or takes a
-//! role is named with the way round it, and nothing else is tried in its place.
+//! both act as the same identity: the environment, the profile (the role it takes, its keys, its
+//! program), the container, the instance. Refuses what it would get wrong: a profile that signs in
+//! or asks for a code is named with the way round it, and nothing else is tried in its place.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use super::http::Http;
 use super::keys::{Keys, Origin};
 use super::metadata;
 use super::profile::{Profile, Profiles, absent};
+use super::roles::{self, Chain, Place, Role};
 use crate::domain::{Failure, text};
 use crate::exec::Cmd;
 use crate::secrets::Secret;
@@ -28,31 +29,51 @@ const PROCESS_SEES: [&str; 6] = [
     "AWS_DEFAULT_REGION",
 ];
 
-/// The credentials, from the first place that has some.
+/// What was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The credentials of the first place that has some.
+    pub(super) keys: Keys,
+    /// The roles that are taken with them, one after the other.
+    pub(super) roles: Vec<Role>,
+}
+
+/// The credentials, from the first place that has some, and what is to be made of them.
 pub(super) async fn find(
     environment: &Environment,
     profiles: &Profiles,
     http: &Http,
-) -> Result<Keys, Failure> {
+) -> Result<Found, Failure> {
+    let alone = |keys| Found { keys, roles: Vec::new() };
     if let Some(keys) = in_environment(environment) {
-        return Ok(keys);
+        return Ok(alone(keys));
     }
     if environment.get("AWS_WEB_IDENTITY_TOKEN_FILE").is_some() {
         return Err(unsupported("AWS_WEB_IDENTITY_TOKEN_FILE asks for a web identity", None));
     }
     let asked = environment.profile();
     let name = asked.unwrap_or("default");
-    match profiles.get(name) {
-        Some(profile) => {
-            if let Some(keys) = in_profile(environment, name, profile).await? {
-                return Ok(keys);
+    if profiles.get(name).is_none() {
+        if asked.is_some() {
+            return Err(absent(name, profiles));
+        }
+        let keys = metadata::find(environment, http).await?;
+        return keys.map(alone).ok_or_else(|| none(environment, name));
+    }
+    let Chain { roles, place } = roles::follow(profiles, name)?;
+    let keys = match place {
+        Place::Environment => in_environment(environment),
+        Place::Machine => metadata::find(environment, http).await?,
+        Place::Profile(name) => {
+            let profile = profiles.get(&name).ok_or_else(|| absent(&name, profiles))?;
+            match in_profile(environment, &name, profile).await? {
+                Some(keys) => Some(keys),
+                None => metadata::find(environment, http).await?,
             }
         }
-        None if asked.is_some() => return Err(absent(name, profiles)),
-        None => {}
-    }
-    match metadata::find(environment, http).await? {
-        Some(keys) => Ok(keys),
+    };
+    match keys {
+        Some(keys) => Ok(Found { keys, roles }),
         None => Err(none(environment, name)),
     }
 }
@@ -75,9 +96,6 @@ async fn in_profile(
     profile: &Profile,
 ) -> Result<Option<Keys>, Failure> {
     let what = |does: &str| format!("the AWS profile {} {does}", text::clean(name, 64));
-    if profile.has_any(&["role_arn", "source_profile", "credential_source"]) {
-        return Err(unsupported(&what("takes a role"), Some(name)));
-    }
     if let (Some(access_key), Some(secret_key)) =
         (profile.get("aws_access_key_id"), profile.get("aws_secret_access_key"))
     {
@@ -153,7 +171,7 @@ fn words(line: &str) -> Option<Vec<String>> {
     quote.is_none().then_some(words)
 }
 
-fn unsupported(what: &str, profile: Option<&str>) -> Failure {
+pub(super) fn unsupported(what: &str, profile: Option<&str>) -> Failure {
     let option = match profile {
         Some(name) => format!(" --profile {}", text::clean(name, 64)),
         None => String::new(),

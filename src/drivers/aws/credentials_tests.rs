@@ -28,7 +28,7 @@ impl Home {
 async fn find_with(pairs: &[(&str, &str)]) -> Result<Keys, Failure> {
     let environment = of(pairs);
     let profiles = Profiles::load(&environment)?;
-    find(&environment, &profiles, &Http::default()).await
+    find(&environment, &profiles, &Http::default()).await.map(|found| found.keys)
 }
 
 const BOTH: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "E"), ("AWS_SECRET_ACCESS_KEY", "s3cr3t")];
@@ -56,11 +56,10 @@ async fn a_profile_that_is_not_there_is_named_and_nothing_else_tried() {
 
 #[tokio::test]
 async fn what_is_not_done_here_says_the_way_round_it() {
-    let config = "[profile r]\nrole_arn=arn:aws:iam::1:role/x\nsource_profile=s\n\
-                  [profile s]\nsso_session=x\nsso_account_id=1\n\
+    let config = "[profile s]\nsso_session=x\nsso_account_id=1\n\
                   [profile w]\nweb_identity_token_file=/x\n";
     let home = Home::new(config, "");
-    for (profile, what) in [("r", "takes a role"), ("s", "SSO"), ("w", "web identity")] {
+    for (profile, what) in [("s", "SSO"), ("w", "web identity")] {
         let failure = home.find(&[("AWS_PROFILE", profile)]).await.expect_err(profile);
         assert!(failure.message.contains(what), "{failure}");
         let remedy = failure.remedy.expect("one");

@@ -21,6 +21,8 @@ pub enum Origin {
     Profile(String),
     /// The program that a profile names.
     Process(String),
+    /// A role that a profile takes.
+    Role(String),
     /// The container that this runs in.
     Container,
     /// The role of the instance that this runs on.
@@ -33,6 +35,7 @@ impl fmt::Display for Origin {
             Self::Environment => f.write_str("the environment"),
             Self::Profile(name) => write!(f, "the profile {name}"),
             Self::Process(name) => write!(f, "the credential_process of the profile {name}"),
+            Self::Role(arn) => write!(f, "the role {arn}"),
             Self::Container => f.write_str("the container's role"),
             Self::Instance => f.write_str("the instance's role"),
         }

@@ -29,6 +29,7 @@ pub mod prices;
 mod profile;
 pub mod quotas;
 pub mod regions;
+mod roles;
 mod service;
 mod sign;
 pub mod sizes;
