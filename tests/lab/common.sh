@@ -19,10 +19,13 @@ LAB_COMPILER_IMAGE=openclaw-lab/compiler:$LAB_SUITE
 LAB_BUILDER_IMAGE=openclaw-lab/builder:$LAB_SUITE
 LAB_SERVER_IMAGE=openclaw-lab/server:latest
 LAB_SYSTEMD_IMAGE=openclaw-lab/systemd:$LAB_SUITE
+LAB_INSTANCE_IMAGE=openclaw-lab/instance:$LAB_SUITE
 
 LAB_SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 LAB_HOME=${OPENCLAW_PIPELINE_LAB:-${XDG_CACHE_HOME:-$HOME/.cache}/openclaw-pipeline-lab}
 LAB_LOG=$LAB_HOME/log
+# The simulated cloud: its Python, Terraform's settings, the images' registry.
+LAB_CLOUD=$LAB_HOME/cloud
 
 # One engine per machine, wherever the cache stands. The path is short because
 # a Unix socket's may not pass 107 bytes, and containerd nests its own below.
