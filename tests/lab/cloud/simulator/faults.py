@@ -1,0 +1,88 @@
+"""Faults that a test asked for, by action.
+
+Owns how often each still strikes. Refuses a fault that names no action: one that
+strikes anywhere would strike the test's own looks too.
+"""
+
+import threading
+from dataclasses import dataclass
+
+from . import wire
+
+# What AWS says, where a fault names only the code.
+USUAL = {
+    "RequestLimitExceeded": (503, "Request limit exceeded."),
+    "ThrottlingException": (400, "Rate exceeded"),
+    "UnauthorizedOperation": (403, "You are not authorized to perform this operation."),
+    "AccessDeniedException": (400, "User is not authorized to perform this action."),
+    "InsufficientInstanceCapacity": (
+        500,
+        "We currently do not have sufficient capacity in the Availability Zone you requested.",
+    ),
+    "VcpuLimitExceeded": (
+        400,
+        "You have requested more vCPU capacity than your current vCPU limit of 5 allows.",
+    ),
+    "AddressLimitExceeded": (
+        400,
+        "The maximum number of addresses has been reached.",
+    ),
+    "AuthFailure": (401, "AWS was not able to validate the provided access credentials"),
+    "InternalError": (500, "An internal error has occurred"),
+    "ServiceException": (500, "An internal error has occurred"),
+}
+
+
+@dataclass
+class Fault:
+    """What befalls the next calls of an action."""
+
+    action: str
+    service: str | None = None
+    times: int = 1
+    code: str | None = None
+    status: int = 400
+    message: str = ""
+    delay_ms: int = 0
+    after: bool = False
+    """Whether the call is carried out all the same, and only its answer lost."""
+
+    def refused(self) -> wire.Refused | None:
+        """The error, if it is more than a delay."""
+        return wire.Refused(self.code, self.message, self.status) if self.code else None
+
+
+class Faults:
+    """Those that are yet to strike."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pending: list[Fault] = []
+
+    def add(self, described: dict) -> None:
+        """Takes one as a test describes it: a JSON object with Fault's fields."""
+        known = set(Fault.__dataclass_fields__)
+        if set(described) - known or not described.get("action"):
+            raise ValueError(f"a fault has an action, and of these: {', '.join(sorted(known))}")
+        fault = Fault(**described)
+        status, message = USUAL.get(fault.code or "", (400, "The lab made this call fail."))
+        fault.status = described.get("status", status)
+        fault.message = described.get("message", message)
+        with self._lock:
+            self._pending.append(fault)
+
+    def clear(self) -> None:
+        """Forgets all."""
+        with self._lock:
+            self._pending.clear()
+
+    def strike(self, call: wire.Call) -> Fault | None:
+        """The one that befalls this call, which is then used up by one."""
+        with self._lock:
+            for fault in self._pending:
+                if fault.action == call.action and fault.service in (None, call.service):
+                    fault.times -= 1
+                    if fault.times <= 0:
+                        self._pending.remove(fault)
+                    return fault
+        return None

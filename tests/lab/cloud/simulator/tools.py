@@ -1,0 +1,65 @@
+"""Child processes and the locks between simulators.
+
+Owns how a program of the system is run: with a deadline, and an error that says
+what it wrote. Refuses to hand a lock down to a child.
+"""
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import sys
+
+from . import places
+
+
+class Failed(Exception):
+    """A program that ended with an error, and what it said."""
+
+
+def say(message: str) -> None:
+    """A line for whoever reads the simulator's standard error."""
+    print(f"cloud: {message}", file=sys.stderr, flush=True)
+
+
+def run(*command: str, stdin: bytes | None = None, timeout: float = 60) -> str:
+    """What a program printed; it must succeed."""
+    environment = {**os.environ, "DOCKER_HOST": places.DOCKER_HOST}
+    environment.pop("DOCKER_CONTEXT", None)
+    done = subprocess.run(
+        command, input=stdin or b"", capture_output=True, timeout=timeout, env=environment
+    )
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip()
+        raise Failed(f"{' '.join(command[:4])}: {said or f'exit code {done.returncode}'}")
+    return done.stdout.decode(errors="replace").strip()
+
+
+def docker(*arguments: str, stdin: bytes | None = None, timeout: float = 60) -> str:
+    """The same for the lab's own engine."""
+    return run("docker", *arguments, stdin=stdin, timeout=timeout)
+
+
+def attempt(*command: str) -> bool:
+    """Whether a program succeeded, for what may already be as wanted."""
+    with contextlib.suppress(Failed, subprocess.TimeoutExpired):
+        run(*command)
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def locked():
+    """Keeps the other simulators of this machine out."""
+    places.OWN.mkdir(parents=True, exist_ok=True)
+    with open(places.LOCK, "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def join_users(path):
+    """Says, for as long as this process lives, that it uses what the lock stands for."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    users = open(path, "a")
+    fcntl.flock(users, fcntl.LOCK_SH)
+    return users
