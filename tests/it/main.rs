@@ -15,6 +15,7 @@ mod cli_life;
 mod cli_looking;
 mod cli_printed;
 mod cli_secrets;
+mod cloud_selftest;
 mod config_validate;
 mod console;
 mod console_deliveries;

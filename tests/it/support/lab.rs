@@ -37,6 +37,8 @@ pub enum Part<'a> {
     Server,
     /// An image with a systemd in it.
     Systemd,
+    /// The simulated cloud, but for its machines' image: asks no engine.
+    Cloud,
 }
 
 /// The lab on this machine: where its scripts and its cache stand.
@@ -110,6 +112,12 @@ impl Lab {
             }
             Part::Server => missing_image("server"),
             Part::Systemd => missing_image("systemd"),
+            Part::Cloud => missing_programs(&["docker", "ip", "mkfs.ext4", "ssh", "terraform"])
+                .or_else(|| {
+                    let part = |name: &str| self.home.join("cloud").join(name).exists();
+                    let whole = part("venv/recipe") && part("terraform.rc");
+                    (!whole).then(|| "no simulated cloud: run tests/lab/setup cloud".to_owned())
+                }),
             Part::Schemathesis => (!self.schemathesis().join("recipe").exists())
                 .then(|| "no schemathesis: run tests/lab/setup schemathesis".to_owned()),
         }

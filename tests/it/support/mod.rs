@@ -12,6 +12,7 @@ pub mod asking;
 pub mod bench;
 pub mod browser;
 pub mod client;
+pub mod cloud;
 pub mod console;
 pub mod control_ui;
 pub mod disk;

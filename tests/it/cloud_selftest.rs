@@ -1,0 +1,361 @@
+//! The lab's cloud, tested with real Terraform: what the tests of EC2 and Lightsail stand on does
+//! what it says.
+
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::cloud::{Cloud, Machine, module};
+use crate::support::engine::Engine;
+use crate::support::lab::{Lab, Part, command};
+use crate::support::netns::NetNs;
+
+/// How long a machine may take on busy cores.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// The gateway's port, which both modules open to everybody.
+const OPEN: u16 = 18789;
+
+/// What runs in the machine: answers with the address that its client comes from. In a container
+/// of the machine's own engine, made of the machine's own files.
+const ECHO: &str = "import socket\ns = socket.create_server(('', 18789))\nwhile True:\n  \
+                    c, a = s.accept()\n  c.sendall(a[0].encode())\n  c.close()\n";
+
+/// Runs a module in a folder of its own.
+struct Terraform<'a> {
+    cloud: &'a Cloud,
+    folder: tempfile::TempDir,
+}
+
+impl<'a> Terraform<'a> {
+    fn new(cloud: &'a Cloud, name: &str, variables: &Value) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::copy(module(name).join("main.tf"), folder.path().join("main.tf"))
+            .expect("copy the module");
+        std::fs::write(folder.path().join("lab.auto.tfvars.json"), variables.to_string())
+            .expect("write its variables");
+        let terraform = Self { cloud, folder };
+        terraform.good(&["init", "-input=false"]);
+        terraform
+    }
+
+    fn output(&self, args: &[&str]) -> Output {
+        let mut terraform = self.cloud.command("terraform");
+        terraform.current_dir(self.folder.path()).args(args).arg("-no-color");
+        terraform.output().expect("run terraform")
+    }
+
+    fn good(&self, args: &[&str]) -> String {
+        let output = self.output(args);
+        let said = said(&output);
+        assert!(output.status.success(), "terraform {args:?}: {said}\n{}", self.cloud.log());
+        said
+    }
+
+    fn apply(&self) -> String {
+        self.good(&["apply", "-auto-approve", "-input=false"])
+    }
+
+    fn destroy(&self) {
+        self.good(&["destroy", "-auto-approve", "-input=false"]);
+    }
+
+    fn value(&self, name: &str) -> String {
+        let outputs: Value =
+            serde_json::from_str(&self.good(&["output", "-json"])).expect("the outputs");
+        outputs[name]["value"].as_str().expect("a text").to_owned()
+    }
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
+
+/// Keys of an SSH client and of a host, in a folder of their own.
+struct Keys {
+    folder: tempfile::TempDir,
+}
+
+impl Keys {
+    fn new(client: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, kind) in [("client", client), ("host", "ed25519")] {
+            let mut keygen = command("ssh-keygen");
+            keygen.args(["-q", "-t", kind, "-N", "", "-C", "", "-f", name]);
+            assert!(keygen.current_dir(folder.path()).status().expect("ssh-keygen").success());
+        }
+        Self { folder }
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name)).expect("a key")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A command for `ec2-user` over SSH, that takes no host key but this one.
+    fn ssh(&self, address: Ipv4Addr, script: &str) -> Command {
+        let known = self.path("known_hosts");
+        std::fs::write(&known, format!("{address} {}", self.read("host.pub"))).expect("a file");
+        let mut ssh = command("ssh");
+        ssh.args(["-F", "none", "-i"]).arg(self.path("client"));
+        ssh.args(["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"]);
+        ssh.args(["-o", "ConnectTimeout=3", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"]);
+        ssh.args(["-o", "HostKeyAlgorithms=ssh-ed25519", "-o"]);
+        ssh.arg(format!("UserKnownHostsFile={}", known.display()));
+        ssh.arg(format!("ec2-user@{address}")).arg(script);
+        ssh
+    }
+
+    /// What a script printed, once SSH lets it in and it succeeds.
+    fn until(&self, cloud: &Cloud, address: Ipv4Addr, script: &str) -> String {
+        until(script, || {
+            let output = self.ssh(address, script).output().expect("run ssh");
+            if output.status.success() { Ok(said(&output)) } else { Err(said(&output)) }
+        })
+        .unwrap_or_else(|why| panic!("{why}\n{:?}\n{}", cloud.instances(), cloud.log()))
+    }
+}
+
+fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> Result<T, String> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match look() {
+            Ok(found) => return Ok(found),
+            Err(why) if Instant::now() > end => return Err(format!("{what}: {why}")),
+            Err(_) => std::thread::sleep(Duration::from_millis(200)),
+        }
+    }
+}
+
+/// The one instance that there is.
+fn only(cloud: &Cloud) -> Machine {
+    let mut machines = cloud.instances();
+    assert_eq!(machines.len(), 1, "{machines:?}");
+    machines.remove(0)
+}
+
+/// What answers at a port of an address to a client that runs there; `None` if nothing does.
+fn asked(mut client: Command, address: Ipv4Addr, port: u16) -> Option<String> {
+    let script = format!("exec 3<>/dev/tcp/{address}/{port} && cat <&3");
+    let output = client.args(["3", "bash", "-c", &script]).output().expect("run bash");
+    output.status.success().then(|| said(&output))
+}
+
+/// Docker works in the machine; a client from elsewhere is seen there as who it is, at the open
+/// port and at no other.
+fn the_way_in_is_as_ordered(cloud: &Cloud, keys: &Keys, address: Ipv4Addr) {
+    keys.until(cloud, address, "cloud-init status | grep -q done");
+    assert_eq!(keys.until(cloud, address, "sudo cat /var/tmp/ran"), "ran\n");
+    keys.until(cloud, address, "docker version && docker compose version");
+    let from = keys.until(cloud, address, "echo $SSH_CONNECTION");
+    assert!(from.starts_with(&format!("{} ", cloud.operator())), "{from}");
+
+    let mut echo = "tar -c -T /dev/null | docker import - empty && docker run -d".to_owned();
+    write!(echo, " -p {OPEN}:{OPEN} -v /usr:/usr:ro -v /lib:/lib:ro -v /lib64:/lib64:ro").unwrap();
+    write!(echo, " empty /usr/bin/python3 -c \"{ECHO}\"").unwrap();
+    keys.until(cloud, address, &echo);
+    let answer = until("the container answers", || {
+        asked(command("timeout"), address, OPEN).ok_or_else(String::new)
+    });
+    assert_eq!(answer, Ok(cloud.operator().to_string()));
+    let Some(netns) = NetNs::create() else { return };
+    let inside = netns.inside().to_string();
+    assert_eq!(asked(netns.command("timeout"), address, OPEN), Some(inside));
+    assert_eq!(asked(netns.command("timeout"), address, 22), None);
+    assert_eq!(asked(command("timeout"), address, 2375), None);
+}
+
+/// A shell script that installs Docker, and is seen to have run.
+const INSTALL: &str = "#!/bin/bash\nset -eux\ndnf install -y docker\n\
+                       systemctl enable --now docker\nusermod -aG docker ec2-user\n\
+                       echo ran >>/var/tmp/ran\n";
+
+/// User data with the host key as cloud-config, and that script.
+fn parts(keys: &Keys) -> String {
+    let config = json!({"ssh_keys": {
+        "ed25519_private": keys.read("host"), "ed25519_public": keys.read("host.pub"),
+    }});
+    format!(
+        "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"lab\"\n\n--lab\n\
+         Content-Type: text/cloud-config\n\n#cloud-config\n{config}\n\n--lab\n\
+         Content-Type: text/x-shellscript\n\n{INSTALL}\n--lab--\n"
+    )
+}
+
+fn variables(cloud: &Cloud, name: &str, keys: &Keys, user_data: &str) -> Value {
+    json!({
+        "name": name, "public_key": keys.read("client.pub").trim(), "user_data": user_data,
+        "ssh_from": format!("{}/32", cloud.operator()),
+    })
+}
+
+#[test]
+fn an_ec2_module_makes_a_machine_behind_its_address() {
+    let Some(cloud) = Cloud::start() else { return };
+    let keys = Keys::new("ed25519");
+    let given = variables(&cloud, "lab-ec2", &keys, &parts(&keys));
+    let terraform = Terraform::new(&cloud, "ec2", &given);
+
+    // The provider tries again when it is throttled, and as often when there is no room (whose
+    // status is one of a server's errors).
+    cloud.refuse("ImportKeyPair", "RequestLimitExceeded", 2);
+    cloud.refuse("RunInstances", "InsufficientInstanceCapacity", 3);
+    let refused = terraform.output(&["apply", "-auto-approve", "-input=false"]);
+    assert!(said(&refused).contains("InsufficientInstanceCapacity"), "{}", said(&refused));
+    assert_eq!((cloud.called("ImportKeyPair"), cloud.called("RunInstances")), (3, 3));
+    assert!(cloud.instances().is_empty());
+
+    terraform.apply();
+    let machine = only(&cloud);
+    assert_eq!(machine.id, terraform.value("instance"));
+    assert_eq!(machine.name, "lab-ec2");
+    let address: Ipv4Addr = terraform.value("address").parse().expect("an address");
+    assert_eq!(machine.public, Some(address));
+    the_way_in_is_as_ordered(&cloud, &keys, address);
+
+    // A newer image is seen, and nothing follows from it.
+    let image = terraform.value("newest");
+    cloud.release_image();
+    assert!(terraform.apply().contains("0 added, 0 changed, 0 destroyed"));
+    assert_ne!(terraform.value("newest"), image);
+    assert_eq!(terraform.value("image"), image);
+    assert_eq!(only(&cloud).id, machine.id);
+
+    let kinds: Vec<_> = cloud.state().into_iter().map(|it| it.kind).collect();
+    for kind in ["instance", "key-pair", "security-group", "address", "volume"] {
+        assert!(kinds.contains(&format!("ec2:{kind}")), "{kind}: {kinds:?}");
+    }
+    terraform.destroy();
+    cloud.assert_empty();
+    assert_eq!(asked(command("timeout"), address, OPEN), None);
+}
+
+#[test]
+fn a_lightsail_module_makes_a_machine_behind_its_address() {
+    let Some(cloud) = Cloud::start() else { return };
+    // Lightsail takes no other kind, and runs nothing but a shell script.
+    let keys = Keys::new("rsa");
+    let script = format!(
+        "{INSTALL}cat >/etc/ssh/ssh_host_ed25519_key <<'KEY'\n{}KEY\n\
+         ssh-keygen -y -f /etc/ssh/ssh_host_ed25519_key >/etc/ssh/ssh_host_ed25519_key.pub\n\
+         systemctl restart sshd\n",
+        keys.read("host")
+    );
+    let given = variables(&cloud, "lab-ls", &keys, &script);
+    let terraform = Terraform::new(&cloud, "lightsail", &given);
+    cloud.refuse("AllocateStaticIp", "ThrottlingException", 2);
+    terraform.apply();
+    assert_eq!(cloud.called("AllocateStaticIp"), 3);
+    let machine = only(&cloud);
+    assert_eq!((machine.service.as_str(), machine.id.as_str()), ("lightsail", "lab-ls-machine"));
+    let address: Ipv4Addr = terraform.value("address").parse().expect("an address");
+    assert_eq!(machine.public, Some(address));
+    the_way_in_is_as_ordered(&cloud, &keys, address);
+    assert!(terraform.apply().contains("0 added, 0 changed, 0 destroyed"));
+
+    // What has tags is found by them; the address has none.
+    for found in cloud.state() {
+        let tagged = found.tags.get("lab:deployment").is_some_and(|it| it == "lab-ls");
+        assert_eq!(tagged, found.kind != "lightsail:static-ip", "{found:?}");
+    }
+    terraform.destroy();
+    cloud.assert_empty();
+}
+
+#[test]
+fn lightsail_refuses_the_key_that_the_real_one_refuses() {
+    let Some(cloud) = Cloud::start() else { return };
+    let keys = Keys::new("ed25519");
+    let given = variables(&cloud, "lab-key", &keys, "");
+    let terraform = Terraform::new(&cloud, "lightsail", &given);
+    let key = "-target=aws_lightsail_key_pair.machine";
+    let refused = terraform.output(&["apply", "-auto-approve", "-input=false", key]);
+    assert!(said(&refused).contains("ssh-rsa"), "{}", said(&refused));
+    cloud.assert_empty();
+}
+
+#[test]
+fn what_befalls_a_machine_is_seen() {
+    let Some(cloud) = Cloud::start() else { return };
+    let keys = Keys::new("ed25519");
+    let given = variables(&cloud, "lab-faults", &keys, &parts(&keys));
+    let terraform = Terraform::new(&cloud, "ec2", &given);
+    terraform.apply();
+    let address: Ipv4Addr = terraform.value("address").parse().expect("an address");
+    let id = only(&cloud).id;
+    keys.until(&cloud, address, "cloud-init status | grep -q done");
+    let refused = || {
+        let output = keys.ssh(address, "true").output().expect("run ssh");
+        if output.status.success() { Err("let in".to_owned()) } else { Ok(said(&output)) }
+    };
+
+    cloud.befall(&id, "refuse_ssh");
+    assert!(until("sshd is down", refused).is_ok_and(|it| it.contains("refused")));
+    cloud.befall(&id, "accept_ssh");
+    keys.until(&cloud, address, "true");
+
+    cloud.befall(&id, "fill_disk");
+    let full = "! sudo dd if=/dev/zero of=/var/lib/docker/x bs=1M count=64 2>&1";
+    assert!(keys.until(&cloud, address, full).contains("No space left on device"));
+    cloud.befall(&id, "empty_disk");
+    keys.until(&cloud, address, "sudo dd if=/dev/zero of=/var/lib/docker/x bs=1M count=64");
+
+    // The disk outlives a reboot, and user data ran once.
+    cloud.run(&id, "touch /var/lib/docker/kept /kept");
+    cloud.api(&format!("boto3.client('ec2').reboot_instances(InstanceIds=['{id}'])"));
+    keys.until(&cloud, address, "sudo test -e /var/lib/docker/kept && test -e /kept");
+    assert_eq!(keys.until(&cloud, address, "sudo cat /var/tmp/ran"), "ran\n");
+
+    cloud.befall(&id, "new_host_key");
+    let changed = until("the host key is another", || match refused() {
+        Ok(why) if why.contains("HOST IDENTIFICATION HAS CHANGED") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    assert_eq!(changed, Ok(()));
+
+    cloud.kill(&id, "terminated");
+    let gone = until("the instance is gone", || {
+        if cloud.instances().is_empty() { Ok(()) } else { Err(format!("{:?}", cloud.instances())) }
+    });
+    assert_eq!(gone, Ok(()));
+    let planned = terraform.good(&["plan", "-input=false"]);
+    assert!(planned.contains("# aws_instance.machine will be created"), "{planned}");
+    terraform.destroy();
+    cloud.assert_empty();
+}
+
+#[test]
+fn what_a_killed_simulator_left_is_swept_by_the_next() {
+    let Some(cloud) = Cloud::start() else { return };
+    let keys = Keys::new("ed25519");
+    let given = variables(&cloud, "lab-killed", &keys, "");
+    let terraform = Terraform::new(&cloud, "ec2", &given);
+    terraform.apply();
+    let container = only(&cloud).container;
+    let address = terraform.value("address");
+    let home = Lab::require(Part::Cloud).expect("it is here").home().to_owned();
+    let disk = home.join("cloud/disks").join(&container);
+    let remains = move || {
+        let engine = Engine::get().expect("the engine");
+        let held = command("ip").args(["route", "show", "table", "local", &address]).output();
+        let rules = command("/run/openclaw-lab/bin/iptables").args(["-t", "nat", "-S"]).output();
+        [
+            engine.output(&["container", "inspect", &container]).status.success(),
+            !held.expect("run ip").stdout.is_empty(),
+            said(&rules.expect("run iptables")).contains(&address),
+            disk.exists(),
+        ]
+    };
+    drop(terraform);
+    cloud.kill_simulator();
+    assert_eq!(remains(), [true; 4]);
+    let Some(next) = Cloud::start() else { return };
+    assert_eq!(remains(), [false; 4]);
+    next.assert_empty();
+}
