@@ -53,7 +53,11 @@ fn relative(path: &Path) -> String {
 fn is_foreign(path: &Path) -> bool {
     let path = relative(path);
     let own_environment = path == ".env" || path.starts_with(".env.") && path != ".env.example";
-    own_environment || ["target", ".git", "openclaw.json"].contains(&path.as_str())
+    let terraforms = [".terraform", ".tfstate", ".tfvars", "crash.log"];
+    let of_terraform = path.starts_with("terraform/")
+        && !path.ends_with(".example")
+        && terraforms.iter().any(|it| path.contains(it));
+    own_environment || of_terraform || ["target", ".git", "openclaw.json"].contains(&path.as_str())
 }
 
 /// Rust's text without its comments and without what stands in its strings, so that a path or a
