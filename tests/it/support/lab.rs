@@ -39,6 +39,8 @@ pub enum Part<'a> {
     Systemd,
     /// The simulated cloud, but for its machines' image: asks no engine.
     Cloud,
+    /// The linter for Terraform.
+    Tflint,
 }
 
 /// The lab on this machine: where its scripts and its cache stand.
@@ -95,6 +97,12 @@ impl Lab {
         self.home.join("schemathesis")
     }
 
+    /// The linter for Terraform. `tests/lab/common.sh` names its version; there is one at most.
+    pub fn tflint(&self) -> Option<PathBuf> {
+        let versions = std::fs::read_dir(self.home.join("tflint")).into_iter().flatten().flatten();
+        versions.map(|it| it.path().join("tflint")).find(|it| it.is_file())
+    }
+
     fn missing(&self, part: Part<'_>) -> Option<String> {
         match part {
             Part::NetNs => missing_programs(&["ip"]),
@@ -118,6 +126,9 @@ impl Lab {
                     let whole = part("venv/recipe") && part("terraform.rc");
                     (!whole).then(|| "no simulated cloud: run tests/lab/setup cloud".to_owned())
                 }),
+            Part::Tflint => {
+                self.tflint().is_none().then(|| "no tflint: run tests/lab/setup tflint".to_owned())
+            }
             Part::Schemathesis => (!self.schemathesis().join("recipe").exists())
                 .then(|| "no schemathesis: run tests/lab/setup schemathesis".to_owned()),
         }

@@ -35,6 +35,7 @@ pub mod server;
 pub mod source;
 pub mod standin;
 pub mod stub_provider;
+pub mod terraform;
 pub mod unlimited;
 
 /// What the names of this process's things contain: `oclab-PID-`.

@@ -1,0 +1,189 @@
+//! The Terraform modules: their form, their variables, what they would make, what they refuse.
+//!
+//! What they would make is asserted in Terraform's own tests, `terraform/*/tests/`; this runs them.
+//! Refuses to make anything anywhere: no command here reaches a cloud.
+
+use std::collections::BTreeMap;
+use std::io::{Seek as _, Write as _};
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::support::lab::{self, Lab, Part};
+use crate::support::source::{files, has_extension, read, root};
+use crate::support::terraform::{Module, missing, said, terraform};
+use crate::user_data;
+
+const MODULES: [&str; 2] = ["ec2", "lightsail"];
+
+// ---------------------------------------------------------------------- their form
+
+#[test]
+fn they_are_formatted() {
+    if let Some(reason) = missing() {
+        lab::skip::<()>(reason);
+        return;
+    }
+    let home = tempfile::tempdir().expect("a directory");
+    let mut check = terraform(home.path(), &["fmt", "-check", "-recursive", "-diff", "terraform"]);
+    check.env_remove("TF_CLI_CONFIG_FILE");
+    let output = check.current_dir(root()).output().expect("terraform starts");
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn the_linter_has_nothing_to_say() {
+    let Some(tflint) = Lab::require(Part::Tflint).and_then(|lab| lab.tflint()) else { return };
+    for module in MODULES {
+        let mut lint = Command::new(&tflint);
+        lint.arg("--config").arg(root().join("terraform/.tflint.hcl"));
+        let output = lint.current_dir(root().join("terraform").join(module)).output();
+        let output = output.expect("tflint starts");
+        assert!(output.status.success(), "terraform/{module}: {}", said(&output));
+    }
+}
+
+/// The blocks of a kind in a module's file, by their name: each one's lines.
+fn blocks(module: &str, file: &str, kind: &str) -> BTreeMap<String, String> {
+    let text = read(&format!("terraform/{module}/{file}"));
+    let open = format!("{kind} \"");
+    let mut found = BTreeMap::new();
+    for block in text.split("\n}\n") {
+        if let Some(start) = block.find(&open) {
+            let (name, body) = block[start + open.len()..].split_once('"').expect("a name");
+            found.insert(name.to_owned(), body.to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn no_other_provider_is_needed() {
+    for module in MODULES {
+        let versions = read(&format!("terraform/{module}/versions.tf"));
+        assert_eq!(versions.matches("source ").count(), 1, "{versions}");
+        assert!(versions.contains("\"hashicorp/aws\""), "{versions}");
+        let folder = format!("terraform/{module}/");
+        for path in files(&folder).into_iter().filter(|path| has_extension(path, "tf")) {
+            let name = &path[folder.len()..];
+            for kind in ["resource", "data"] {
+                for it in blocks(module, name, kind).keys() {
+                    assert!(it.starts_with("aws_"), "terraform/{module}/{name}: {kind} {it}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_variable_says_what_it_is_and_what_it_may_be() {
+    for module in MODULES {
+        for (name, body) in blocks(module, "variables.tf", "variable") {
+            let lacks = |what: &str| !body.contains(what);
+            assert!(!lacks("  description = "), "{module}: {name} has no description");
+            assert!(!lacks("  type        = "), "{module}: {name} has no type");
+            // A key that is refused would be shown by the refusal: main.tf looks at it.
+            let elsewhere = name == "host_key" || body.contains("= bool\n");
+            assert!(elsewhere || !lacks("  validation {"), "{module}: {name} takes anything");
+        }
+    }
+}
+
+#[test]
+fn they_speak_alike() {
+    let variables = MODULES.map(|module| blocks(module, "variables.tf", "variable"));
+    let [ec2, lightsail] = &variables;
+    let own = |from: &BTreeMap<String, String>, other: &BTreeMap<String, String>| {
+        from.keys().filter(|name| !other.contains_key(*name)).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(own(lightsail, ec2), ["availability_zone"]);
+    let of_ec2 = own(ec2, lightsail);
+    let known = |name: &String| {
+        name.starts_with("server_") || ["ami_id", "subnet_id", "volume_gb"].contains(&name.as_str())
+    };
+    assert!(of_ec2.iter().all(known), "{of_ec2:?}");
+    // What each takes is each one's own.
+    for (name, body) in lightsail.iter().filter(|(name, _)| ec2.contains_key(*name)) {
+        let differs = ["size", "public_key"].contains(&name.as_str());
+        assert_eq!(ec2[name] != *body, differs, "{name}");
+    }
+    let outputs = MODULES.map(|module| blocks(module, "outputs.tf", "output"));
+    let names = |of: &BTreeMap<String, String>| of.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&outputs[0]), names(&outputs[1]));
+}
+
+#[test]
+fn the_document_has_every_variable_and_output() {
+    let text = read("docs/terraform.md");
+    let mut wrong = Vec::new();
+    for module in MODULES {
+        for (file, kind) in [("variables.tf", "variable"), ("outputs.tf", "output")] {
+            for name in blocks(module, file, kind).keys() {
+                if !text.contains(&format!("| `{name}` |")) {
+                    wrong.push(format!("{kind} {name} of {module}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "docs/terraform.md lacks: {wrong:?}");
+}
+
+// ------------------------------------------------------------- what they would make
+
+/// Validates a module and runs its own tests.
+fn proves_itself(name: &str) {
+    let Some(module) = Module::placed(name) else { return };
+    let validate = module.run(&["validate", "-no-color"]);
+    assert!(validate.status.success(), "{}", said(&validate));
+    let test = module.run(&["test", "-no-color"]);
+    assert!(test.status.success(), "{}", said(&test));
+    // One that ran nothing would end well, too.
+    assert!(said(&test).contains(" passed, 0 failed."), "{}", said(&test));
+    assert!(!said(&test).contains("Success! 0 passed"), "{}", said(&test));
+}
+
+#[test]
+fn ec2_makes_what_it_says() {
+    proves_itself("ec2");
+}
+
+#[test]
+fn lightsail_makes_what_it_says() {
+    proves_itself("lightsail");
+}
+
+// ------------------------------------------------------------------- what runs there
+
+#[test]
+fn both_machines_are_told_the_same() {
+    let [ec2, lightsail] = MODULES.map(|it| read(&format!("terraform/{it}/user-data.sh")));
+    assert_eq!(ec2, lightsail, "user-data.sh is one script in two places");
+    let pinned = |module: &str| {
+        let text = read(&format!("terraform/{module}/main.tf"));
+        let start = text.find("compose_version = ").expect("a version");
+        text[start..].lines().take(5).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(pinned("ec2"), pinned("lightsail"));
+}
+
+/// Terraform's own rendering, of which the tests of the script make theirs.
+#[test]
+fn terraform_fills_in_the_script() {
+    let Some(module) = Module::placed("ec2") else { return };
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKHEChAFNzsAClPcSHYtLLTkTDaoCxJHRrOjCp01dNWR";
+    let mut console = module.command(&["console"]);
+    let key = format!("public_key={key}");
+    for variable in [&key, "ssh_cidrs=[\"203.0.113.7/32\"]", "image=ghcr.io/openclaw/openclaw:1"] {
+        console.args(["-var", variable]);
+    }
+    let mut expression = tempfile::tempfile().expect("a file");
+    expression.write_all(b"base64encode(nonsensitive(local.user_data))\n").expect("its text");
+    expression.rewind().expect("its beginning");
+    let output = console.stdin(expression).output().expect("terraform starts");
+    assert!(output.status.success(), "{}", said(&output));
+    let encoded = String::from_utf8(output.stdout).expect("text");
+    let bytes = STANDARD.decode(encoded.trim().trim_matches('"')).expect("base64");
+    let text = String::from_utf8(bytes).expect("text");
+    assert_eq!(text, user_data::rendered("", "ghcr.io/openclaw/openclaw:1"));
+}
