@@ -25,7 +25,8 @@ built_file := $(subst $(blank),\ ,$(built))
 program_file := $(if $(filter file,$(origin PROGRAM)),$(built_file))
 
 # Everything that the program is made from.
-sources := Cargo.toml Cargo.lock docker-compose.yml $(shell find src assets migrations -type f)
+sources := Cargo.toml Cargo.lock docker-compose.yml $(wildcard terraform/*/*.tf terraform/*/*.sh) \
+  $(shell find src assets migrations -type f)
 
 # ------------------------------------------------------- what a command is given
 

@@ -1,0 +1,67 @@
+//! The Terraform modules, as they stand in the repository.
+//!
+//! Owns the table of what a module consists of. What is for use by hand, the example of its variables
+//! and its tests, is not built in.
+
+/// A file of a module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModuleFile {
+    /// Its name in the module's folder.
+    pub name: &'static str,
+    /// Its text.
+    pub text: &'static str,
+}
+
+macro_rules! module {
+    ($folder:literal: $($name:literal,)*) => {
+        &[$(ModuleFile {
+            name: $name,
+            text: include_str!(concat!("../../terraform/", $folder, "/", $name)),
+        },)*]
+    };
+}
+
+/// A machine on EC2.
+pub const EC2: &[ModuleFile] = module!["ec2":
+    "main.tf",
+    "outputs.tf",
+    "server.tf",
+    "user-data.sh",
+    "variables.tf",
+    "versions.tf",
+];
+
+/// A machine on Lightsail.
+pub const LIGHTSAIL: &[ModuleFile] = module!["lightsail":
+    "main.tf",
+    "outputs.tf",
+    "user-data.sh",
+    "variables.tf",
+    "versions.tf",
+];
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    /// The files of a module's folder that it consists of, in order.
+    fn shipped(folder: &str) -> Vec<String> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("terraform").join(folder);
+        let paths = std::fs::read_dir(folder).expect("the module").flatten().map(|it| it.path());
+        let shipped = paths.filter(|it| it.extension().is_some_and(|it| it == "tf" || it == "sh"));
+        let name = |path: PathBuf| Some(path.file_name()?.to_str()?.to_owned());
+        let mut names: Vec<_> = shipped.filter_map(name).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_tables_name_what_the_folders_hold() {
+        for (folder, table) in [("ec2", EC2), ("lightsail", LIGHTSAIL)] {
+            let named: Vec<_> = table.iter().map(|file| file.name).collect();
+            assert_eq!(named, shipped(folder), "terraform/{folder}");
+        }
+    }
+}
