@@ -24,7 +24,7 @@ pub async fn public_address(asked: Option<&str>) -> Result<Ipv4Addr, Failure> {
             .remedy("correct it, or leave it out")
     })?;
     let reply = Http::default().send(Request::get(url, WITHIN)).await;
-    let reply = reply.map_err(|failure| unknown(&failure.message))?;
+    let reply = reply.map_err(|trouble| unknown(&trouble.failure.message))?;
     if !reply.is_success() {
         return Err(unknown(&format!("the answer is {}", reply.status)));
     }

@@ -189,7 +189,8 @@ impl Aws {
         let end = Instant::now() + CALL_WITHIN;
         let mut tries = 0;
         loop {
-            let outcome = self.send_once(call, keys).await;
+            let within = TRY_WITHIN.min(end.saturating_duration_since(Instant::now()));
+            let outcome = self.send_once(call, keys, within).await;
             tries += 1;
             let error = match outcome {
                 Ok(body) => return Ok(body),
@@ -206,20 +207,22 @@ impl Aws {
     }
 
     /// Sends a call once. A failure says whether another try may help.
-    async fn send_once(&self, call: &Call, keys: &Keys) -> Result<String, (CallError, bool)> {
-        let request = self.request(call, keys).map_err(|failure| (failure.into(), false))?;
+    async fn send_once(
+        &self,
+        call: &Call,
+        keys: &Keys,
+        within: Duration,
+    ) -> Result<String, (CallError, bool)> {
+        let request = self.request(call, keys, within);
+        let request = request.map_err(|failure| (failure.into(), false))?;
         match self.shared.http.send(request).await {
             Ok(reply) if reply.is_success() => Ok(reply.body),
             Ok(reply) => Err(refused(call, &reply, keys)),
-            Err(failure) => {
-                // What is wrong with the request itself stays wrong.
-                let again = failure.kind == crate::domain::FailureKind::Failed;
-                Err((failure.into(), again))
-            }
+            Err(trouble) => Err((trouble.failure.into(), trouble.may_pass)),
         }
     }
 
-    fn request(&self, call: &Call, keys: &Keys) -> Result<Request, Failure> {
+    fn request(&self, call: &Call, keys: &Keys, within: Duration) -> Result<Request, Failure> {
         let (usual, region) = call.service.host(&self.region);
         let usual = format!("https://{usual}/");
         let environment = &self.shared.environment;
@@ -245,7 +248,7 @@ impl Aws {
             headers: own.chain(added).collect(),
             url,
             body,
-            within: TRY_WITHIN,
+            within,
             direct: false,
         })
     }

@@ -69,6 +69,20 @@ impl Reply {
     }
 }
 
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    pub(super) failure: Failure,
+    /// Whether it may be another time: nobody was reached, or not to the end.
+    pub(super) may_pass: bool,
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        trouble.failure
+    }
+}
+
 /// The clients, made when they are needed: reading the certificates takes time and memory.
 #[derive(Default)]
 pub(super) struct Http(Mutex<HashMap<(bool, bool), Client>>);
@@ -81,24 +95,31 @@ impl fmt::Debug for Http {
 
 impl Http {
     /// Sends a request once. The failure names the host, and nothing else of the address.
-    pub(super) async fn send(&self, request: Request) -> Result<Reply, Failure> {
+    pub(super) async fn send(&self, request: Request) -> Result<Reply, Trouble> {
+        let lasting = |failure| Trouble { failure, may_pass: false };
         let host = host(&request.url);
-        let client = self.client(request.direct || is_near(&request.url), &request.url)?;
+        let client = self.client(request.direct || is_near(&request.url), &request.url);
+        let client = client.map_err(lasting)?;
         let mut builder = client.request(request.method, request.url).timeout(request.within);
         for (name, value) in &request.headers {
             let mut value = HeaderValue::from_str(value.expose()).map_err(|_| {
-                Failure::prerequisite("the AWS credentials hold a character that none can have")
-                    .remedy("check that they were copied as a whole, without a line break")
+                lasting(
+                    Failure::prerequisite(
+                        "the AWS credentials hold a character that none can have",
+                    )
+                    .remedy("check that they were copied as a whole, without a line break"),
+                )
             })?;
             value.set_sensitive(true);
             builder = builder.header(*name, value);
         }
         let unreachable = |error: &reqwest::Error| {
             let reason = text::clean(&reason(error), 200);
-            Failure::failed(format!("{host} cannot be reached: {reason}")).remedy(
+            let failure = Failure::failed(format!("{host} cannot be reached: {reason}")).remedy(
                 "check the network and the proxy, that the region exists, and AWS_ENDPOINT_URL if \
                  it is set",
-            )
+            );
+            Trouble { failure, may_pass: true }
         };
         let mut response =
             builder.body(request.body).send().await.map_err(|error| unreachable(&error))?;
@@ -106,7 +127,8 @@ impl Http {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error))? {
             if body.len() + chunk.len() > BODY_MAX {
-                return Err(Failure::failed(format!("{host} answers with more than 16 MiB")));
+                let failure = Failure::failed(format!("{host} answers with more than 16 MiB"));
+                return Err(lasting(failure));
             }
             body.extend_from_slice(&chunk);
         }
@@ -194,7 +216,7 @@ mod tests {
         };
         let url = format!("http://127.0.0.1:{port}/s3cr3t").parse().expect("a url");
         let request = Request::get(url, Duration::from_secs(5)).header("x-a", "s3cr3t");
-        let failure = Http::default().send(request).await.expect_err("nobody there");
+        let failure = Http::default().send(request).await.expect_err("nobody there").failure;
         assert!(failure.message.contains(&format!("127.0.0.1:{port} cannot")), "{failure}");
         assert!(!failure.message.contains("s3cr3t") && failure.remedy.is_some(), "{failure}");
     }

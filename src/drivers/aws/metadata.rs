@@ -71,7 +71,7 @@ async fn of_container(http: &Http, request: Request) -> Result<Keys, Failure> {
         Failure::prerequisite(format!("the container's AWS credentials cannot be had: {why}"))
             .remedy("check the role of the task or the pod")
     };
-    let reply = http.send(request).await.map_err(|failure| unusable(failure.message))?;
+    let reply = http.send(request).await.map_err(|trouble| unusable(trouble.failure.message))?;
     if !reply.is_success() {
         return Err(unusable(format!("{host} answers {}", reply.status)));
     }
@@ -94,7 +94,7 @@ async fn of_instance(http: &Http, base: &str) -> Result<Option<Keys>, Failure> {
         let url = metadata(base, &format!("meta-data/iam/security-credentials/{path}"))?;
         let request =
             Request::get(url, WITHIN).header("x-aws-ec2-metadata-token", session.body.trim());
-        http.send(request).await
+        Ok(http.send(request).await?)
     };
     let roles = ask("").await?;
     let Some(role) = roles.body.lines().next().filter(|_| roles.is_success()) else {

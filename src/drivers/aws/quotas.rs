@@ -6,7 +6,7 @@
 use serde_json::json;
 
 use super::client::{Aws, Page};
-use super::error::CallError;
+use super::error::{CallError, Problem};
 use super::service::{Call, Service};
 use super::xml;
 use crate::domain::Failure;
@@ -96,9 +96,17 @@ impl Aws {
 
     /// A quota of EC2's, as it is for the account.
     async fn quota(&self, code: &str) -> Result<u32, CallError> {
-        let input = json!({ "ServiceCode": "ec2", "QuotaCode": code });
-        let answer =
-            self.json(Call::json(Service::ServiceQuotas, "GetServiceQuota", input)).await?;
+        let ask = |action| {
+            let input = json!({ "ServiceCode": "ec2", "QuotaCode": code });
+            self.json(Call::json(Service::ServiceQuotas, action, input))
+        };
+        let answer = match ask("GetServiceQuota").await {
+            // One that was never changed may be known as everybody's alone.
+            Err(error) if error.problem() == Some(Problem::NotFound) => {
+                ask("GetAWSDefaultServiceQuota").await?
+            }
+            answer => answer?,
+        };
         let value = answer["Quota"]["Value"].as_f64().ok_or_else(xml::unreadable)?;
         Ok(whole(value))
     }
@@ -167,6 +175,21 @@ mod tests {
             assert!(failure.message.contains(part), "{failure}");
         }
         assert!(fake.bodies()[0].contains("Filter.1.Value.2=running"));
+    }
+
+    #[tokio::test]
+    async fn a_quota_that_was_never_changed_is_everybodys() {
+        let fake = Fake::with(|asked: &Asked| {
+            if asked.head.contains(".GetServiceQuota") {
+                let body = json!({ "__type": "NoSuchResourceException", "Message": "none" });
+                return (400, body.to_string());
+            }
+            let quota = json!({ "Quota": { "Value": 5.0 } }).to_string();
+            (200, if asked.body.contains("QuotaCode") { quota } else { "<R/>".into() })
+        })
+        .await;
+        let room = fake.aws().room_for_addresses().await;
+        assert_eq!((room.limit, room.used, room.unknown), (Some(5), Some(0), None));
     }
 
     #[tokio::test]
