@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod approvals;
+mod aws_driver;
 mod bad_input;
 mod cli_access;
 mod cli_again;
