@@ -146,15 +146,20 @@ END
 pull_image() {
   [ -n "$image" ] || return 0
   if docker image inspect "$image" >/dev/null 2>&1; then return 0; fi
-  (
-    trap '' HUP
-    exec 3>&- 9>&- </dev/null >"$logs/pull.log" 2>&1
-    if retry 6 docker pull "$image"; then
-      echo "openclaw-pipeline: pulled $image"
-    else
-      echo "openclaw-pipeline: failed to pull $image"
-    fi
-  ) &
+  # One pull at a time: that of an earlier run may still go on, and holds this for as long.
+  exec 8>"$state/pull-lock"
+  if flock -n 8; then
+    (
+      trap '' HUP
+      exec 3>&- 9>&- </dev/null >"$logs/pull.log" 2>&1
+      if retry 6 docker pull "$image"; then
+        echo "openclaw-pipeline: pulled $image"
+      else
+        echo "openclaw-pipeline: failed to pull $image"
+      fi
+    ) &
+  fi
+  exec 8>&-
 }
 
 fetch_compose() {

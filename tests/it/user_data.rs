@@ -289,6 +289,34 @@ fn a_second_boot_keeps_what_became_of_the_first() {
 }
 
 #[test]
+fn two_boots_pull_once() {
+    let machine = Machine::fresh();
+    let waits = "pull*) while [ ! -e ETC/go ]; do sleep 0.02; done ;;";
+    let inspects = "'image inspect'*) exit 1 ;;";
+    machine.tool("docker", &format!("case \"$*\" in {inspects} {waits} esac"));
+    assert!(machine.boot(&rendered("", IMAGE)).status.success());
+    assert!(machine.boot(&rendered("", IMAGE)).status.success());
+    machine.write("etc/go", "");
+    machine.pulls("openclaw-pipeline: pulled");
+    let calls = machine.calls();
+    assert_eq!(calls.iter().filter(|it| it.starts_with("docker pull")).count(), 1, "{calls:?}");
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_is_told() {
+    let machine = Machine::fresh();
+    // Without its pauses.
+    fs::remove_file(machine.path("bin/sleep")).expect("a tool");
+    machine.tool("sleep", "");
+    machine.tool("docker", "case \"$*\" in 'image inspect'*) exit 1 ;; pull*) exit 1 ;; esac");
+    assert!(machine.boot(&rendered("", IMAGE)).status.success());
+    assert_eq!(machine.state()["state"], "done", "the pull is beside the boot");
+    machine.pulls("openclaw-pipeline: failed to pull");
+    let calls = machine.calls();
+    assert_eq!(calls.iter().filter(|it| it.starts_with("docker pull")).count(), 6, "{calls:?}");
+}
+
+#[test]
 fn a_small_machine_gets_swap_once() {
     let machine = Machine::fresh();
     machine.has_memory_kib(1_970_000);
