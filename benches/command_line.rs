@@ -91,6 +91,7 @@ pub fn fill(app: &App, count: u32) {
         memory_mib: 2048,
         protected: false,
         keys_of_request: false,
+        machine: None,
     };
     let secrets = GatewaySecrets {
         token: Secret::new("a-token-that-only-looks-like-one"),

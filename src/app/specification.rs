@@ -7,7 +7,8 @@
 use super::requests::is_trusted_image;
 use crate::config::{Settings, Variable, image};
 use crate::domain::{
-    Deployment, DeploymentName, DeploymentSpec, Failure, FailureKind, OpenClawVersion, TargetKind,
+    Deployment, DeploymentName, DeploymentSpec, Failure, FailureKind, MachineSpec, OpenClawVersion,
+    TargetKind,
 };
 use crate::targets::{DEFAULT_IMAGE, GatewaySecrets};
 
@@ -44,11 +45,11 @@ impl Asked<'_> {
         let settings = self.settings;
         let (model, model_is_chosen) = self.model(notices)?;
         let Some(existing) = self.existing else {
-            let process = self.target == TargetKind::Process;
+            let process = !self.target.runs_image();
             return Ok(DeploymentSpec {
                 target: self.target,
                 port: settings.port()?,
-                bind: settings.bind()?,
+                bind: self.bind()?,
                 model,
                 model_is_chosen,
                 exec_ask: settings.exec_ask()?,
@@ -59,12 +60,21 @@ impl Asked<'_> {
                 memory_mib: settings.memory_mib()?,
                 protected: false,
                 keys_of_request: false,
+                machine: self.machine()?,
             });
         };
         let mut spec = DeploymentSpec { model, model_is_chosen, ..existing.spec.clone() };
         spec.keys_of_request &= settings.keys_are_of_the_request()?;
         spec.port = settings.port()?.or(spec.port);
-        if settings.is_given(V::GatewayBind) {
+        if let Some(machine) = &mut spec.machine {
+            if settings.is_given(V::Expose) {
+                machine.expose = settings.expose()?;
+            }
+            if settings.is_given(V::SshCidr) {
+                machine.ssh_cidrs = settings.ssh_cidrs()?;
+            }
+            spec.bind = machine.expose.published_on();
+        } else if settings.is_given(V::GatewayBind) {
             spec.bind = settings.bind()?;
         }
         if settings.is_given(V::ExecAsk) {
@@ -87,6 +97,27 @@ impl Asked<'_> {
             spec.approval.devices = approval.devices;
         }
         Ok(spec)
+    }
+
+    /// The machine of a deployment that is new.
+    fn machine(&self) -> Result<Option<MachineSpec>, Failure> {
+        if !self.target.has_machine() {
+            return Ok(None);
+        }
+        Ok(Some(MachineSpec {
+            region: self.settings.region()?,
+            size: self.settings.size()?,
+            expose: self.settings.expose()?,
+            ssh_cidrs: self.settings.ssh_cidrs()?,
+        }))
+    }
+
+    /// The address that its port is published on.
+    fn bind(&self) -> Result<std::net::IpAddr, Failure> {
+        match self.machine()? {
+            Some(machine) => Ok(machine.expose.published_on()),
+            None => self.settings.bind(),
+        }
     }
 
     /// The model: the one named outright, else the recorded one, else the default of the first
@@ -122,7 +153,7 @@ impl Asked<'_> {
     ) -> Result<(), Failure> {
         let (settings, name) = (self.settings, self.name);
         let Some(existing) = self.existing else { return Ok(()) };
-        let process = spec.target == TargetKind::Process;
+        let process = !spec.target.runs_image();
         let variable = if process { Variable::Version } else { Variable::Image };
         // What could not even be fetched is nothing to stay with.
         let fetched = existing.facts.artefact.is_some() || has_data(existing);
@@ -184,11 +215,11 @@ pub(super) fn updated(
 ) -> Result<DeploymentSpec, Failure> {
     let (settings, name) = (wanted.settings, &deployment.name);
     let mut spec = deployment.spec.clone();
-    match (spec.target, wanted.version, wanted.image) {
-        (TargetKind::Process, Some(version), None) => spec.version = Some(version),
-        (TargetKind::Process, None, None) => spec.version = Some(newest(deployment, settings)?),
-        (TargetKind::Docker, None, Some(image)) => spec.image = Some(image),
-        (TargetKind::Docker, Some(version), None) => {
+    match (spec.target.runs_image(), wanted.version, wanted.image) {
+        (false, Some(version), None) => spec.version = Some(version),
+        (false, None, None) => spec.version = Some(newest(deployment, settings)?),
+        (true, None, Some(image)) => spec.image = Some(image),
+        (true, Some(version), None) => {
             let has = spec.image.as_deref().unwrap_or(DEFAULT_IMAGE);
             let repository = image::repository(has).ok_or_else(|| {
                 Failure::conflict(format!("{name} runs {has}, which is in no repository"))
@@ -196,10 +227,10 @@ pub(super) fn updated(
             })?;
             spec.image = Some(format!("{repository}:{version}"));
         }
-        (TargetKind::Docker, None, None) if settings.is_given(Variable::Image) => {
+        (true, None, None) if settings.is_given(Variable::Image) => {
             spec.image = Some(settings.image()?);
         }
-        (TargetKind::Docker, None, None) => {
+        (true, None, None) => {
             // The same tag: what it names by now is what an update is for.
             let has = spec.image.as_deref().unwrap_or(DEFAULT_IMAGE);
             spec.image = Some(match image::digest(has) {
@@ -214,13 +245,13 @@ pub(super) fn updated(
                 }
             });
         }
-        (TargetKind::Process, _, Some(_)) => {
+        (false, _, Some(_)) => {
             return Err(Failure::bad_input(format!(
                 "{name} runs on the process target, which has no image"
             ))
             .remedy("name a version: --version"));
         }
-        (TargetKind::Docker, Some(_), Some(_)) => {
+        (true, Some(_), Some(_)) => {
             return Err(Failure::bad_input("--version and --image both name what to run")
                 .remedy("give one of them"));
         }

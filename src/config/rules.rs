@@ -3,9 +3,13 @@
 //! Owns what a port, a size, a duration, an address and a version are. Refuses everything else
 //! with the variable, the rule and the remedy; no function here reads anything but its argument.
 
+mod machine;
+
 use std::net::IpAddr;
 
 use crate::domain::{Failure, text};
+
+pub use machine::{program, region, size, ssh_cidrs};
 
 /// The least memory that a gateway starts in: 768 MiB is killed at the start (measured).
 pub const MEMORY_MIN_MIB: u32 = 1024;
@@ -278,10 +282,10 @@ fn number(digits: &str) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn all_refused<T: std::fmt::Debug>(
+    pub(super) fn all_refused<T: std::fmt::Debug>(
         name: &str,
         rule: impl Fn(&str) -> Result<T, Failure>,
         bad: &[&str],

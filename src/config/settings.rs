@@ -353,6 +353,12 @@ impl Settings {
             V::Image => self.image().map(drop),
             V::Version => self.version().map(drop),
             V::Memory => self.memory_mib().map(drop),
+            V::Region => self.region().map(drop),
+            V::Size => self.size().map(drop),
+            V::Expose => self.expose().map(drop),
+            V::SshCidr => self.ssh_cidrs().map(drop),
+            V::TfBin => self.terraform().map(drop),
+            V::CheckIp => self.own_address().map(drop),
             V::DatabaseUrl => self.database(),
             V::Log => self.log().map(drop),
             V::Home => self.data_directory().map(drop),
@@ -617,6 +623,7 @@ fn unknown_in_environment(sources: &Sources, notices: &mut Vec<String>) {
 }
 
 mod events;
+mod machine;
 mod request;
 mod server;
 

@@ -99,6 +99,14 @@ pub struct Sources {
     pub notices: Vec<String>,
 }
 
+/// A variable of a tool that the program drives, which is no setting of the program's own: where
+/// AWS's credentials are, for one.
+pub fn tool_variable(name: &str) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "config is who reads the environment")]
+    let value = std::env::var(name);
+    value.ok()
+}
+
 impl Sources {
     /// Sources without a value.
     pub fn new(directory: impl Into<PathBuf>) -> Self {

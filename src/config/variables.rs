@@ -43,6 +43,12 @@ pub enum Variable {
     Image,
     Version,
     Memory,
+    Region,
+    Size,
+    Expose,
+    SshCidr,
+    TfBin,
+    CheckIp,
     Home,
     KeyFile,
     DatabaseUrl,
@@ -122,6 +128,7 @@ const CREDENTIAL: &str = "Provider credentials: give at least one. The first one
 const GATEWAY: &str = "The gateway";
 const APPROVAL: &str = "Letting browsers in";
 const ARTEFACT: &str = "What runs";
+const MACHINE: &str = "Machines in a cloud";
 const PLACES: &str = "Where things are kept";
 const SERVER: &str = "The server (openclaw-pipeline serve)";
 const EVENTS: &str = "Telling your front end what happens";
@@ -152,7 +159,7 @@ use DefaultValue::{Computed, Text, Unset};
 
 /// Every variable, in the order in which people meet them. The credentials are
 /// [`crate::domain::credential::CREDENTIALS`], in their order.
-pub const VARIABLES: [Definition; 43] = [
+pub const VARIABLES: [Definition; 49] = [
     credential(
         Variable::ClaudeCodeOauthToken,
         "CLAUDE_CODE_OAUTH_TOKEN",
@@ -291,6 +298,42 @@ pub const VARIABLES: [Definition; 43] = [
         "OPENCLAW_PIPELINE_MEMORY",
         Text("2048"),
         "The gateway's memory limit in MiB, or 2g and the like; at least 1024",
+    ),
+    row(MACHINE, Variable::Region, "AWS_REGION", Text("us-west-2"), "The region of new machines"),
+    row(
+        MACHINE,
+        Variable::Size,
+        "OPENCLAW_PIPELINE_SIZE",
+        Unset("t3.medium on EC2, medium_3_0 on Lightsail"),
+        "The instance type or bundle of new machines",
+    ),
+    row(
+        MACHINE,
+        Variable::Expose,
+        "EXPOSE",
+        Text("http"),
+        "Who reaches the gateway: http (everybody), operator (whoever may reach SSH) or none",
+    ),
+    row(
+        MACHINE,
+        Variable::SshCidr,
+        "OPENCLAW_PIPELINE_SSH_CIDR",
+        Unset("your own address, found out"),
+        "Who may reach the machine's port 22: IPv4 ranges, separated by commas; never the world",
+    ),
+    row(
+        MACHINE,
+        Variable::TfBin,
+        "TF_BIN",
+        Text("terraform"),
+        "Terraform 1.10 or newer, or OpenTofu: a name in PATH, or a path",
+    ),
+    row(
+        MACHINE,
+        Variable::CheckIp,
+        "OPENCLAW_PIPELINE_CHECKIP_URL",
+        Unset("https://checkip.amazonaws.com/"),
+        "Who tells your own address: a URL that answers with it and nothing else",
     ),
     row(
         PLACES,
@@ -440,50 +483,5 @@ pub const VARIABLES: [Definition; 43] = [
 ];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::credential::CREDENTIALS;
-
-    #[test]
-    fn the_table_is_consistent() {
-        let mut names = std::collections::BTreeSet::new();
-        for row in &VARIABLES {
-            assert_eq!(row.variable.definition().name, row.name);
-            assert_eq!(Variable::by_name(row.name), Some(row.variable));
-            for name in [Some(row.name), row.alias].into_iter().flatten() {
-                assert!(names.insert(name), "{name} stands twice");
-                assert!(crate::secrets::envfile::is_key(name));
-            }
-            assert!(!row.doc.is_empty());
-        }
-        assert_eq!(Variable::by_name("name"), Some(Variable::Name));
-        assert_eq!(Variable::by_name("TF_DIR"), None, "not before it works");
-    }
-
-    #[test]
-    fn every_credential_is_a_secret_of_the_table_in_the_same_order() {
-        let credentials: Vec<&str> =
-            VARIABLES.iter().filter(|row| row.group == CREDENTIAL).map(|row| row.name).collect();
-        let expected: Vec<&str> = CREDENTIALS.iter().map(|c| c.variable).collect();
-        assert_eq!(credentials, expected);
-        for row in &VARIABLES {
-            let others = [
-                Variable::GatewayToken,
-                Variable::ApiToken,
-                Variable::EventsToken,
-                Variable::DatabaseUrl,
-                Variable::WebhookSecret,
-            ];
-            let secret = row.group == CREDENTIAL || others.contains(&row.variable);
-            assert_eq!(row.secret, secret, "{}", row.name);
-        }
-    }
-
-    #[test]
-    fn the_defaults_that_stand_twice_agree() {
-        assert_eq!(Variable::GatewayPort.definition().default, Text("18789"), "{DEFAULT_PORT}");
-        assert_eq!(DEFAULT_PORT.to_string(), "18789");
-        assert_eq!(DEFAULT_MEMORY_MIB.to_string(), "2048");
-        assert_eq!(Variable::Memory.definition().default, Text("2048"));
-    }
-}
+#[path = "variables_tests.rs"]
+mod tests;

@@ -8,6 +8,7 @@ pub mod approval;
 pub mod credential;
 pub mod event;
 pub mod failure;
+pub mod machine;
 pub mod model;
 pub mod name;
 pub mod operation;
@@ -20,6 +21,7 @@ pub use access::{Denied, Limits, NamePrefix, Need, Principal, PrincipalKind, Sco
 pub use credential::{Credential, Provider};
 pub use event::{Event, EventSource, EventType};
 pub use failure::{Failure, FailureKind};
+pub use machine::{Expose, MachineFacts, MachineSpec};
 pub use name::DeploymentName;
 pub use operation::{Operation, OperationKind, OperationStatus, StepRecord, StepStatus};
 pub use spec::{Deployment, DeploymentSpec, ExecAsk, Facts, TargetKind};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::approval::ApprovalPolicy;
 use super::failure::Failure;
+use super::machine::{MachineFacts, MachineSpec};
 use super::name::DeploymentName;
 use super::status::DeploymentStatus;
 
@@ -21,17 +22,32 @@ pub enum TargetKind {
     Process,
     /// A container of this machine's Docker engine.
     Docker,
+    /// A machine of its own on AWS EC2.
+    Ec2,
+    /// A machine of its own on AWS Lightsail.
+    Lightsail,
 }
 
 impl TargetKind {
     /// Every target, in the order in which help lists them.
-    pub const ALL: [Self; 2] = [Self::Docker, Self::Process];
+    pub const ALL: [Self; 4] = [Self::Docker, Self::Process, Self::Ec2, Self::Lightsail];
 
     /// Whether gateways run on the machine of the program itself there.
     pub fn is_local(self) -> bool {
         match self {
             Self::Process | Self::Docker => true,
+            Self::Ec2 | Self::Lightsail => false,
         }
+    }
+
+    /// Whether a gateway runs from an image there; otherwise a version is installed.
+    pub fn runs_image(self) -> bool {
+        self != Self::Process
+    }
+
+    /// Whether each deployment has a machine of its own there.
+    pub fn has_machine(self) -> bool {
+        matches!(self, Self::Ec2 | Self::Lightsail)
     }
 
     /// The target's name.
@@ -39,6 +55,8 @@ impl TargetKind {
         match self {
             Self::Process => "process",
             Self::Docker => "docker",
+            Self::Ec2 => "ec2",
+            Self::Lightsail => "lightsail",
         }
     }
 }
@@ -128,6 +146,9 @@ pub struct DeploymentSpec {
     /// not said, the operator's own may be among them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keys_of_request: bool,
+    /// The machine, for targets that make one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<MachineSpec>,
 }
 
 /// What was found or made.
@@ -167,6 +188,9 @@ pub struct Facts {
     /// The names of the credentials that were handed to the gateway.
     #[serde(default)]
     pub credentials: Vec<String>,
+    /// The machine, once it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<MachineFacts>,
 }
 
 impl Facts {
@@ -207,6 +231,9 @@ impl Deployment {
     /// The bare address of the gateway's page: it holds no secret and lets nobody in by itself.
     pub fn url(&self) -> Option<String> {
         let port = self.facts.port?;
+        if self.spec.target.has_machine() {
+            self.facts.machine.as_ref()?;
+        }
         Some(format!("{}/", self.origin(port)))
     }
 
@@ -220,8 +247,11 @@ impl Deployment {
         origins.filter(|_| self.spec.bind.is_unspecified()).map(|it| format!("{it}/")).collect()
     }
 
-    /// The page's origin on this machine.
+    /// The page's origin, as its user's browser sees it.
     pub fn origin(&self, port: u16) -> String {
+        if let Some(machine) = &self.facts.machine {
+            return format!("http://{}:{port}", machine.address);
+        }
         let host = match self.spec.bind {
             address if address.is_unspecified() || address.is_loopback() => "127.0.0.1".to_owned(),
             std::net::IpAddr::V4(address) => address.to_string(),

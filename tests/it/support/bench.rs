@@ -189,6 +189,7 @@ impl Bench {
             memory_mib: 1024,
             protected: false,
             keys_of_request: false,
+            machine: None,
         }
     }
 

@@ -1,0 +1,112 @@
+//! Rules of what is said about machines in a cloud.
+
+use crate::domain::{Failure, text};
+
+/// A region.
+pub fn region(text: &str) -> Result<String, Failure> {
+    let parts: Vec<&str> = text.split('-').collect();
+    let letters = |part: &&str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_lowercase());
+    let is_one = match parts.as_slice() {
+        [first, middle @ .., last] => {
+            first.len() == 2
+                && letters(first)
+                && !middle.is_empty()
+                && middle.iter().all(letters)
+                && last.len() == 1
+                && last.bytes().all(|c| c.is_ascii_digit())
+        }
+        _ => false,
+    };
+    if is_one {
+        return Ok(text.to_owned());
+    }
+    Err(Failure::bad_input(format!(
+        "AWS_REGION is a region's name, such as us-west-2; {:?} is none",
+        text::clean(text, 40)
+    ))
+    .remedy("name a region, such as us-west-2 or eu-central-1"))
+}
+
+/// An instance type or a bundle.
+pub fn size(text: &str) -> Result<String, Failure> {
+    let fits = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b".-_".contains(&c);
+    let begins = text.bytes().next().is_some_and(|c| c.is_ascii_alphanumeric());
+    if (1..=40).contains(&text.len()) && begins && text.bytes().all(fits) {
+        return Ok(text.to_owned());
+    }
+    Err(Failure::bad_input(format!(
+        "a size is an instance type, such as t3.medium, or a bundle, such as medium_3_0; {:?} is \
+         neither",
+        text::clean(text, 40)
+    ))
+    .remedy("name an instance type or a bundle"))
+}
+
+/// IPv4 ranges that may reach SSH.
+pub fn ssh_cidrs(text: &str) -> Result<Vec<String>, Failure> {
+    let refused = |given: &str, why: &str| {
+        Failure::bad_input(format!(
+            "OPENCLAW_PIPELINE_SSH_CIDR: {:?} {why}",
+            text::clean(given, 60)
+        ))
+        .remedy("give IPv4 ranges, such as 203.0.113.7/32, separated by commas")
+    };
+    let mut ranges = Vec::new();
+    for given in text.split(',').map(str::trim).filter(|it| !it.is_empty()) {
+        let (address, bits) = given.split_once('/').unwrap_or((given, "32"));
+        let address: std::net::Ipv4Addr =
+            address.parse().map_err(|_| refused(given, "is no IPv4 range"))?;
+        let bits: u32 = bits.parse().map_err(|_| refused(given, "has no length from 8 to 32"))?;
+        if !(8..=32).contains(&bits) {
+            return Err(refused(
+                given,
+                "is not narrower than a /8: SSH is never open to the world",
+            ));
+        }
+        let mask = u32::MAX << (32 - bits);
+        if u32::from(address) & !mask != 0 {
+            let first = std::net::Ipv4Addr::from(u32::from(address) & mask);
+            return Err(refused(given, &format!("does not begin a range; {first}/{bits} does")));
+        }
+        ranges.push(format!("{address}/{bits}"));
+    }
+    if ranges.is_empty() {
+        return Err(refused(text, "names no range"));
+    }
+    Ok(ranges)
+}
+
+/// A program: a name in `PATH`, or a path.
+pub fn program(text: &str) -> Result<String, Failure> {
+    if text.is_empty() || text.starts_with('-') || text.chars().any(char::is_control) {
+        return Err(Failure::bad_input("TF_BIN names a program: a name in PATH, or a path")
+            .remedy("set TF_BIN to terraform, to tofu, or to a path"));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::all_refused;
+    use super::*;
+
+    #[test]
+    fn machines() {
+        for given in ["us-west-2", "eu-central-1", "us-gov-east-1", "ap-southeast-4"] {
+            assert_eq!(region(given).expect(given), given);
+        }
+        let odd = ["", "us", "us-west", "us-west-22", "US-WEST-2", "us west-2", "x-y-1", "us--2"];
+        all_refused("AWS_REGION", region, &odd);
+        for given in ["t3.medium", "medium_3_0", "u-6tb1.metal"] {
+            assert_eq!(size(given).expect(given), given);
+        }
+        all_refused("size", size, &["", "T3", "a b", "-x", "a/b", "x\n", "$(id)"]);
+        assert_eq!(ssh_cidrs("203.0.113.7").expect("one"), ["203.0.113.7/32"]);
+        let two = ssh_cidrs("203.0.113.0/24, 198.51.100.7/32").expect("two");
+        assert_eq!(two, ["203.0.113.0/24", "198.51.100.7/32"]);
+        let odd = ["", ",", "0.0.0.0/0", "10.0.0.0/7", "203.0.113.7/24", "::/0", "x", "1.2.3.4/33"];
+        all_refused("OPENCLAW_PIPELINE_SSH_CIDR", ssh_cidrs, &odd);
+        assert_eq!(program("tofu").expect("one"), "tofu");
+        all_refused("TF_BIN", program, &["", "-x", "a\nb"]);
+    }
+}

@@ -1,0 +1,106 @@
+//! A machine of a cloud, and who reaches what runs on it.
+//!
+//! Owns what is asked of it and what is known of it. Neither holds a secret.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::failure::Failure;
+
+/// Who reaches a gateway on a machine of a cloud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Expose {
+    /// Everybody, over plain HTTP.
+    #[default]
+    Http,
+    /// Whoever may reach SSH, over plain HTTP.
+    Operator,
+    /// Nobody but who has a shell there.
+    None,
+}
+
+impl Expose {
+    /// Each, in the order in which help lists them.
+    pub const ALL: [Self; 3] = [Self::Http, Self::Operator, Self::None];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Operator => "operator",
+            Self::None => "none",
+        }
+    }
+
+    /// The address that the machine publishes the gateway's port on: never on IPv6, through whose
+    /// proxy everybody would look like one of the machine's own.
+    pub fn published_on(self) -> IpAddr {
+        match self {
+            Self::Http | Self::Operator => Ipv4Addr::UNSPECIFIED.into(),
+            Self::None => Ipv4Addr::LOCALHOST.into(),
+        }
+    }
+}
+
+impl fmt::Display for Expose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Expose {
+    type Err = Failure;
+
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        Self::ALL.into_iter().find(|it| it.as_str() == text).ok_or_else(|| {
+            Failure::bad_input(format!(
+                "EXPOSE is http (everybody), operator (whoever may reach SSH) or none; {:?} is none \
+                 of these",
+                super::text::clean(text, 40)
+            ))
+        })
+    }
+}
+
+/// What a machine should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineSpec {
+    /// The region that it is in.
+    pub region: String,
+    /// Its instance type or bundle. `None`: the target's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<String>,
+    /// Who reaches the gateway.
+    #[serde(default)]
+    pub expose: Expose,
+    /// Who may reach SSH, as IPv4 ranges. Empty: the operator's own address, found out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ssh_cidrs: Vec<String>,
+}
+
+/// What is known of a machine that was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineFacts {
+    /// Its public IPv4 address.
+    pub address: Ipv4Addr,
+    /// The cloud's id of it.
+    pub id: String,
+    /// The image that it was made of, where the cloud names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The region that it is in.
+    pub region: String,
+    /// The user for SSH.
+    pub user: String,
+    /// The name that its resources have in the account.
+    pub resource_name: String,
+    /// The operation that made it.
+    pub made_by: String,
+    /// Whether it shows its own host key, and is ready for a gateway.
+    #[serde(default)]
+    pub ready: bool,
+}
