@@ -48,6 +48,10 @@ impl Bench {
         self.terraform.prepare(&within, &[("main.tf", text)], &self.cancel).await
     }
 
+    fn run(&self) -> PathBuf {
+        self.dir.path().join("run")
+    }
+
     fn variables(&self, value: &str) -> PathBuf {
         let path = self.dir.path().join(format!("{value}.tfvars"));
         fs::write(&path, format!("value = \"{value}\"\n")).expect("a file");
@@ -64,7 +68,8 @@ async fn what_is_applied_is_told_and_what_would_be_lost_is_refused() {
     let hear = |message: &Message| told.lock().expect("held").push(message.said.clone());
     let run = Run { cancel: &bench.cancel, lock: &bench.lock, told: &hear };
     let variables = [bench.variables("one")];
-    let workspace = Workspace { module: &module, state: &state, variables: &variables };
+    let dir = bench.run();
+    let workspace = Workspace { module: &module, dir: &dir, state: &state, variables: &variables };
     let outputs = bench.terraform.apply(workspace, run).await.expect("applied");
     assert_eq!(outputs["given"], "one");
     let heard = std::mem::take(&mut *told.lock().expect("held"));
@@ -117,7 +122,8 @@ resource "terraform_data" "slow" {
         }
     };
     let run = Run { cancel: &bench.cancel, lock: &bench.lock, told: &hear };
-    let workspace = Workspace { module: &module, state: &state, variables: &[] };
+    let dir = bench.run();
+    let workspace = Workspace { module: &module, dir: &dir, state: &state, variables: &[] };
     let failure = bench.terraform.apply(workspace, run).await.expect_err("interrupted");
     assert_eq!(failure.kind, FailureKind::Interrupted, "{failure}");
     let held = State::read(&state).expect("a state").held;

@@ -161,6 +161,14 @@ impl Machine {
         }
     }
 
+    /// A child whose standard streams are a connection to a port of the machine's loopback.
+    pub fn dial(&self, port: u16) -> Cmd {
+        let mut cmd = Cmd::new(CLIENT);
+        cmd.allow(&["SSH_AUTH_SOCK"]);
+        cmd.args(self.arguments(&["-o", "ControlMaster=no", "-W", &format!("127.0.0.1:{port}")]));
+        cmd
+    }
+
     /// A child that forwards a port of this machine's loopback to one of the other's, on a
     /// connection of its own, until it is ended.
     pub fn forward(&self, local: u16, port: u16) -> Cmd {

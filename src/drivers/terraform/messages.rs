@@ -30,6 +30,8 @@ pub enum Said {
         address: String,
         /// What is done: `create`, `update`, `delete`, `replace`.
         action: String,
+        /// Its id, where it has one already.
+        id: Option<String>,
     },
     /// Work on a resource goes on.
     GoesOn {
@@ -135,7 +137,8 @@ impl Line {
         let about = |hook: Option<Hook>| {
             let hook = hook?;
             let address = hook.resource.as_ref()?.addr.clone();
-            Some((address, hook))
+            // What is only looked up is nobody's.
+            (!address.starts_with("data.")).then_some((address, hook))
         };
         match (self.kind.as_str(), self.changes, self.outputs, self.diagnostic) {
             ("change_summary", Some(it), ..) if it.operation == "plan" => {
@@ -148,7 +151,8 @@ impl Line {
             ("diagnostic", .., Some(diagnostic)) => Said::Diagnostic(diagnostic),
             (kind, ..) => match (kind, about(self.hook)) {
                 ("apply_start", Some((address, hook))) => {
-                    Said::Begins { address, action: hook.action.unwrap_or_default() }
+                    let action = hook.action.unwrap_or_default();
+                    Said::Begins { address, action, id: hook.id_value }
                 }
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "s")]
                 ("apply_progress", Some((address, hook))) => Said::GoesOn {

@@ -28,8 +28,12 @@ use crate::secrets::private::create_private_directory;
 pub use admission::Admission;
 pub use messages::{Diagnostic, Message, Said};
 pub use plan::{Change, Plan, Verb};
-pub use state::{Held, State, errored};
+pub use state::{Held, State};
 
+/// What says that a module is initialised.
+const READY: &str = "ready";
+/// Where Terraform keeps what it initialised.
+const DATA: &str = ".terraform";
 /// The oldest version that is driven: the one before lacks native locking in S3.
 const OLDEST: [u32; 2] = [1, 10];
 /// How long a look at the program may take.
@@ -56,8 +60,10 @@ pub struct Terraform {
 /// What one run works on.
 #[derive(Debug, Clone, Copy)]
 pub struct Workspace<'a> {
-    /// The module's directory, initialised.
+    /// The module, initialised: what [`Terraform::prepare`] answers.
     pub module: &'a Path,
+    /// The run's own directory. It gets the module's files, and what a run leaves in an emergency.
+    pub dir: &'a Path,
     /// The state file.
     pub state: &'a Path,
     /// The files with the values of its variables, the later ones before the earlier ones.
@@ -131,6 +137,13 @@ impl Terraform {
         cmd
     }
 
+    /// A call in a run's own directory, with the providers that the module was initialised with.
+    fn cmd_in(&self, workspace: Workspace<'_>) -> Cmd {
+        let mut cmd = self.cmd();
+        cmd.cwd(workspace.dir).env("TF_DATA_DIR", workspace.module.join(DATA));
+        cmd
+    }
+
     /// Makes a module's directory ready: its files as they are given, initialised. Done once for a
     /// machine and a digest of the files, whoever needs it first; the others wait.
     pub async fn prepare(
@@ -140,7 +153,7 @@ impl Terraform {
         cancel: &CancellationToken,
     ) -> Result<PathBuf, Failure> {
         let dir = within.join(digest(files));
-        let ready = dir.join("ready");
+        let ready = dir.join(READY);
         if ready.exists() {
             return Ok(dir);
         }
@@ -188,8 +201,8 @@ impl Terraform {
         create_empty(file)?;
         self.run(&["plan", &out], workspace, workspace.variables, run).await?;
         let _admitted = self.admission.admit(run.cancel).await?;
-        let mut cmd = self.cmd();
-        cmd.args(["show", "-json"]).arg(file).cwd(workspace.module).deadline(LOOK_DEADLINE * 4);
+        let mut cmd = self.cmd_in(workspace);
+        cmd.args(["show", "-json"]).arg(file).deadline(LOOK_DEADLINE * 4);
         cmd.cancel_on(run.cancel).hold(run.lock)?;
         // One line, longer than a line that is handed on.
         let read = |mut stdout: std::fs::File| {
@@ -227,14 +240,15 @@ impl Terraform {
         run: impl Into<Running<'_>>,
     ) -> Result<Outputs, Failure> {
         let Running { run, last } = run.into();
+        enter(workspace)?;
         let _admitted = self.admission.admit(run.cancel).await?;
-        let mut cmd = self.cmd();
+        let mut cmd = self.cmd_in(workspace);
         cmd.args(verb).args(["-input=false", "-json", "-lock-timeout=60s"]);
         cmd.arg(flag("-state=", workspace.state));
         for file in variables {
             cmd.arg(flag("-var-file=", file));
         }
-        cmd.args(last).cwd(workspace.module).deadline(APPLY_DEADLINE).grace(GRACE);
+        cmd.args(last).deadline(APPLY_DEADLINE).grace(GRACE);
         cmd.cancel_on(run.cancel).hold(run.lock)?;
         let (mut outputs, mut errors) = (Outputs::new(), Vec::new());
         let output = cmd
@@ -256,6 +270,20 @@ impl Terraform {
             .await?;
         if output.success() { Ok(outputs) } else { Err(refusal::of(&errors, &output)) }
     }
+}
+
+/// Puts the module's files into a run's own directory, and what an earlier run could not write in
+/// the end where it belongs.
+fn enter(workspace: Workspace<'_>) -> Result<(), Failure> {
+    create_private_directory(workspace.dir)?;
+    for entry in fs::read_dir(workspace.module)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if entry.file_type()?.is_file() && name != READY {
+            fs::copy(entry.path(), workspace.dir.join(name))?;
+        }
+    }
+    state::recover(workspace.dir, workspace.state)
 }
 
 /// A run, with the argument that comes last.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -106,11 +106,29 @@ impl State {
     }
 }
 
-/// What Terraform could not write to its state in the end, beside the module: it is pushed before
-/// anything else is done.
-pub fn errored(module: &Path) -> Option<PathBuf> {
-    let path = module.join("errored.tfstate");
-    path.exists().then_some(path)
+/// Takes what a run could not write to its state in the end, and left beside it, as the state. It
+/// has to be of the same one, and newer: else it is left where it is, and said.
+pub(super) fn recover(dir: &Path, state: &Path) -> Result<(), Failure> {
+    let path = dir.join("errored.tfstate");
+    if !path.exists() {
+        return Ok(());
+    }
+    let (left, known) = (State::read(&path)?, State::read(state)?);
+    let is_later =
+        known.lineage.is_empty() || (left.lineage == known.lineage && left.serial > known.serial);
+    if !is_later {
+        return Err(Failure::conflict(format!(
+            "{} was left by a run that could not write its state, and does not follow {}",
+            path.display(),
+            state.display()
+        ))
+        .remedy("look at both, keep the one that is right, and move errored.tfstate away"));
+    }
+    if state.exists() {
+        fs::copy(state, state.with_extension("tfstate.before"))?;
+    }
+    fs::rename(&path, state)?;
+    Ok(())
 }
 
 fn refused(path: &Path, why: &str) -> Failure {

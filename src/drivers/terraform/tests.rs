@@ -69,3 +69,26 @@ fn an_action_that_is_not_understood_is_refused() {
     let failure = Plan::parse(text).expect_err("not understood");
     assert!(failure.message.contains("melt"), "{failure}");
 }
+
+#[test]
+fn what_a_run_could_not_write_is_taken_where_it_follows() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (left, state) = (dir.path().join("errored.tfstate"), dir.path().join("x.tfstate"));
+    let write = |path: &Path, lineage: &str, serial: u64| {
+        let text =
+            format!(r#"{{"version":4,"lineage":"{lineage}","serial":{serial},"resources":[]}}"#);
+        fs::write(path, text).expect("a file");
+    };
+    state::recover(dir.path(), &state).expect("nothing was left");
+    write(&state, "a", 3);
+    for (lineage, serial) in [("a", 3), ("a", 2), ("b", 9)] {
+        write(&left, lineage, serial);
+        let failure = state::recover(dir.path(), &state).expect_err("it does not follow");
+        assert_eq!(failure.kind, FailureKind::Conflict);
+        assert!(left.exists());
+    }
+    write(&left, "a", 4);
+    state::recover(dir.path(), &state).expect("it follows");
+    assert_eq!(State::read(&state).expect("a state").serial, 4);
+    assert!(!left.exists());
+}
