@@ -201,7 +201,9 @@ async fn gateway(app: &App, site: &Site) -> Result<Vec<Finding>, Failure> {
 /// can be mended in place: starting it again would change nothing.
 fn after_mending(target: TargetKind, name: &str) -> String {
     match target {
-        TargetKind::Docker => format!("openclaw-pipeline restart {name}"),
+        TargetKind::Docker | TargetKind::Ec2 | TargetKind::Lightsail => {
+            format!("openclaw-pipeline restart {name}")
+        }
         TargetKind::Process => format!("openclaw-pipeline start {name}"),
     }
 }
@@ -209,6 +211,9 @@ fn after_mending(target: TargetKind, name: &str) -> String {
 /// What keeps a gateway that does not run from being started: something else on its port.
 fn taken(site: &Site) -> Option<Failure> {
     let deployment = &site.deployment;
+    if deployment.spec.target.has_machine() {
+        return None;
+    }
     let (address, port) = (deployment.spec.bind, deployment.facts.port.or(deployment.spec.port)?);
     let error = std::net::TcpListener::bind((address, port)).err()?;
     (error.kind() == std::io::ErrorKind::AddrInUse).then(|| {
@@ -275,7 +280,7 @@ async fn stale_origins(app: &App, site: &Site) -> Result<Vec<String>, Failure> {
             let config = rendering::parse(&text)?;
             config.pointer("/gateway/controlUi/allowedOrigins").cloned().unwrap_or_default()
         }
-        TargetKind::Docker => {
+        TargetKind::Docker | TargetKind::Ec2 | TargetKind::Lightsail => {
             let args = ["config", "get", "gateway.controlUi.allowedOrigins", "--json"];
             let mut cmd = app.target(site).openclaw(site, &args, false).await?;
             let output = cmd.deadline(ASK_WITHIN).output().await?;
@@ -347,7 +352,7 @@ async fn running(app: &App, site: &Site) -> Result<Vec<Finding>, Failure> {
         )),
     }
     // The loopback may be reached another way (a relay into the container): look at that too.
-    if site.deployment.spec.target == TargetKind::Docker {
+    if site.deployment.spec.target.runs_image() {
         let dial = target.loopback(site)?;
         let options = ConnectOptions::new(site.secrets.token.clone(), "127.0.0.1", deadline);
         let connected = match dial.dial().await {

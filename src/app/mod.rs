@@ -32,14 +32,17 @@ mod verbs;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::Settings;
+use crate::config::{Settings, tool_variable};
 use crate::domain::{Change, Deployment, DeploymentName, DeploymentStatus, Failure};
+use crate::drivers::aws::Environment;
+use crate::drivers::terraform::Terraform;
 use crate::exec::LockFile;
 use crate::keeper::Keeper;
 use crate::operations::vault::Vault;
 use crate::operations::{Engine, Watcher, approval};
 use crate::secrets::SealingKey;
 use crate::store::Store;
+use crate::targets::machine::Tools;
 use crate::targets::{Layout, Observed, Site, Target, Targets, keeper};
 
 pub use crate::exec::wait::back_off;
@@ -78,15 +81,28 @@ impl App {
     /// Opens the data directory that the settings name, and makes it when it is not there.
     pub fn open(settings: &Settings) -> Result<Self, Failure> {
         settings.database()?;
-        Self::open_at(&settings.data_directory()?, &settings.key_file()?)
+        let tools = Tools {
+            terraform: Terraform::new(settings.terraform()?),
+            aws: Environment::read(tool_variable),
+            own_address: settings.own_address()?,
+        };
+        Self::open_with(&settings.data_directory()?, &settings.key_file()?, Some(tools))
     }
 
     /// Opens a data directory with a sealing key.
     pub fn open_at(home: &Path, key_file: &Path) -> Result<Self, Failure> {
+        Self::open_with(home, key_file, None)
+    }
+
+    fn open_with(home: &Path, key_file: &Path, tools: Option<Tools>) -> Result<Self, Failure> {
         let store = Store::open(home)?;
         let vault = Arc::new(Vault::new(sealing_key(&store, key_file)?));
-        let layout = Layout::new(home).sealed_by(key_file);
-        let targets = Targets::new(&layout);
+        let installation = store.installation_id()?;
+        let layout = Layout::new(home).sealed_by(key_file).of_installation(installation);
+        let targets = match tools {
+            Some(tools) => Targets::driving(&layout, &tools),
+            None => Targets::new(&layout),
+        };
         Ok(Self { engine: Engine::new(store, layout, targets, vault) })
     }
 

@@ -19,7 +19,7 @@ use crate::domain::{
     OperationStatus, StepStatus, TargetKind,
 };
 use crate::operations::approval::Approved;
-use crate::operations::definition;
+use crate::operations::definition_of;
 use crate::secrets::{Secret, token};
 use crate::store::{Along, Answer, Begin, IdempotencyKey, NewEvent, OwnerLimits, Store};
 use crate::targets::DEFAULT_IMAGE;
@@ -156,7 +156,7 @@ pub fn steps_ahead(operation: &Operation) -> impl Iterator<Item = &'static str> 
     let is_over = operation.status != OperationStatus::Running;
     // One that puts things back has a step that failed, and goes forward no more.
     let fails = operation.steps.iter().any(|step| step.status == StepStatus::FailedClean);
-    let steps = definition(operation.kind).steps.iter().map(|step| step.name);
+    let steps = definition_of(operation).steps.iter().map(|step| step.name);
     steps.filter(move |name| {
         !is_over && !fails && !operation.steps.iter().any(|begun| begun.name == *name)
     })

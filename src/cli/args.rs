@@ -238,11 +238,23 @@ pub struct Serve {
 pub struct Launch {
     /// The deployment [default: NAME, or main].
     pub name: Option<String>,
-    /// docker or process [default: docker where an engine answers and has the image, else
-    /// process].
+    /// docker, process, ec2 or lightsail [default: docker where an engine answers and has the
+    /// image, else process].
     #[arg(long)]
     pub target: Option<String>,
-    /// The port on this machine (GATEWAY_PORT).
+    /// The region of the machine (ec2, lightsail; AWS_REGION).
+    #[arg(long)]
+    pub region: Option<String>,
+    /// The instance type or bundle (ec2, lightsail).
+    #[arg(long)]
+    pub size: Option<String>,
+    /// Who reaches the gateway: http (everybody), operator or none (ec2, lightsail; EXPOSE).
+    #[arg(long)]
+    pub expose: Option<String>,
+    /// Who may reach SSH, as IPv4 ranges (ec2, lightsail; OPENCLAW_PIPELINE_SSH_CIDR).
+    #[arg(long)]
+    pub ssh_cidr: Option<String>,
+    /// The gateway's port (GATEWAY_PORT).
     #[arg(long)]
     pub port: Option<String>,
     /// The address to listen on (GATEWAY_BIND).

@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 
 use super::backup;
 use super::context::{Context, OperationDef, Repeat, Sink, StepDef, StepEnd, Told};
-use super::definition;
+use super::definition_of;
 use super::steps;
 use super::vault::{Slot, Vault};
 use super::watcher::Watcher;
@@ -162,7 +162,7 @@ impl Engine {
         let lease = self.store.acquire(&operation.id, &executor)?;
         backup::sweep(&self.store, &self.layout, &operation.deployment)?;
         let operation = self.reread(&operation.id)?;
-        let definition = definition(operation.kind);
+        let definition = definition_of(&operation);
         let deployment = self
             .store
             .deployment(&operation.deployment)?
@@ -221,7 +221,7 @@ impl Engine {
             }
         }
         let operation = self.reread(&operation.id)?;
-        let definition = definition(operation.kind);
+        let definition = definition_of(&operation);
         let harmless = |name: &str| {
             let mut before =
                 definition.steps.iter().take_while(|it| it.name != definition.changes_from);

@@ -18,7 +18,7 @@ pub struct LaunchParams {
     pub spec: DeploymentSpec,
 }
 
-pub(super) static DEFINITION: OperationDef = OperationDef {
+pub(super) const DEFINITION: OperationDef = OperationDef {
     kind: OperationKind::Launch,
     done: Some(EventType::Completed),
     done_says: |c| steps::works_at(c, "is launched"),
@@ -28,7 +28,7 @@ pub(super) static DEFINITION: OperationDef = OperationDef {
     recovered: Aftermath::Broken,
 };
 
-const PREPARE: StepDef = StepDef {
+pub(super) const PREPARE: StepDef = StepDef {
     name: "prepare",
     says: |c| format!("check what the {} target needs", c.deployment.spec.target),
     event: None,
@@ -45,7 +45,9 @@ fn prepare<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>
         }
         let site = c.site()?;
         c.target().preflight(&site, c.work()).await?;
-        let runs = c.target().observe(&site).await? == Observed::Running;
+        // A machine of its own has every port free.
+        let own_machine = c.deployment.spec.target.has_machine();
+        let runs = own_machine || c.target().observe(&site).await? == Observed::Running;
         if !runs {
             // Or its own gateway would be what takes its port.
             keeper::end_orphans(&site.layout, &site.deployment.name).await?;
@@ -55,7 +57,7 @@ fn prepare<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>
     })
 }
 
-const START: StepDef = StepDef { run: start, ..steps::START };
+pub(super) const START: StepDef = StepDef { run: start, ..steps::START };
 
 fn start<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
     Box::pin(async move {
@@ -69,7 +71,7 @@ fn start<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> 
     })
 }
 
-const PROVE: StepDef = StepDef { run: prove, ..steps::PROVE };
+pub(super) const PROVE: StepDef = StepDef { run: prove, ..steps::PROVE };
 
 fn prove<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
     // A gateway listens seconds after its start, and may lose its port until then.

@@ -11,6 +11,7 @@ pub mod context;
 mod destroy;
 mod engine;
 mod launch;
+mod machine;
 mod port;
 mod restart;
 mod restore;
@@ -22,7 +23,7 @@ mod update;
 pub mod vault;
 mod watcher;
 
-use crate::domain::OperationKind;
+use crate::domain::{Operation, OperationKind, TargetKind};
 
 pub use approve::ApproveParams;
 pub use context::{Context, OperationDef, Sink, StepDef, StepEnd, Told};
@@ -36,10 +37,15 @@ pub use steps::prove_site;
 pub use update::UpdateParams;
 pub use watcher::Watcher;
 
-/// The definition of an operation.
-pub fn definition(kind: OperationKind) -> &'static OperationDef {
+/// The definition of an operation on a target.
+pub fn definition(kind: OperationKind, target: TargetKind) -> &'static OperationDef {
+    static LAUNCH: OperationDef = launch::DEFINITION;
     match kind {
-        OperationKind::Launch => &launch::DEFINITION,
+        OperationKind::Launch => match target {
+            TargetKind::Ec2 => &machine::ON_EC2,
+            TargetKind::Lightsail => &machine::ON_LIGHTSAIL,
+            TargetKind::Process | TargetKind::Docker => &LAUNCH,
+        },
         OperationKind::Restart => &restart::DEFINITION,
         OperationKind::Stop => &stop::DEFINITION,
         OperationKind::Start => &start::DEFINITION,
@@ -50,4 +56,11 @@ pub fn definition(kind: OperationKind) -> &'static OperationDef {
         OperationKind::Destroy => &destroy::DEFINITION,
         OperationKind::Approve => &approve::DEFINITION,
     }
+}
+
+/// The definition of an operation that was begun.
+pub fn definition_of(operation: &Operation) -> &'static OperationDef {
+    let target = &operation.params["spec"]["target"];
+    let target = target.as_str().and_then(|it| it.parse().ok()).unwrap_or(TargetKind::Process);
+    definition(operation.kind, target)
 }

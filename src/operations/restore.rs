@@ -118,7 +118,9 @@ async fn back_to_artefact(c: &Context<'_>, site: &mut Site, artefact: &str) -> R
     }
     match deployment.spec.target {
         TargetKind::Process => deployment.spec.version = Some(artefact.to_owned()),
-        TargetKind::Docker => deployment.spec.image = Some(artefact.to_owned()),
+        TargetKind::Docker | TargetKind::Ec2 | TargetKind::Lightsail => {
+            deployment.spec.image = Some(artefact.to_owned());
+        }
     }
     let artefact = c.target().fetch(site, c.work()).await?;
     site.deployment.facts.take_artefact(artefact.id, artefact.version);

@@ -8,17 +8,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::approval;
-use super::context::{Context, Repeat, StepEnd};
+use super::context::{Context, Repeat, StepDef, StepEnd};
 use crate::domain::{
-    EventType, Failure, FailureKind, OpenClawVersion, approval::ApprovalMode, model,
+    Credential, EventType, Failure, FailureKind, OpenClawVersion, approval::ApprovalMode, model,
 };
 use crate::exec::{addresses, wait};
 use crate::gateway::prove::{Proof, Route, prove as prove_route};
 use crate::store::{Window, now};
 use crate::targets::rendering::{self, Bind};
 use crate::targets::{Artefact, ManagedConfig, NotUp, Observed, Progress, Site, Target, keeper};
-
-use super::context::StepDef;
 
 /// How long a gateway may take from its start until it is proven. The first start after an
 /// upgrade migrates databases, which may take minutes.
@@ -38,11 +36,11 @@ pub(super) type Rise<'a> = BoxFuture<'a, Result<StepEnd, NotUp>>;
 pub(super) const FETCH: StepDef = StepDef {
     name: "fetch",
     says: |c| match c.deployment.spec.target {
-        crate::domain::TargetKind::Docker => format!(
+        target if target.runs_image() => format!(
             "get the image {}",
             c.deployment.spec.image.as_deref().unwrap_or(crate::targets::DEFAULT_IMAGE)
         ),
-        crate::domain::TargetKind::Process => format!(
+        _ => format!(
             "get OpenClaw {} from the npm registry",
             c.deployment.spec.version.as_deref().unwrap_or(crate::assets::OPENCLAW_VERSION)
         ),
@@ -67,7 +65,7 @@ fn fetch<'a>(c: &'a mut Context<'_>) -> Step<'a> {
 /// another one by now, and only an update makes a backup first.
 fn pin(deployment: &mut crate::domain::Deployment) {
     let facts = &deployment.facts;
-    if deployment.spec.target == crate::domain::TargetKind::Docker && facts.proven_at.is_some() {
+    if deployment.spec.target.runs_image() && facts.proven_at.is_some() {
         deployment.spec.image = facts.artefact.clone().or(deployment.spec.image.take());
     }
 }
@@ -167,10 +165,13 @@ pub(super) fn managed(site: &Site) -> Result<ManagedConfig, Failure> {
     let version = facts.artefact_version.as_deref().or(facts.gateway_version.as_deref());
     config.version = version.and_then(OpenClawVersion::parse);
     config.origins = vec![site.origin()?];
-    if spec.bind.is_loopback() || spec.bind.is_unspecified() {
+    if !spec.target.is_local() {
+        // Through a tunnel of SSH.
+        config.origins.extend(["127.0.0.1", "localhost"].map(|it| format!("http://{it}:{port}")));
+    } else if spec.bind.is_loopback() || spec.bind.is_unspecified() {
         config.origins.push(format!("http://localhost:{port}"));
     }
-    if spec.bind.is_unspecified() {
+    if spec.target.is_local() && spec.bind.is_unspecified() {
         // A browser elsewhere names this machine by one of these, and is refused by any other.
         let addresses = addresses::addresses().into_iter().map(|address| address.to_string());
         let hosts = addresses.chain(addresses::host_name());
@@ -326,7 +327,7 @@ fn expected_model(site: &Site) -> Option<String> {
         return Some(model);
     }
     let given = site.secrets.credentials.iter().any(|(variable, _)| {
-        crate::domain::Credential::by_variable(variable).is_some_and(|credential| {
+        Credential::by_variable(variable).is_some_and(|credential| {
             credential.provider.id() == provider && credential.provider.plugin().is_none()
         })
     });

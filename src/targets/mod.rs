@@ -9,6 +9,7 @@ pub mod container;
 pub mod docker;
 mod hiding;
 pub mod keeper;
+pub mod machine;
 pub mod process;
 pub mod rendering;
 pub mod site;
@@ -19,7 +20,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Failure, TargetKind};
+use crate::domain::{Failure, MachineFacts, TargetKind};
+use crate::drivers::aws::Environment;
+use crate::drivers::terraform::Terraform;
 use crate::exec::{Cmd, LockFile};
 use crate::gateway::{Dial, TcpDial};
 
@@ -144,11 +147,38 @@ pub struct LogOptions {
     pub follow: bool,
 }
 
+/// What a target does that makes a machine for each deployment, before a gateway can be put there.
+/// Each can be told twice.
+#[async_trait]
+pub trait Machines: Send + Sync {
+    /// Makes the key by which the machine is reached.
+    async fn make_key(&self, site: &Site, work: Work<'_>) -> Result<(), Failure>;
+
+    /// Writes what the machine is made with. What the user changed there is kept.
+    async fn write_config(
+        &self,
+        site: &Site,
+        operation: &str,
+        work: Work<'_>,
+    ) -> Result<(), Failure>;
+
+    /// Makes the machine, or brings the one that is there to what it should be.
+    async fn make(&self, site: &Site, work: Work<'_>) -> Result<MachineFacts, Failure>;
+
+    /// Waits until a gateway can be put there.
+    async fn ready(&self, site: &Site, work: Work<'_>) -> Result<(), Failure>;
+}
+
 /// A place where gateways run.
 #[async_trait]
 pub trait Target: Send + Sync {
     /// Which one.
     fn kind(&self) -> TargetKind;
+
+    /// The machines that it makes, where it makes any.
+    fn machines(&self) -> Option<&dyn Machines> {
+        None
+    }
 
     /// Checks what the target needs of the machine. Changes nothing.
     async fn preflight(&self, site: &Site, work: Work<'_>) -> Result<(), Failure>;
@@ -252,15 +282,30 @@ pub trait Target: Send + Sync {
 pub struct Targets {
     process: Arc<process::ProcessTarget>,
     docker: Arc<docker::DockerTarget>,
+    ec2: Arc<machine::MachineTarget>,
+    lightsail: Arc<machine::MachineTarget>,
     stand_in: Option<Arc<dyn Target>>,
 }
 
 impl Targets {
     /// The targets of this machine.
     pub fn new(layout: &Layout) -> Self {
+        let tools = machine::Tools {
+            terraform: Terraform::new("terraform"),
+            aws: Environment::default(),
+            own_address: None,
+        };
+        Self::driving(layout, &tools)
+    }
+
+    /// The same, with these tools for machines.
+    pub fn driving(layout: &Layout, tools: &machine::Tools) -> Self {
+        let machines = |cloud| Arc::new(machine::MachineTarget::new(cloud, tools.clone()));
         Self {
             process: Arc::new(process::ProcessTarget::new(layout.clone())),
             docker: Arc::new(docker::DockerTarget::new()),
+            ec2: machines(machine::Cloud::Ec2),
+            lightsail: machines(machine::Cloud::Lightsail),
             stand_in: None,
         }
     }
@@ -276,6 +321,8 @@ impl Targets {
             (Some(target), _) => &**target,
             (None, TargetKind::Process) => &*self.process,
             (None, TargetKind::Docker) => &*self.docker,
+            (None, TargetKind::Ec2) => &*self.ec2,
+            (None, TargetKind::Lightsail) => &*self.lightsail,
         }
     }
 

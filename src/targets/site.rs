@@ -12,18 +12,30 @@ use crate::secrets::Secret;
 pub struct Layout {
     home: PathBuf,
     key_file: Option<PathBuf>,
+    installation: String,
 }
 
 impl Layout {
     /// The layout of a data directory.
     pub fn new(home: impl Into<PathBuf>) -> Self {
-        Self { home: home.into(), key_file: None }
+        Self { home: home.into(), key_file: None, installation: String::new() }
     }
 
     /// The same, with the file of the key that the data is sealed with.
     #[must_use]
     pub fn sealed_by(self, key_file: impl Into<PathBuf>) -> Self {
         Self { key_file: Some(key_file.into()), ..self }
+    }
+
+    /// The same, with the installation's own random id.
+    #[must_use]
+    pub fn of_installation(self, id: impl Into<String>) -> Self {
+        Self { installation: id.into(), ..self }
+    }
+
+    /// The installation's own random id: what lacks it in a cloud is never touched.
+    pub fn installation(&self) -> &str {
+        &self.installation
     }
 
     /// The file of the sealing key, absolute, where it is known: it lies apart from the data.
@@ -66,6 +78,16 @@ impl Layout {
     /// The lock of the server.
     pub fn server_lock(&self) -> PathBuf {
         self.server().join("lock")
+    }
+
+    /// Terraform's modules as they are initialised, shared by deployments.
+    pub fn modules(&self) -> PathBuf {
+        self.home.join("modules")
+    }
+
+    /// Shared connections to machines.
+    pub fn sockets(&self) -> PathBuf {
+        self.home.join("ssh")
     }
 
     /// Installed programs, shared by deployments.

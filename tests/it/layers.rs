@@ -32,6 +32,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
             "config",
             "exec",
             "store",
+            "drivers",
             "gateway",
             "targets",
             "operations",

@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use openclaw_pipeline::domain::status::next;
 use openclaw_pipeline::domain::{
     Aftermath, Change, DeploymentStatus, EventType, FailureKind, Operation, OperationKind,
-    OperationStatus, StepStatus,
+    OperationStatus, StepStatus, TargetKind,
 };
 use openclaw_pipeline::operations::{Ended, Engine, OperationDef, Sink, Told, definition};
 use openclaw_pipeline::targets::Progress;
@@ -207,7 +207,7 @@ async fn each(kinds: &[OperationKind]) -> Vec<(&'static OperationDef, Bench, Out
         let alone = bench.fork();
         alone.succeed(*kind).await;
         let outcome = alone.outcome();
-        all.push((definition(*kind), bench, outcome));
+        all.push((definition(*kind, TargetKind::Process), bench, outcome));
     }
     all
 }
@@ -482,7 +482,10 @@ async fn cancelled_at_any_step_it_waits_and_can_be_gone_on_with_or_given_up() {
 
 /// The operations that put something back.
 fn recovering() -> Vec<OperationKind> {
-    OperationKind::ALL.into_iter().filter(|kind| !definition(*kind).recovery.is_empty()).collect()
+    OperationKind::ALL
+        .into_iter()
+        .filter(|kind| !definition(*kind, TargetKind::Process).recovery.is_empty())
+        .collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -590,7 +593,7 @@ async fn a_version_that_never_starts_is_taken_back_with_the_data_of_before() {
     assert_eq!(outcome.gateway.up, before.gateway.up);
 
     // Killed anywhere on the way back, it comes back all the same.
-    for step in definition(OperationKind::Update).recovery {
+    for step in definition(OperationKind::Update, TargetKind::Process).recovery {
         for point in POINTS {
             let run = bench.fork();
             let script = Script::none().dying(step.name, point);

@@ -142,7 +142,6 @@ fn what_cannot_be_launched_names_its_field() {
         ("name", json!("")),
         ("name", json!("a".repeat(41))),
         ("name", json!("../main")),
-        ("target", json!("ec2")),
         ("target", json!("moon")),
         ("target", json!("")),
         ("token", json!("too-short")),

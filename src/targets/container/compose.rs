@@ -36,6 +36,9 @@ const PLUGINS: [&str; 4] = [
 /// for up to 330 s.
 const CREATE_DEADLINE: Duration = Duration::from_secs(480);
 
+/// How long the plugin may take to say that it is there.
+const FIND_DEADLINE: Duration = Duration::from_secs(30);
+
 /// Which of the two there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compose {
@@ -59,14 +62,14 @@ impl Compose {
         }
         // A plugin can be configured to stand anywhere, and another machine is not looked through.
         let mut cmd = Self::Plugin.command(engine);
-        let output = cmd.args(["version", "--short"]).deadline(Duration::from_secs(20));
+        let output = cmd.args(["version", "--short"]).deadline(FIND_DEADLINE);
         if output.output().await.is_ok_and(|output| output.success()) {
             return Ok(Self::Plugin);
         }
         if matches!(engine.place(), Place::There(_)) {
-            let mut cmd = Self::Standalone.command(engine);
-            let output = cmd.args(["version", "--short"]).deadline(Duration::from_secs(20));
-            let output = output.output().await?;
+            // Starting it takes seconds; that it is there tells enough.
+            let mut cmd = engine.place().cmd("sh");
+            let output = cmd.args(["-c", "command -v docker-compose"]).output().await?;
             if output.success() {
                 return Ok(Self::Standalone);
             }

@@ -50,7 +50,7 @@ pub fn container(site: &Site) -> String {
 
 /// Whether the engine never made anything of the deployment: its image comes first. A launch that
 /// failed for want of an engine can be taken back without one.
-fn was_never_made(site: &Site) -> bool {
+pub(super) fn was_never_made(site: &Site) -> bool {
     site.deployment.facts.artefact.is_none()
 }
 

@@ -21,6 +21,8 @@ FLAGS = [
     "--cgroupns=private",
     "--cap-add=SYS_ADMIN",
     "--cap-add=NET_ADMIN",
+    # `docker exec` enters the namespaces of another user's process.
+    "--cap-add=SYS_PTRACE",
     "--security-opt=seccomp=unconfined",
     "--security-opt=apparmor=unconfined",
     "--security-opt=systempaths=unconfined",

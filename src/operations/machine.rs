@@ -1,0 +1,181 @@
+//! `launch` where each deployment has a machine of its own: from nothing to a proven gateway.
+//!
+//! Owns the steps that make the machine and get to it; on it, the launch is the same as everywhere.
+//! Once there is a machine, every failure says so, and how to go on or be rid of it.
+
+use futures_util::future::BoxFuture;
+use serde_json::json;
+
+use super::context::{Context, OperationDef, Repeat, StepDef, StepEnd};
+use super::{launch, steps};
+use crate::domain::{EventType, Failure, FailureKind, TargetKind};
+use crate::targets::Machines;
+
+type Step<'a> = BoxFuture<'a, Result<StepEnd, Failure>>;
+
+macro_rules! launch_on {
+    ($machine:expr) => {
+        OperationDef {
+            steps: &[
+                launch::PREPARE,
+                KEY,
+                CONFIG,
+                $machine,
+                READY,
+                FETCH,
+                CONFIGURE,
+                START,
+                PROVE,
+                steps::OPEN_WINDOW,
+            ],
+            ..launch::DEFINITION
+        }
+    };
+}
+
+pub(super) static ON_EC2: OperationDef =
+    launch_on!(StepDef { event: Some(EventType::CreatingEc2), ..MACHINE });
+pub(super) static ON_LIGHTSAIL: OperationDef =
+    launch_on!(StepDef { event: Some(EventType::CreatingInstance), ..MACHINE });
+
+const KEY: StepDef = StepDef {
+    name: "create_key",
+    says: |c| format!("make the SSH key of {}", c.deployment.name),
+    event: Some(EventType::CreatingKey),
+    run: key,
+    repeat: Repeat::Never,
+};
+
+fn key<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    Box::pin(async move {
+        let site = c.site()?;
+        machines(c)?.make_key(&site, c.work()).await?;
+        Ok(StepEnd::NOTHING)
+    })
+}
+
+const CONFIG: StepDef = StepDef {
+    name: "create_config",
+    says: |_| "write what the machine is made with".into(),
+    event: Some(EventType::CreatingConfig),
+    run: config,
+    repeat: Repeat::Never,
+};
+
+fn config<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    Box::pin(async move {
+        let site = c.site()?;
+        machines(c)?.write_config(&site, &c.lease.operation, c.work()).await?;
+        Ok(StepEnd::NOTHING)
+    })
+}
+
+const MACHINE: StepDef = StepDef {
+    name: "create_machine",
+    says: |c| {
+        let target = match c.deployment.spec.target {
+            TargetKind::Lightsail => "Lightsail",
+            _ => "EC2",
+        };
+        let region = c.deployment.spec.machine.as_ref().map_or("", |it| it.region.as_str());
+        format!("make the machine on {target} in {region}, with its address and firewall")
+    },
+    event: None,
+    run: machine,
+    repeat: Repeat::Never,
+};
+
+fn machine<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    Box::pin(async move {
+        let site = c.site()?;
+        let made = machines(c)?.make(&site, c.work()).await;
+        let mut made = made.map_err(|failure| begun(c, failure))?;
+        if made.made_by.is_empty() {
+            made.made_by.clone_from(&c.lease.operation);
+        }
+        let output = json!({ "id": made.id, "address": made.address });
+        c.change_facts(|facts| facts.machine = Some(made))?;
+        Ok(StepEnd::Done(output))
+    })
+}
+
+const READY: StepDef = StepDef {
+    name: "connect",
+    says: |c| {
+        let machine = c.deployment.facts.machine.as_ref();
+        let address = machine.map_or_else(|| "it".into(), |it| it.address.to_string());
+        format!("reach {address} by SSH, and wait until Docker is there")
+    },
+    event: Some(EventType::DeployingApp),
+    run: ready,
+    repeat: Repeat::Always,
+};
+
+fn ready<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    Box::pin(async move {
+        let site = c.site()?;
+        machines(c)?.ready(&site, c.work()).await.map_err(|failure| begun(c, failure))?;
+        c.change_facts(|facts| {
+            if let Some(machine) = &mut facts.machine {
+                machine.ready = true;
+            }
+        })?;
+        Ok(StepEnd::NOTHING)
+    })
+}
+
+const FETCH: StepDef = StepDef { run: fetch, ..steps::FETCH };
+
+fn fetch<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    told(c, steps::FETCH.run)
+}
+
+const CONFIGURE: StepDef = StepDef { event: None, run: configure, ..steps::CONFIGURE };
+
+fn configure<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    told(c, steps::CONFIGURE.run)
+}
+
+const START: StepDef = StepDef { run: start, ..launch::START };
+
+fn start<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    told(c, launch::START.run)
+}
+
+const PROVE: StepDef = StepDef { run: prove, ..launch::PROVE };
+
+fn prove<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    told(c, launch::PROVE.run)
+}
+
+/// A step of every launch, whose failure says that there is a machine.
+fn told<'a>(c: &'a mut Context<'_>, run: for<'b> fn(&'b mut Context<'_>) -> Step<'b>) -> Step<'a> {
+    Box::pin(async move {
+        let done = run(c).await;
+        done.map_err(|failure| begun(c, failure))
+    })
+}
+
+/// The same failure, with what exists by now, and the commands that go on and that clean up.
+fn begun(c: &Context<'_>, failure: Failure) -> Failure {
+    if failure.kind == FailureKind::Interrupted {
+        return failure;
+    }
+    let (name, target) = (&c.deployment.name, c.deployment.spec.target);
+    let exists = match &c.deployment.facts.machine {
+        Some(machine) => format!("the machine {} ({}) is there", machine.id, machine.address),
+        None => "part of the machine may be there".to_owned(),
+    };
+    let first = failure.remedy.clone().map(|remedy| format!("{remedy}; ")).unwrap_or_default();
+    failure.remedy(format!(
+        "{first}{exists}: openclaw-pipeline launch {name} --target {target} goes on, \
+         openclaw-pipeline destroy {name} removes it"
+    ))
+}
+
+fn machines<'a>(c: &Context<'a>) -> Result<&'a dyn Machines, Failure> {
+    let target = c.target();
+    target
+        .machines()
+        .ok_or_else(|| Failure::internal(format!("the {} target makes no machines", target.kind())))
+}

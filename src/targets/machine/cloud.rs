@@ -1,0 +1,75 @@
+//! What differs between the clouds' machines.
+
+use crate::assets::terraform;
+use crate::domain::TargetKind;
+use crate::drivers::ssh::KeyKind;
+
+/// A cloud's kind of machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cloud {
+    /// An EC2 instance.
+    Ec2,
+    /// A Lightsail instance.
+    Lightsail,
+}
+
+impl Cloud {
+    /// The target that makes such machines.
+    pub fn kind(self) -> TargetKind {
+        match self {
+            Self::Ec2 => TargetKind::Ec2,
+            Self::Lightsail => TargetKind::Lightsail,
+        }
+    }
+
+    /// The module that makes one.
+    pub(super) fn module(self) -> Vec<(&'static str, &'static str)> {
+        let files = match self {
+            Self::Ec2 => terraform::EC2,
+            Self::Lightsail => terraform::LIGHTSAIL,
+        };
+        files.iter().map(|file| (file.name, file.text)).collect()
+    }
+
+    /// What its machines take as a key.
+    pub(super) fn key(self) -> KeyKind {
+        match self {
+            Self::Ec2 => KeyKind::Ed25519,
+            Self::Lightsail => KeyKind::Rsa4096,
+        }
+    }
+
+    /// The size of a machine unless another one is asked for.
+    pub(super) fn default_size(self) -> &'static str {
+        match self {
+            Self::Ec2 => "t3.medium",
+            Self::Lightsail => "medium_3_0",
+        }
+    }
+
+    /// What holds a deployment's data, or its address: no apply takes any of it away.
+    pub(super) fn kept(self) -> &'static [&'static str] {
+        match self {
+            Self::Ec2 => &["aws_instance", "aws_eip", "aws_ebs_volume"],
+            Self::Lightsail => &["aws_lightsail_instance", "aws_lightsail_static_ip"],
+        }
+    }
+}
+
+/// A resource's type in words.
+pub(super) fn in_words(kind: &str) -> &str {
+    match kind {
+        "aws_instance" | "aws_lightsail_instance" => "the instance",
+        "aws_eip" | "aws_lightsail_static_ip" => "the address",
+        "aws_eip_association" | "aws_lightsail_static_ip_attachment" => "the address's attachment",
+        "aws_key_pair" | "aws_lightsail_key_pair" => "the SSH key",
+        "aws_security_group" => "the firewall",
+        "aws_vpc_security_group_ingress_rule"
+        | "aws_vpc_security_group_egress_rule"
+        | "aws_lightsail_instance_public_ports" => "the firewall's rules",
+        "aws_iam_role" => "the role",
+        "aws_iam_instance_profile" => "the instance profile",
+        "aws_iam_policy" | "aws_iam_role_policy" | "aws_iam_role_policy_attachment" => "the policy",
+        other => other,
+    }
+}

@@ -1,0 +1,203 @@
+//! A machine's files in its deployment's directory.
+//!
+//! Owns where they lie, the values of the module's variables, and who may read them. What the user
+//! may change stands in `terraform.tfvars`, which is written once and then kept; what is the
+//! program's own stands beside it and is written anew. Refuses a secret in any of them, but for the
+//! key by which the machine is known at its first connection: it has a file of its own, which is
+//! gone after that.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::cloud::Cloud;
+use crate::domain::{Expose, Failure, MachineSpec};
+use crate::secrets::private::create_private_directory;
+use crate::targets::{DEFAULT_IMAGE, Site};
+
+/// How many characters of a hash make a name unique.
+const SUFFIX: usize = 8;
+
+/// Where a machine's files lie.
+#[derive(Debug, Clone)]
+pub(super) struct Files {
+    dir: PathBuf,
+}
+
+impl Files {
+    pub(super) fn of(site: &Site) -> Self {
+        Self { dir: site.dir() }
+    }
+
+    /// Terraform's own directory.
+    pub(super) fn run(&self) -> PathBuf {
+        self.dir.join("terraform")
+    }
+
+    /// Its state.
+    pub(super) fn state(&self) -> PathBuf {
+        self.dir.join("terraform.tfstate")
+    }
+
+    /// Makes the state a file for its owner alone, before Terraform makes it one for everybody.
+    pub(super) fn close_state(&self) -> Result<(), Failure> {
+        let path = self.state();
+        let mut open = fs::OpenOptions::new();
+        let file = open.create(true).append(true).mode(0o600).open(path)?;
+        Ok(file.set_permissions(fs::Permissions::from_mode(0o600))?)
+    }
+
+    /// The values that the user may change.
+    pub(super) fn users(&self) -> PathBuf {
+        self.dir.join("terraform.tfvars")
+    }
+
+    /// The program's own values.
+    fn own(&self) -> PathBuf {
+        self.dir.join("program.tfvars.json")
+    }
+
+    /// The key of the first connection, as a value.
+    fn once(&self) -> PathBuf {
+        self.dir.join("once.tfvars.json")
+    }
+
+    /// A plan that is looked at.
+    pub(super) fn plan(&self) -> PathBuf {
+        self.dir.join("plan")
+    }
+
+    /// Every file with values, the later ones before the earlier ones.
+    pub(super) fn variables(&self) -> Vec<PathBuf> {
+        let all = [self.users(), self.own(), self.once()];
+        all.into_iter().filter(|path| path.exists()).collect()
+    }
+
+    /// What SSH needs.
+    pub(super) fn ssh(&self) -> PathBuf {
+        self.dir.join("ssh")
+    }
+
+    /// The private key.
+    pub(super) fn key(&self) -> PathBuf {
+        self.ssh().join("key")
+    }
+
+    /// The keys that the machine may show.
+    pub(super) fn known_hosts(&self) -> PathBuf {
+        self.ssh().join("known_hosts")
+    }
+
+    /// The key that it shows once.
+    pub(super) fn once_key(&self) -> PathBuf {
+        self.ssh().join("once")
+    }
+
+    /// Whether the machine's first connection is still to come.
+    pub(super) fn is_first(&self) -> bool {
+        self.once_key().exists()
+    }
+
+    pub(super) fn make(&self) -> Result<(), Failure> {
+        create_private_directory(&self.dir)?;
+        create_private_directory(&self.ssh())?;
+        Ok(())
+    }
+
+    /// Writes the values that the user may change, unless they are there.
+    pub(super) fn write_users(&self, cloud: Cloud, machine: &MachineSpec) -> Result<(), Failure> {
+        let path = self.users();
+        if path.exists() {
+            return Ok(());
+        }
+        let size = machine.size.as_deref().unwrap_or(cloud.default_size());
+        let text = format!(
+            "# What this deployment's machine is made with. Yours to change before it is made;\n\
+             # it is kept as you leave it. Ports, keys, names and tags are the program's own\n\
+             # (program.tfvars.json), by EXPOSE, OPENCLAW_PIPELINE_SSH_CIDR and GATEWAY_PORT.\n\
+             region = \"{}\"\n\
+             size   = \"{size}\"\n",
+            machine.region
+        );
+        write(&path, text.as_bytes())
+    }
+
+    /// Writes the program's own values.
+    pub(super) fn write_own(&self, own: &Own<'_>) -> Result<(), Failure> {
+        write(&self.own(), format!("{:#}\n", own.values()).as_bytes())
+    }
+
+    /// Writes the key of the first connection as a value.
+    pub(super) fn write_once(&self, private: &str) -> Result<(), Failure> {
+        write(&self.once(), json!({ "host_key": private }).to_string().as_bytes())
+    }
+
+    /// Forgets the key of the first connection.
+    pub(super) fn forget_once(&self) -> Result<(), Failure> {
+        let key = self.once_key();
+        for path in [self.once(), key.with_extension("pub"), key] {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The program's own values.
+pub(super) struct Own<'a> {
+    pub(super) site: &'a Site,
+    pub(super) machine: &'a MachineSpec,
+    pub(super) public_key: &'a str,
+    pub(super) ssh_cidrs: &'a [String],
+    pub(super) operation: &'a str,
+}
+
+impl Own<'_> {
+    fn values(&self) -> Value {
+        let deployment = &self.site.deployment;
+        let everybody = ["0.0.0.0/0".to_owned()];
+        let gateway: &[String] = match self.machine.expose {
+            Expose::Http => &everybody,
+            Expose::Operator => self.ssh_cidrs,
+            Expose::None => &[],
+        };
+        json!({
+            "name": deployment.name,
+            "suffix": suffix(self.site),
+            "installation": self.site.layout.installation(),
+            "deployment": deployment.id,
+            "operation": self.operation,
+            "public_key": self.public_key,
+            "image": deployment.spec.image.as_deref().unwrap_or(DEFAULT_IMAGE),
+            "gateway_port": deployment.facts.port,
+            "gateway_cidrs": gateway,
+            "ssh_cidrs": self.ssh_cidrs,
+        })
+    }
+}
+
+/// What makes a deployment's names unique in an account: a hash of installation and deployment.
+pub(super) fn suffix(site: &Site) -> String {
+    use sha2::Digest as _;
+    let text = format!("{}/{}", site.layout.installation(), site.deployment.id);
+    let hash = sha2::Sha256::digest(text);
+    let first = hash.iter().take(SUFFIX / 2).fold(0_u64, |sum, it| sum << 8 | u64::from(*it));
+    format!("{first:0SUFFIX$x}")
+}
+
+/// Writes a file for its owner alone, whole or not at all.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let half = path.with_extension("new");
+    let _ = fs::remove_file(&half);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&half)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    Ok(fs::rename(&half, path)?)
+}

@@ -1,0 +1,223 @@
+//! The targets that make a machine for each deployment: EC2 and Lightsail.
+//!
+//! Owns the machine's life: its keys, its configuration, Terraform's runs, its first connection, and
+//! what is left when it is gone. On the machine, a gateway is a container like any other. Refuses to
+//! run anything there before the machine has shown the key that it is known by, and any apply that
+//! would take away what holds data.
+
+mod account;
+mod boot;
+mod cloud;
+mod files;
+mod infra;
+mod reach;
+mod route;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use super::container::{self, Engine};
+use super::rendering::ManagedConfig;
+use super::site::Site;
+use super::{Artefact, LogOptions, Machines, NotUp, Observed, Placed, Target, Work};
+use crate::domain::{Expose, Failure, MachineFacts, TargetKind};
+use crate::drivers::aws::Environment;
+use crate::drivers::ssh::make_key;
+use crate::drivers::terraform::Terraform;
+use crate::exec::Cmd;
+use crate::gateway::{Dial, TcpDial};
+
+pub use cloud::Cloud;
+use files::Files;
+
+/// What machines are made with.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    /// Terraform.
+    pub terraform: Terraform,
+    /// What the environment says of AWS.
+    pub aws: Environment,
+    /// Who tells this machine's own address, where that is not the usual one.
+    pub own_address: Option<String>,
+}
+
+/// A target whose deployments have machines of their own.
+#[derive(Debug)]
+pub struct MachineTarget {
+    cloud: Cloud,
+    tools: Tools,
+    /// What is known of each machine's engine, by the deployment's id and the machine's.
+    engines: Mutex<HashMap<String, Arc<Engine>>>,
+}
+
+impl MachineTarget {
+    /// The target of a cloud.
+    pub fn new(cloud: Cloud, tools: Tools) -> Self {
+        Self { cloud, tools, engines: Mutex::default() }
+    }
+
+    /// The machine's engine. Commands share a connection, which is opened here.
+    async fn engine(&self, site: &Site) -> Result<Arc<Engine>, Failure> {
+        reach::machine(site)?.open().await?;
+        self.engine_of(site)
+    }
+
+    fn engine_of(&self, site: &Site) -> Result<Arc<Engine>, Failure> {
+        let machine = reach::known(site)?;
+        let key = format!("{}/{}/{}", site.deployment.id, machine.id, machine.address);
+        let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = engines.get(&key) {
+            return Ok(Arc::clone(engine));
+        }
+        let engine = Arc::new(Engine::there(reach::machine(site)?.root()));
+        engines.insert(key, Arc::clone(&engine));
+        Ok(engine)
+    }
+
+    fn forget(&self, site: &Site) {
+        let of_it = format!("{}/", site.deployment.id);
+        let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        engines.retain(|key, _| !key.starts_with(&of_it));
+    }
+}
+
+#[async_trait]
+impl Machines for MachineTarget {
+    async fn make_key(&self, site: &Site, _work: Work<'_>) -> Result<(), Failure> {
+        let files = Files::of(site);
+        files.make()?;
+        let comment = format!("openclaw-{}", site.deployment.name);
+        make_key(&files.key(), self.cloud.key(), &comment).await.map(drop)
+    }
+
+    async fn write_config(
+        &self,
+        site: &Site,
+        operation: &str,
+        _work: Work<'_>,
+    ) -> Result<(), Failure> {
+        infra::write_config(self.cloud, &self.tools, site, operation).await
+    }
+
+    async fn make(&self, site: &Site, work: Work<'_>) -> Result<MachineFacts, Failure> {
+        infra::make(self.cloud, &self.tools, site, work).await
+    }
+
+    async fn ready(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
+        reach::ready(site, work).await
+    }
+}
+
+#[async_trait]
+impl Target for MachineTarget {
+    fn kind(&self) -> TargetKind {
+        self.cloud.kind()
+    }
+
+    fn machines(&self) -> Option<&dyn Machines> {
+        Some(self)
+    }
+
+    async fn preflight(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
+        self.tools.terraform.require().await?;
+        let machine = infra::spec(site)?;
+        account::check(&self.tools.aws, self.cloud, site, machine, work.progress).await
+    }
+
+    async fn fetch(&self, site: &Site, work: Work<'_>) -> Result<Artefact, Failure> {
+        self.engine(site).await?.fetch(site, work).await
+    }
+
+    async fn fetch_newest(&self, site: &Site, work: Work<'_>) -> Result<Artefact, Failure> {
+        self.engine(site).await?.fetch_newest(site, work).await
+    }
+
+    async fn place(
+        &self,
+        site: &Site,
+        managed: &ManagedConfig,
+        work: Work<'_>,
+    ) -> Result<Placed, Failure> {
+        self.engine(site).await?.put_in_place(site, managed, work).await
+    }
+
+    async fn check_configuration(&self, site: &Site) -> Result<(), Failure> {
+        self.engine(site).await?.check_configuration(site).await
+    }
+
+    async fn start(&self, site: &Site, work: Work<'_>) -> Result<(), NotUp> {
+        self.engine(site).await?.start(site, work).await
+    }
+
+    async fn stop(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
+        if site.deployment.facts.machine.is_none() || container::was_never_made(site) {
+            return Ok(());
+        }
+        self.engine(site).await?.stop(site, work).await
+    }
+
+    async fn observe(&self, site: &Site) -> Result<Observed, Failure> {
+        if site.deployment.facts.machine.is_none() {
+            return Ok(Observed::Absent);
+        }
+        self.engine(site).await?.observe(site).await
+    }
+
+    fn route(&self, site: &Site) -> Result<Box<dyn Dial>, Failure> {
+        let port = site.port()?;
+        let expose = site.deployment.spec.machine.as_ref().map(|it| it.expose);
+        if expose == Some(Expose::None) {
+            return Ok(Box::new(route::Forwarded::new(reach::machine(site)?, port)));
+        }
+        let address = reach::known(site)?.address;
+        Ok(Box::new(TcpDial::new((address, port).into())))
+    }
+
+    fn loopback(&self, site: &Site) -> Result<Box<dyn Dial>, Failure> {
+        Ok(self.engine_of(site)?.loopback(site))
+    }
+
+    async fn openclaw(&self, site: &Site, args: &[&str], terminal: bool) -> Result<Cmd, Failure> {
+        self.engine(site).await?.openclaw(site, args, terminal).await
+    }
+
+    async fn script(&self, site: &Site, script: &str) -> Result<Cmd, Failure> {
+        self.engine(site).await?.script(site, script).await
+    }
+
+    async fn shell(&self, site: &Site) -> Result<Cmd, Failure> {
+        self.engine(site).await?.shell(site).await
+    }
+
+    async fn logs(&self, site: &Site, options: LogOptions) -> Result<Cmd, Failure> {
+        self.engine(site).await?.logs(site, options).await
+    }
+
+    async fn log_tail(&self, site: &Site) -> Result<String, Failure> {
+        self.engine(site).await?.log_tail(site).await
+    }
+
+    async fn archive(&self, site: &Site, into: &Path, work: Work<'_>) -> Result<(), Failure> {
+        self.engine(site).await?.archive(site, into, work).await
+    }
+
+    async fn restore(&self, site: &Site, from: &Path, work: Work<'_>) -> Result<(), Failure> {
+        self.engine(site).await?.restore(site, from, work).await
+    }
+
+    async fn remove(&self, site: &Site, work: Work<'_>) -> Result<Vec<String>, Failure> {
+        if let Ok(machine) = reach::machine(site) {
+            machine.close().await;
+        }
+        self.forget(site);
+        let removed = infra::destroy(self.cloud, &self.tools, site, work).await?;
+        match std::fs::remove_dir_all(site.dir()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        Ok(removed)
+    }
+}
