@@ -9,7 +9,7 @@ import time
 import traceback
 from http import HTTPStatus
 
-from . import wire
+from . import quotas, wire
 from .control import Control
 from .faults import Faults
 from .world import World
@@ -66,6 +66,8 @@ class App:
             self.world.serve_images()
         if call.service == "lightsail":
             answer = self.world.lightsail_call(call)
+        elif call.service == "servicequotas":
+            answer = quotas.answer(call)
         else:
             answer = self.world.moto_call(call, lambda: self._moto(environ))
         if fault and fault.after and (refused := fault.refused()):

@@ -6,10 +6,11 @@ to start with a moto that has none of those parts: a silent miss would hand out
 addresses that lead nowhere.
 """
 
+import base64
 import os
 from collections.abc import Callable
 
-from . import firewall, images, wire
+from . import checks, firewall, images, wire
 from .machines import Machine
 
 CODES = {
@@ -35,9 +36,7 @@ class Ec2:
         self._regions: set[str] = set()
         self._tokens: dict[str, wire.Answer] = {}
         os.environ["MOTO_AMIS_PATH"] = file = self.images.file()
-        for name in ("AMI_VALIDATION", "EC2_ENABLE_INSTANCE_TYPE_VALIDATION"):
-            prefix = "MOTO_" if name.startswith("EC2") else "MOTO_ENABLE_"
-            os.environ[prefix + name] = "true"
+        os.environ["MOTO_ENABLE_AMI_VALIDATION"] = "true"
         os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
         try:
             self._exchange(claim)
@@ -103,15 +102,12 @@ class Ec2:
         would let pass."""
         if call.region and call.service not in GLOBAL:
             self._regions.add(call.region)
-        if call.action != "RunInstances":
+        if call.service != "ec2":
             return None
         if (token := call.form.get("ClientToken")) in self._tokens:
             return self._tokens[token]
-        key = call.form.get("KeyName")
-        if key and key not in self.backend(call.region).key_pairs:
-            raise wire.Refused(
-                "InvalidKeyPair.NotFound", f"The key pair '{key}' does not exist"
-            )
+        data = decode(call.form.get("UserData"))
+        checks.before(call, self.backend(call.region), self.instances(), data)
         return None
 
     def after(self, call: wire.Call, answer: wire.Answer) -> None:
@@ -125,6 +121,11 @@ class Ec2:
                     self.machines[instance].reboot()
         for instance in self.instances():
             self._follow(instance)
+        # moto forgets over a stop and a start which address is an elastic one.
+        for backend in self.backends():
+            for address in backend.addresses:
+                if address.eni is not None:
+                    address.eni.public_ip = address.public_ip
 
     def _follow(self, instance) -> None:
         machine = self.machines.get(instance.id)
@@ -164,6 +165,10 @@ class Ec2:
             instance.state_reason.code = "Server.InternalError"
             instance.state_reason.message = machine.trouble or "Server.InternalError"
         instance._state.name, instance._state.code = state, CODES[state]
+        if state in ending:
+            for address in instance.ec2_backend.addresses:
+                if address.instance is instance:
+                    instance.ec2_backend.disassociate_address(address=address.public_ip)
 
     def machine_changed(self, machine: Machine) -> None:
         """Shows the new state of one of its machines."""
@@ -217,8 +222,6 @@ def openings(group) -> list[firewall.Opening]:
 
 def decode(user_data) -> bytes:
     """User data as it was before it was put on the wire."""
-    import base64
-
     if not user_data:
         return b""
     encoded = str(user_data).encode()

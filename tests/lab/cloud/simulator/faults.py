@@ -28,6 +28,8 @@ USUAL = {
         "The maximum number of addresses has been reached.",
     ),
     "AuthFailure": (401, "AWS was not able to validate the provided access credentials"),
+    "InvalidClientTokenId": (403, "The security token included in the request is invalid."),
+    "ExpiredToken": (403, "The security token included in the request is expired"),
     "InternalError": (500, "An internal error has occurred"),
     "ServiceException": (500, "An internal error has occurred"),
 }

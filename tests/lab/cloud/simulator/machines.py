@@ -23,6 +23,8 @@ FLAGS = [
     "--cap-add=NET_ADMIN",
     # `docker exec` enters the namespaces of another user's process.
     "--cap-add=SYS_PTRACE",
+    # Ends the container's own processes, and says by the exit code which it was.
+    "--cap-add=SYS_BOOT",
     "--security-opt=seccomp=unconfined",
     "--security-opt=apparmor=unconfined",
     "--security-opt=systempaths=unconfined",
@@ -32,6 +34,8 @@ FLAGS = [
 STOP_SECONDS = "5"
 DAEMON = {"insecure-registries": ["ghcr.io"]}
 SEED = "var/lib/cloud/seed/nocloud"
+# Of a first process that asked the kernel for it: 128 and the signal it is ended with.
+REBOOTED = "129"
 NOWHERE = "10.213.0.254"
 
 
@@ -53,6 +57,7 @@ class Machine:
         self.address: str | None = None
         self.trouble: str | None = None
         self._changed = changed
+        self._killed = False
         self._work: queue.Queue[Callable[[], None] | None] = queue.Queue()
         self._halted = False
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
@@ -82,8 +87,13 @@ class Machine:
 
     def kill(self) -> None:
         """What failing hardware does: it is gone, now, and nobody was told."""
+        self._killed = True
         tools.attempt("docker", "kill", self.container)
         self.address = None
+
+    def died(self, code: str) -> None:
+        """Takes in that its first process has ended, which may be what was asked of it."""
+        self._work.put(lambda: self._died(code))
 
     def run(self, script: str, timeout: float = 60) -> str:
         """Runs something in it, as root."""
@@ -147,6 +157,7 @@ class Machine:
         return archive.getvalue()
 
     def _start(self) -> None:
+        self._killed = False
         tools.docker("start", self.container)
         self._look()
 
@@ -165,6 +176,18 @@ class Machine:
     def _reboot(self) -> None:
         tools.docker("restart", "--time", STOP_SECONDS, self.container)
         self._look()
+
+    def _died(self, code: str) -> None:
+        if self._killed or self.state != "running":
+            return
+        up = tools.docker("inspect", "--format", "{{.State.Running}}", self.container)
+        if up == "true":
+            return
+        if code == REBOOTED:
+            self._start()
+        else:
+            self.address = None
+            self.state = "stopped"
 
     def _remove(self) -> None:
         tools.attempt("docker", "rm", "--force", "--volumes", self.container)

@@ -40,6 +40,21 @@ def docker(*arguments: str, stdin: bytes | None = None, timeout: float = 60) -> 
     return run("docker", *arguments, stdin=stdin, timeout=timeout)
 
 
+def docker_events(*filters: str):
+    """What happens in the engine from now on, as (name, exit code), for as long as it runs."""
+    form = "{{.Actor.Attributes.name}} {{.Actor.Attributes.exitCode}}"
+    wanted = [word for filter in filters for word in ("--filter", filter)]
+    environment = {**os.environ, "DOCKER_HOST": places.DOCKER_HOST}
+    # Ends with this process, however that ends.
+    command = ["setpriv", "--pdeathsig", "KILL", "docker", "events", "--format", form, *wanted]
+    events = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=environment
+    )
+    for line in events.stdout or ():
+        name, _, code = line.strip().partition(" ")
+        yield name, code
+
+
 def attempt(*command: str) -> bool:
     """Whether a program succeeded, for what may already be as wanted."""
     with contextlib.suppress(Failed, subprocess.TimeoutExpired):

@@ -36,6 +36,16 @@ class World:
         sweep.everything()
         self.addresses.open()
         self.firewall.open()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        """Notices machines that shut themselves down."""
+        label = f"label=openclaw-lab.cloud={places.PID}"
+        for name, code in tools.docker_events("event=die", label):
+            with self.lock:
+                for machine in self.machines():
+                    if machine.container == name:
+                        machine.died(code)
 
     def close(self) -> None:
         """Removes everything of its own, whatever fails."""

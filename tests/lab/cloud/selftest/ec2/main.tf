@@ -65,7 +65,20 @@ data "aws_vpc" "default" {
   default = true
 }
 
+# Not every zone has every size.
+data "aws_ec2_instance_type_offerings" "machine" {
+  location_type = "availability-zone"
+  filter {
+    name   = "instance-type"
+    values = [var.instance_type]
+  }
+}
+
 data "aws_subnets" "default" {
+  filter {
+    name   = "availability-zone"
+    values = data.aws_ec2_instance_type_offerings.machine.locations
+  }
   filter {
     name   = "vpc-id"
     values = [data.aws_vpc.default.id]

@@ -33,6 +33,8 @@ EOF
 systemctl restart sshd
 """
 
+USER_DATA_BYTES = 16 * 1024
+
 METADATA = {
     "state": "applied",
     "httpTokens": "optional",
@@ -63,6 +65,8 @@ class Instances:
             raise Refused(
                 "InvalidInputException", f"The bundle does not exist: {given['bundleId']}"
             )
+        if len(given.get("userData", "").encode()) > USER_DATA_BYTES:
+            raise Refused("InvalidInputException", "The launch script is longer than 16 KB.")
         addressing = given.get("ipAddressType", "dualstack")
         if addressing == "ipv6":
             raise Refused("InvalidInputException", "This bundle has a public IPv4 address.")
