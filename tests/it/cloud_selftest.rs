@@ -51,7 +51,14 @@ impl<'a> Terraform<'a> {
     fn good(&self, args: &[&str]) -> String {
         let output = self.output(args);
         let said = said(&output);
-        assert!(output.status.success(), "terraform {args:?}: {said}\n{}", self.cloud.log());
+        let cloud = self.cloud;
+        let calls = || cloud.calls().into_iter().map(|it| format!("{} {}", it.action, it.status));
+        assert!(
+            output.status.success(),
+            "terraform {args:?}: {said}\n{}\n{:?}",
+            cloud.log(),
+            calls().collect::<Vec<_>>()
+        );
         said
     }
 
@@ -306,11 +313,30 @@ fn what_befalls_a_machine_is_seen() {
     cloud.befall(&id, "empty_disk");
     keys.until(&cloud, address, "sudo dd if=/dev/zero of=/var/lib/docker/x bs=1M count=64");
 
-    // The disk outlives a reboot, and user data ran once.
+    // The disk outlives a reboot, by the API and its own, and user data ran once.
     cloud.run(&id, "touch /var/lib/docker/kept /kept");
+    let boot = || cloud.run(&id, "stat -c %Y.%i /proc/1/ns/pid; cat /proc/1/stat | cut -d' ' -f22");
+    let first = boot();
     cloud.api(&format!("boto3.client('ec2').reboot_instances(InstanceIds=['{id}'])"));
     keys.until(&cloud, address, "sudo test -e /var/lib/docker/kept && test -e /kept");
+    let second = boot();
+    assert_ne!(first, second);
+    // It may be gone before it could answer.
+    let _ = keys.ssh(address, "sudo systemctl reboot").output();
+    let third = until("it reboots", || {
+        keys.until(&cloud, address, "true");
+        Some(boot()).filter(|it| *it != second).ok_or_else(String::new)
+    });
+    assert!(third.is_ok());
     assert_eq!(keys.until(&cloud, address, "sudo cat /var/tmp/ran"), "ran\n");
+    let _ = keys.ssh(address, "sudo systemctl poweroff").output();
+    let off = until("it is off", || match only(&cloud).state.as_str() {
+        "stopped" => Ok(()),
+        other => Err(other.to_owned()),
+    });
+    assert_eq!(off, Ok(()));
+    cloud.api(&format!("boto3.client('ec2').start_instances(InstanceIds=['{id}'])"));
+    keys.until(&cloud, address, "test -e /kept");
 
     cloud.befall(&id, "new_host_key");
     let changed = until("the host key is another", || match refused() {
@@ -339,6 +365,7 @@ fn what_a_killed_simulator_left_is_swept_by_the_next() {
     terraform.apply();
     let container = only(&cloud).container;
     let address = terraform.value("address");
+    let tag = format!("oclab-{}-", cloud.pid());
     let home = Lab::require(Part::Cloud).expect("it is here").home().to_owned();
     let disk = home.join("cloud/disks").join(&container);
     let remains = move || {
@@ -348,7 +375,7 @@ fn what_a_killed_simulator_left_is_swept_by_the_next() {
         [
             engine.output(&["container", "inspect", &container]).status.success(),
             !held.expect("run ip").stdout.is_empty(),
-            said(&rules.expect("run iptables")).contains(&address),
+            said(&rules.expect("run iptables")).contains(&tag),
             disk.exists(),
         ]
     };
@@ -358,4 +385,64 @@ fn what_a_killed_simulator_left_is_swept_by_the_next() {
     let Some(next) = Cloud::start() else { return };
     assert_eq!(remains(), [false; 4]);
     next.assert_empty();
+}
+
+/// What a module could run into on AWS, and would not on a simulator that takes everything.
+const REFUSED: &str = r"
+def refused(call, **given):
+    try:
+        call(**given)
+    except Exception as error:
+        print(error.response['Error']['Code'])
+    else:
+        print('taken')
+
+ec2, lightsail, x86, arm = boto3.client('ec2'), boto3.client('lightsail'), 'ami-001ab000000000000', 'ami-011ab000000000000'
+def run(**given):
+    asked = dict(ImageId=x86, MinCount=1, MaxCount=1, InstanceType='t3.medium')
+    refused(ec2.run_instances, **{**asked, **given})
+run(DryRun=True)
+run(InstanceType='t3.mediumx')
+run(ImageId=arm)
+run(ImageId='ami-00000000000000000')
+run(KeyName='none')
+run(UserData='x' * 16385)
+run(Placement={'AvailabilityZone': 'us-east-1e'})
+def create(**given):
+    asked = dict(instanceNames=['ab'], availabilityZone='us-east-1a', bundleId='medium_3_0', blueprintId='amazon_linux_2023')
+    refused(lightsail.create_instances, **{**asked, **given})
+create(bundleId='medium_9_0')
+create(blueprintId='amazon_linux_9')
+create(availabilityZone='eu-west-1a')
+create(keyPairName='none')
+create(userData='x' * 16385)
+refused(lightsail.get_instance, instanceName='none')
+lightsail.allocate_static_ip(staticIpName='address')
+refused(lightsail.allocate_static_ip, staticIpName='address')
+refused(lightsail.tag_resource, resourceName='address', tags=[{'key': 'a', 'value': 'b'}])
+refused(lightsail.get_certificates)
+lightsail.release_static_ip(staticIpName='address')
+";
+
+#[test]
+fn what_aws_refuses_is_refused() {
+    let Some(cloud) = Cloud::start() else { return };
+    let codes = cloud.api(REFUSED);
+    let codes: Vec<_> = codes.lines().collect();
+    let wrong = "InvalidParameterValue";
+    let ec2 = ["DryRunOperation", wrong, wrong, "InvalidAMIID.NotFound", "InvalidKeyPair.NotFound"];
+    assert_eq!(codes[..5], ec2);
+    assert_eq!(codes[5..7], [wrong, "Unsupported"]);
+    let (wrong, none) = ("InvalidInputException", "NotFoundException");
+    assert_eq!(codes[7..13], [wrong, wrong, wrong, none, wrong, none]);
+    assert_eq!(codes[13..], [wrong, wrong, "InvalidAction"]);
+    cloud.assert_empty();
+
+    // A repeated request makes nothing twice, even where the first answer was lost.
+    cloud.fault(&json!({"action": "RunInstances", "code": "InternalError", "after": true}));
+    let run = "client = boto3.client('ec2')\nfound = client.run_instances(MinCount=1, MaxCount=1, \
+               ImageId='ami-001ab000000000000', InstanceType='t3.medium')\n\
+               print(found['Instances'][0]['InstanceId'])";
+    assert_eq!(cloud.api(run), only(&cloud).id);
+    assert_eq!(cloud.called("RunInstances"), 9);
 }
