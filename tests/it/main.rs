@@ -44,6 +44,7 @@ mod operations_port;
 mod packaging;
 mod prices;
 mod pruning;
+mod real_cloud;
 mod real_life;
 mod schemathesis;
 mod server_access;

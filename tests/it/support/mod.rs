@@ -19,6 +19,7 @@ pub mod disk;
 pub mod engine;
 pub mod fake_target;
 pub mod lab;
+pub mod life;
 pub mod memory_gateway;
 pub mod netns;
 pub mod outbox;

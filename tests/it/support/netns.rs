@@ -99,17 +99,9 @@ impl NetNs {
         &self.name
     }
 
-    /// Does something inside, on a thread of its own: what it connects to, it connects to from
-    /// there.
+    /// Does something inside: what it connects to, it connects to from there.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let namespace = std::fs::File::open(format!("/run/netns/{}", self.name)).expect("it is");
-        let inside = || {
-            let kind = Some(LinkNameSpaceType::Network);
-            move_into_link_name_space(namespace.as_fd(), kind).expect("root may enter it");
-            work()
-        };
-        let done = std::thread::scope(|scope| scope.spawn(inside).join());
-        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        within(&format!("/run/netns/{}", self.name), work)
     }
 
     /// A command that runs inside.
@@ -118,6 +110,18 @@ impl NetNs {
         inside.args(["netns", "exec", &self.name, program]);
         inside
     }
+}
+
+/// Does something in a network namespace, on a thread of its own.
+pub fn within<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
+    let namespace = std::fs::File::open(namespace).expect("it is");
+    let inside = || {
+        let kind = Some(LinkNameSpaceType::Network);
+        move_into_link_name_space(namespace.as_fd(), kind).expect("root may enter it");
+        work()
+    };
+    let done = std::thread::scope(|scope| scope.spawn(inside).join());
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 impl Drop for NetNs {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::cloud::Cloud;
 use super::engine::Engine;
 use super::lab::{Lab, search_path};
 use super::product::free_port;
@@ -31,6 +32,7 @@ pub struct Real {
     dir: tempfile::TempDir,
     port: u16,
     docker_host: Option<String>,
+    more: Vec<(&'static str, String)>,
 }
 
 impl Real {
@@ -43,13 +45,21 @@ impl Real {
         fs::create_dir_all(dir.path().join("work")).expect("a working directory");
         std::os::unix::fs::symlink(&runtime, dir.path().join("data/runtime")).expect("a link");
         put_broken(&runtime);
-        Self { dir, port: free_port(), docker_host: None }
+        Self { dir, port: free_port(), docker_host: None, more: Vec::new() }
     }
 
     /// The same with the lab's engine.
     pub fn with_engine(lab: &Lab, engine: &Engine) -> Self {
         let mut real = Self::new(lab);
         real.docker_host = Some(engine.docker_host().to_owned());
+        real
+    }
+
+    /// The same in a simulated cloud.
+    pub fn in_cloud(lab: &Lab, cloud: &Cloud) -> Self {
+        let mut real = Self::new(lab);
+        real.more = cloud.environment();
+        real.more.push(("OPENCLAW_PIPELINE_SSH_CIDR", format!("{}/32", cloud.operator())));
         real
     }
 
@@ -95,6 +105,7 @@ impl Real {
                 command.env(name, value);
             }
         }
+        command.envs(self.more.iter().map(|(name, value)| (name, value)));
         if let Some(host) = &self.docker_host {
             command.env("DOCKER_HOST", host);
         }
