@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::cloud::{Cloud, Machine, module};
 use crate::support::engine::Engine;
-use crate::support::lab::{Lab, Part, command};
+use crate::support::lab::{Lab, PREVIOUS, Part, command};
 use crate::support::netns::NetNs;
 
 /// How long a machine may take on busy cores.
@@ -178,6 +178,28 @@ fn the_way_in_is_as_ordered(cloud: &Cloud, keys: &Keys, address: Ipv4Addr) {
     assert_eq!(asked(command("timeout"), address, 2375), None);
 }
 
+/// A machine pulls from what it knows as ghcr.io, and what it runs is reached from here.
+fn a_gateway_is_pulled_and_answers(cloud: &Cloud, keys: &Keys, address: Ipv4Addr) {
+    let Some([newest, previous]) = cloud.standin() else { return };
+    let asked = format!("docker run --rm {previous} openclaw --version");
+    assert!(keys.until(cloud, address, &asked).contains(PREVIOUS));
+    let config = r#"{"gateway":{"mode":"local","bind":"lan","auth":{"mode":"token"}}}"#;
+    let run = format!(
+        "docker ps -aq | xargs -r docker rm -f && docker run -d --name gateway -p {OPEN}:{OPEN} \
+         -e OPENCLAW_GATEWAY_TOKEN=tok0123456789abcdef0123456789abcdef {newest} sh -c \
+         'echo '\\''{config}'\\'' >~/.openclaw/openclaw.json && exec node openclaw.mjs gateway'"
+    );
+    keys.until(cloud, address, &run);
+    let real = "docker exec gateway node -e 'console.log(6 * 7)'";
+    assert_eq!(keys.until(cloud, address, real), "42\n");
+    let url = format!("http://{address}:{OPEN}/startupz");
+    let answer = until("the gateway answers", || {
+        let curl = command("curl").args(["-sf", "-m", "5", &url]).output().expect("run curl");
+        if curl.status.success() { Ok(said(&curl)) } else { Err(said(&curl)) }
+    });
+    assert!(answer.as_ref().is_ok_and(|it| it.contains("started")), "{answer:?}");
+}
+
 /// A shell script that installs Docker, and is seen to have run.
 const INSTALL: &str = "#!/bin/bash\nset -eux\ndnf install -y docker\n\
                        systemctl enable --now docker\nusermod -aG docker ec2-user\n\
@@ -225,6 +247,7 @@ fn an_ec2_module_makes_a_machine_behind_its_address() {
     let address: Ipv4Addr = terraform.value("address").parse().expect("an address");
     assert_eq!(machine.public, Some(address));
     the_way_in_is_as_ordered(&cloud, &keys, address);
+    a_gateway_is_pulled_and_answers(&cloud, &keys, address);
 
     // A newer image is seen, and nothing follows from it.
     let image = terraform.value("newest");
