@@ -71,7 +71,7 @@ impl App {
     }
 
     /// A deployment for a look at its process, which needs no secret.
-    fn unopened(&self, deployment: &Deployment) -> Site {
+    pub(super) fn unopened(&self, deployment: &Deployment) -> Site {
         Site {
             layout: self.layout().clone(),
             deployment: deployment.clone(),

@@ -19,6 +19,7 @@ mod launching;
 mod listing;
 pub mod logs;
 mod orders;
+mod orphans;
 mod pruning;
 pub mod rate;
 mod reports;
@@ -58,6 +59,7 @@ pub use audit::Denials;
 pub use devices::{Device, Devices, Waiting, check_request_id};
 pub use launching::{LaunchRequest, Launched};
 pub use orders::Order;
+pub use orphans::{Orphan, Orphans};
 pub use requests::{
     Alongs, LaunchOrder, checked_artefact, checked_key, is_trusted_image, steps_ahead,
 };

@@ -152,7 +152,17 @@ pub enum Command {
     /// Find what is wrong with this machine or a deployment, and say what to do.
     Doctor {
         /// The deployment [default: all].
+        #[arg(conflicts_with = "orphans")]
         name: Option<String>,
+        /// Look through the cloud for what carries this installation's id and is in no deployment.
+        #[arg(long)]
+        orphans: bool,
+        /// Remove it.
+        #[arg(long, requires = "orphans")]
+        remove: bool,
+        /// Remove without asking.
+        #[arg(long, requires = "remove")]
+        yes: bool,
     },
     /// Show the events of a deployment, or of all.
     Events {

@@ -326,6 +326,11 @@ impl Targets {
         }
     }
 
+    /// What the environment says of AWS.
+    pub fn aws(&self) -> &Environment {
+        &self.ec2.tools().aws
+    }
+
     /// The `process` target, for its supervisor.
     pub fn process(&self) -> &process::ProcessTarget {
         &self.process

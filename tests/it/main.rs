@@ -16,6 +16,7 @@ mod cli_life;
 mod cli_looking;
 mod cli_printed;
 mod cli_secrets;
+mod cloud_orphans;
 mod cloud_selftest;
 mod config_validate;
 mod console;

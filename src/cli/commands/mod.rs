@@ -10,6 +10,7 @@ mod history;
 mod image;
 mod launch;
 mod logs;
+mod orphans;
 mod place;
 mod serve;
 mod status;
@@ -224,7 +225,10 @@ async fn dispatch(session: &Session<'_>, command: Command) -> Result<u8, Failure
             let how = destroy::How { yes, backup, if_exists };
             destroy::run(session, name.as_deref(), how).await
         }
-        Command::Doctor { name } => status::doctor(session, name.as_deref()).await,
+        Command::Doctor { orphans: true, remove, yes, .. } => {
+            orphans::run(session, remove, yes).await
+        }
+        Command::Doctor { name, .. } => status::doctor(session, name.as_deref()).await,
         Command::Events { name, after, limit } => {
             history::events(session, name.as_deref(), after, limit)
         }

@@ -16,9 +16,9 @@ use crate::drivers::terraform::State;
 use crate::targets::{Progress, Site};
 
 /// The tag with the installation's id.
-const INSTALLATION: &str = "openclaw-pipeline:installation";
+pub(super) const INSTALLATION: &str = "openclaw-pipeline:installation";
 /// The tag with the deployment's id.
-const DEPLOYMENT: &str = "openclaw-pipeline:deployment";
+pub(super) const DEPLOYMENT: &str = "openclaw-pipeline:deployment";
 /// A public key to be refused politely: what the dry run of an import needs.
 const SOME_KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHwzAdnGvHL7NDTdwhmeNIFw3sC4eqGwIsJZlJkMhxdr dry-run";

@@ -12,6 +12,7 @@ mod files;
 mod infra;
 mod reach;
 mod route;
+mod sweep;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -32,6 +33,7 @@ use crate::gateway::{Dial, TcpDial};
 
 pub use cloud::Cloud;
 use files::Files;
+pub use sweep::{Swept, sweep};
 
 /// What machines are made with.
 #[derive(Debug, Clone)]
@@ -57,6 +59,11 @@ impl MachineTarget {
     /// The target of a cloud.
     pub fn new(cloud: Cloud, tools: Tools) -> Self {
         Self { cloud, tools, engines: Mutex::default() }
+    }
+
+    /// What its machines are made with.
+    pub fn tools(&self) -> &Tools {
+        &self.tools
     }
 
     /// The machine's engine. Commands share a connection, which is opened here.

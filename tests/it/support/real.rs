@@ -68,6 +68,13 @@ impl Real {
         self.dir.path().join("data")
     }
 
+    /// The installation's own id, as its store has it.
+    pub fn installation(&self) -> String {
+        self.ok(&["list"]);
+        let store = openclaw_pipeline::store::Store::open(&self.data()).expect("opens");
+        store.installation_id().expect("reads")
+    }
+
     /// The port of its gateway.
     pub fn port(&self) -> u16 {
         self.port
