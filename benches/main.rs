@@ -2,7 +2,8 @@
 //!
 //! Owns measuring and printing. Judges nothing: docs/benchmarks.md holds the figures with their
 //! conditions. Name parts of it to run only those: `command-line`, `store`, `webhooks`, `server`
-//! (or `server-memory`, `server-reads`, `server-writes`, `server-stream`), `launch-process`, `launch-docker`, `approval-process`, `approval-docker`, `build`, and `load`,
+//! (or `server-memory`, `server-reads`, `server-writes`, `server-stream`), `launch-process`, `launch-docker`,
+//! `launch-ec2`, `many-ec2`, `approval-process`, `approval-docker`, `build`, and `load`,
 //! which is what the load generator itself can do.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout)]
@@ -12,6 +13,7 @@ mod support;
 
 mod approval;
 mod build;
+mod cloud;
 mod command_line;
 mod launch;
 mod load;
@@ -52,6 +54,7 @@ fn main() {
     if wanted("approval-docker") && Lab::require(Part::Image("latest")).is_some() {
         approval::docker();
     }
+    cloud::run(&wanted);
     if wanted("build") {
         build::run();
     }
