@@ -18,6 +18,7 @@ pub mod image;
 mod launching;
 mod listing;
 pub mod logs;
+mod machines;
 mod orders;
 mod orphans;
 mod pruning;

@@ -9,19 +9,19 @@ use serde_json::json;
 
 use super::App;
 use super::launching::LaunchRequest;
+use super::machines;
 use super::orders::{Order, Planned, approved};
 use crate::config::Settings;
 use crate::config::image::{image, same_repository};
 use crate::config::rules;
-use crate::domain::access::Wanted;
 use crate::domain::{
-    DeploymentName, EventType, Failure, FailureKind, Limits, Operation, OperationKind,
-    OperationStatus, StepStatus, TargetKind,
+    DeploymentName, EventType, Failure, Limits, Operation, OperationKind, OperationStatus,
+    StepStatus, TargetKind,
 };
 use crate::operations::approval::Approved;
 use crate::operations::definition_of;
 use crate::secrets::{Secret, token};
-use crate::store::{Along, Answer, Begin, IdempotencyKey, NewEvent, OwnerLimits, Store};
+use crate::store::{Along, Answer, Begin, IdempotencyKey, NewEvent, OwnerLimits, Spending, Store};
 use crate::targets::DEFAULT_IMAGE;
 
 /// A launch that a request asks for.
@@ -56,9 +56,8 @@ impl App {
         along: Alongs,
     ) -> Result<Operation, Failure> {
         let LaunchOrder { name, counts_up, target, settings, protected, owner, .. } = order;
-        order.limits.allow(&Wanted::on(target)).map_err(|denied| {
-            Failure::new(FailureKind::Forbidden, denied.to_string()).remedy(denied.remedy())
-        })?;
+        let limits = order.limits;
+        machines::allow(&limits, target, machines::machine(target, &settings)?.as_ref())?;
         if !target.is_local() && !order.without_credential && settings.credentials()?.is_empty() {
             return Err(Failure::bad_input("no credential of a provider was given")
                 .remedy("give one, or say allow_no_credential"));
@@ -75,6 +74,11 @@ impl App {
             (spec.protected, spec.keys_of_request) = (protected, keys_of_request);
         }
         plan.create.owner = owner.as_ref().map(|owner| owner.owner.clone());
+        let mut along = along;
+        if let (Some(owner), Some(most)) = (&owner, limits.monthly_price) {
+            let (owner, cost) = (owner.owner.clone(), machines::monthly_cost as _);
+            along.push(Arc::new(Spending { owner, most, cost }));
+        }
         let params = serde_json::to_value(&plan.params)
             .map_err(|error| Failure::internal(format!("the launch's parameters: {error}")))?;
         let (base, own) = (name.clone(), plan.notices(&name));

@@ -4,11 +4,11 @@
 //! what somebody gave outright replaces it. Refuses another version by a launch where there is
 //! data: only an update makes a backup first.
 
+use super::machines::machine;
 use super::requests::is_trusted_image;
 use crate::config::{Settings, Variable, image};
 use crate::domain::{
-    Deployment, DeploymentName, DeploymentSpec, Failure, FailureKind, MachineSpec, OpenClawVersion,
-    TargetKind,
+    Deployment, DeploymentName, DeploymentSpec, Failure, FailureKind, OpenClawVersion, TargetKind,
 };
 use crate::targets::{DEFAULT_IMAGE, GatewaySecrets};
 
@@ -60,7 +60,7 @@ impl Asked<'_> {
                 memory_mib: settings.memory_mib()?,
                 protected: false,
                 keys_of_request: false,
-                machine: self.machine()?,
+                machine: machine(self.target, settings)?,
             });
         };
         let mut spec = DeploymentSpec { model, model_is_chosen, ..existing.spec.clone() };
@@ -99,22 +99,9 @@ impl Asked<'_> {
         Ok(spec)
     }
 
-    /// The machine of a deployment that is new.
-    fn machine(&self) -> Result<Option<MachineSpec>, Failure> {
-        if !self.target.has_machine() {
-            return Ok(None);
-        }
-        Ok(Some(MachineSpec {
-            region: self.settings.region()?,
-            size: self.settings.size()?,
-            expose: self.settings.expose()?,
-            ssh_cidrs: self.settings.ssh_cidrs()?,
-        }))
-    }
-
     /// The address that its port is published on.
     fn bind(&self) -> Result<std::net::IpAddr, Failure> {
-        match self.machine()? {
+        match machine(self.target, self.settings)? {
             Some(machine) => Ok(machine.expose.published_on()),
             None => self.settings.bind(),
         }

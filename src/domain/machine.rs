@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::failure::Failure;
 
 /// Who reaches a gateway on a machine of a cloud.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Expose {
     /// Everybody, over plain HTTP.

@@ -50,6 +50,15 @@ impl TargetKind {
         matches!(self, Self::Ec2 | Self::Lightsail)
     }
 
+    /// The size of a machine there, unless another one is asked for.
+    pub fn default_size(self) -> Option<&'static str> {
+        match self {
+            Self::Process | Self::Docker => None,
+            Self::Ec2 => Some("t3.medium"),
+            Self::Lightsail => Some("medium_3_0"),
+        }
+    }
+
     /// The target's name.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -244,7 +253,9 @@ impl Deployment {
             !origin.starts_with("http://127.0.0.1:") && !origin.starts_with("http://localhost:")
         };
         let origins = self.facts.managed_origins.iter().filter(elsewhere);
-        origins.filter(|_| self.spec.bind.is_unspecified()).map(|it| format!("{it}/")).collect()
+        // A machine of its own has one address, for everybody.
+        let published = self.spec.bind.is_unspecified() && self.facts.machine.is_none();
+        origins.filter(|_| published).map(|it| format!("{it}/")).collect()
     }
 
     /// The page's origin, as its user's browser sees it.

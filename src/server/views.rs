@@ -12,8 +12,8 @@ use crate::app::endpoints::{Replay, ReplayStatus};
 use crate::app::{App, steps_ahead};
 use crate::domain::approval::ApprovalMode;
 use crate::domain::{
-    Deployment, DeploymentStatus, Event, EventSource, EventType, Failure, FailureKind, Operation,
-    OperationStatus, StepStatus, TargetKind,
+    Deployment, DeploymentStatus, Event, EventSource, EventType, Expose, Failure, FailureKind,
+    Operation, OperationStatus, StepStatus, TargetKind,
 };
 
 /// A page of a list.
@@ -43,7 +43,8 @@ pub struct DeploymentView {
     pub target: TargetKind,
     /// How it stands.
     pub status: DeploymentStatus,
-    /// The bare address of the gateway's page. It lets nobody in by itself: the access call does.
+    /// The bare address of the gateway's page; null until it has one, and so until its machine is
+    /// made. It lets nobody in by itself: the access call does.
     #[schema(required, examples("http://127.0.0.1:18789/"))]
     pub url: Option<String>,
     /// Its addresses for browsers on other machines, where its port is published to them.
@@ -57,9 +58,21 @@ pub struct DeploymentView {
     /// The image that was named, for targets that run one.
     #[schema(required)]
     pub image: Option<String>,
-    /// The port in use.
+    /// The port in use: of the server's own machine, or of the deployment's.
     #[schema(required)]
     pub port: Option<u16>,
+    /// The region of its machine; null on targets that make none.
+    #[schema(required, examples("us-west-2"))]
+    pub region: Option<String>,
+    /// The instance type or bundle of its machine; null on targets that make none.
+    #[schema(required, examples("t3.medium"))]
+    pub size: Option<String>,
+    /// The address of its machine; null until there is one.
+    #[schema(required, examples("203.0.113.7"))]
+    pub address: Option<String>,
+    /// Who reaches the gateway on its machine; null on targets that make none.
+    #[schema(required)]
+    pub expose: Option<Expose>,
     /// Whether only an administrator may destroy it.
     pub protected: bool,
     /// The names of the credentials that the gateway was given.
@@ -89,6 +102,8 @@ pub struct ApprovalView {
 
 impl From<&Deployment> for DeploymentView {
     fn from(it: &Deployment) -> Self {
+        let machine = it.spec.machine.as_ref();
+        let default_size = || it.spec.target.default_size().map(str::to_owned);
         Self {
             name: it.name.to_string(),
             status: it.status,
@@ -99,6 +114,10 @@ impl From<&Deployment> for DeploymentView {
             model: it.facts.model.clone().or_else(|| it.spec.model.clone()),
             image: it.spec.image.clone(),
             port: it.facts.port,
+            region: machine.map(|machine| machine.region.clone()),
+            size: machine.and_then(|machine| machine.size.clone().or_else(default_size)),
+            address: it.facts.machine.as_ref().map(|made| made.address.to_string()),
+            expose: machine.map(|machine| machine.expose),
             protected: it.spec.protected,
             credentials: it.facts.credentials.clone(),
             approval: ApprovalView {

@@ -34,6 +34,7 @@ mod retention;
 mod rows;
 mod sealed;
 mod sessions;
+mod spending;
 mod tokens;
 
 use std::path::{Path, PathBuf};
@@ -63,6 +64,7 @@ pub use outbox::{Due, Fate, Outcome, Waiting};
 pub use replays::{AskedOnce, NewReplay, Replay, ReplayStatus, Scope};
 pub use retention::KEPT_DAYS;
 pub use sessions::{SESSION_HOURS, SessionRecord};
+pub use spending::Spending;
 pub use tokens::{NewToken, TokenRecord, unknown as unknown_token};
 
 /// A failure of the store.

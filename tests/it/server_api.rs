@@ -166,7 +166,8 @@ fn what_cannot_be_launched_names_its_field() {
         body[field] = wrong;
         served.post("/launch", &body).names(field);
     }
-    served.post("/v1/deployments", &json!({ "name": "main" })).names("target");
+    // Where none is said, it is a machine of its own: that takes a key.
+    served.post("/v1/deployments", &json!({ "name": "main" })).refuses(400, "credential");
     assert_eq!(
         served.get("/status").text(),
         r#"{"running_deployments":[],"count":0,"deployments":[]}"#

@@ -21,8 +21,8 @@ pub struct Limits {
     /// Launches at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launches: Option<u32>,
-    /// What the deployments may cost a month, in US dollars. A target on this machine has no
-    /// price.
+    /// What the deployments may cost a month together, in US dollars. A target on this machine has
+    /// no price; a machine whose price is not known is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monthly_price: Option<u32>,
     /// Where deployments may run.

@@ -10,7 +10,7 @@ use super::super::problem::{Answer, FieldError, Problem};
 use super::super::state::Server;
 use crate::app::{LaunchOrder, is_trusted_image};
 use crate::config::Variable;
-use crate::domain::{DeploymentName, TargetKind};
+use crate::domain::{DeploymentName, Expose, TargetKind};
 use crate::secrets::Secret;
 
 /// The field of each variable.
@@ -36,7 +36,7 @@ pub struct LaunchForm {
     /// digit. `main` when left out.
     #[schema(examples("main"), max_length = 40, pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
     pub name: Option<String>,
-    /// Where it runs.
+    /// Where it runs; `ec2` when left out. `docker` and `process` are the server's own machine.
     #[schema(value_type = Option<TargetKind>)]
     pub target: Option<String>,
     /// The gateway's token: 16 to 512 printable characters without blanks. One is made when it is
@@ -89,16 +89,29 @@ pub struct LaunchForm {
     /// The gateway's memory limit in MiB, or `2g` and the like; at least 1024.
     #[schema(examples("2g"))]
     pub memory: Option<String>,
-    /// The gateway's port; the next free one when left out.
+    /// The gateway's port. When left out, the next free one of the server's machine, or 18789 of
+    /// a machine of its own.
     #[schema(minimum = 1)]
     pub port: Option<u16>,
+    /// The region of its machine, on `ec2` and `lightsail`; the server's setting when left out.
+    #[schema(examples("us-west-2"))]
+    pub region: Option<String>,
+    /// The instance type of its machine on `ec2`, the bundle on `lightsail`; `t3.medium` and
+    /// `medium_3_0` unless the server is set otherwise.
+    #[schema(examples("t3.medium"))]
+    pub size: Option<String>,
+    /// Who reaches the gateway on its machine, on `ec2` and `lightsail`: `http` is everybody, over
+    /// plain HTTP; `operator` whoever may reach the machine's SSH; `none` nobody but who has a
+    /// shell there.
+    #[schema(value_type = Option<Expose>)]
+    pub expose: Option<String>,
     /// Browsers that ask to be let in: `auto`, `ask` or `off`.
     #[schema(examples("auto"))]
     pub approval: Option<String>,
     /// Whether only an administrator may destroy it.
     #[serde(default)]
     pub protected: bool,
-    /// Whether a tunnel is put in front of it. No target of this server has one: `false`.
+    /// Whether a tunnel is put in front of it. This server offers none: `false`.
     #[serde(default)]
     pub cloudflare: bool,
     /// What happens where the name is taken. `POST /v1/deployments` always refuses.
@@ -130,12 +143,7 @@ impl LaunchForm {
         }
         let live = server.live();
         let target = target(self.target.as_deref(), live.local_targets)?;
-        if self.cloudflare {
-            return Err(Problem::field(
-                "cloudflare",
-                format!("no tunnel can be put in front of a gateway on the {target} target"),
-            ));
-        }
+        self.refuse_what_the_target_lacks(target)?;
         let trusted = match &self.image {
             Some(image) => is_trusted_image(&live.settings, image)?,
             // The server's own choice.
@@ -155,6 +163,30 @@ impl LaunchForm {
             limits: caller.principal.limits.clone(),
             without_credential: self.allow_no_credential,
         })
+    }
+
+    /// Refuses what would have no effect on a target.
+    fn refuse_what_the_target_lacks(&self, target: TargetKind) -> Answer<()> {
+        if self.cloudflare {
+            let offered =
+                if target.has_machine() { "; expose offers http, operator and none" } else { "" };
+            return Err(Problem::field(
+                "cloudflare",
+                format!(
+                    "no tunnel can be put in front of a gateway on the {target} target{offered}"
+                ),
+            ));
+        }
+        let of_machines =
+            [("region", &self.region), ("size", &self.size), ("expose", &self.expose)];
+        let named = |given: &Option<String>| given.as_deref().is_some_and(|it| !it.is_empty());
+        match of_machines.into_iter().find(|(_, given)| named(given)) {
+            Some((field, _)) if !target.has_machine() => Err(Problem::field(
+                field,
+                format!("the {target} target makes no machine that has one; leave it out"),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// What is named, by variable; the further variables; and the field of each variable.
@@ -183,6 +215,9 @@ impl LaunchForm {
             (V::Heartbeat, "heartbeat", text(&self.heartbeat)),
             (V::Memory, "memory", text(&self.memory)),
             (V::GatewayPort, "port", self.port.map(|port| Secret::new(port.to_string()))),
+            (V::Region, "region", text(&self.region)),
+            (V::Size, "size", text(&self.size)),
+            (V::Expose, "expose", text(&self.expose)),
             (V::Approval, "approval", text(&self.approval)),
         ];
         let of_variables = fields.iter().map(|(variable, field, _)| (*variable, *field)).collect();
@@ -205,15 +240,8 @@ fn target(named: Option<&str>, local: bool) -> Answer<TargetKind> {
         .filter(|kind| local || !kind.is_local())
         .map(TargetKind::as_str)
         .collect();
-    let offered = match there.len() {
-        0 => "this server launches on no target: OPENCLAW_PIPELINE_LOCAL_TARGETS=true lets it \
-              launch on its own machine"
-            .to_owned(),
-        _ => format!("this server launches on {}", there.join(", ")),
-    };
-    let Some(named) = named else {
-        return Err(Problem::field("target", format!("name where it is to run; {offered}")));
-    };
+    let offered = format!("this server launches on {}", there.join(", "));
+    let Some(named) = named else { return Ok(TargetKind::Ec2) };
     match named.parse::<TargetKind>() {
         Ok(kind) if there.contains(&kind.as_str()) => Ok(kind),
         _ => Err(Problem::field(

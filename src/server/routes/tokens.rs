@@ -40,8 +40,8 @@ struct LimitsView {
     /// Launches at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     launches: Option<u32>,
-    /// What its deployments may cost a month, in US dollars. A target on this machine has no
-    /// price.
+    /// What its deployments may cost a month together, in US dollars. A target on this machine has
+    /// no price; a machine whose price is not known is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     monthly_price: Option<u32>,
     /// Where deployments may run.
