@@ -1,8 +1,9 @@
 //! All deployments, each as a quick look finds it.
 //!
-//! Owns the look that a list can afford: a small record and a lock of each `process` gateway, and
-//! one call of the engine for all `docker` ones. Refuses to open a secret, to wait for an engine
-//! that does not answer, and to record what it sees: `status` does that.
+//! Owns the look that a list can afford: a small record and a lock of each `process` gateway, one
+//! call of the engine for all `docker` ones, and nothing for those on machines of their own, whose
+//! recorded status has to do. Refuses to open a secret, to wait for an engine that does not answer,
+//! and to record what it sees: `status` does that.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -40,9 +41,7 @@ impl App {
     }
 
     async fn look_at(&self, deployments: &mut [Deployment]) {
-        let watched = |deployment: &Deployment| {
-            matches!(deployment.status, DeploymentStatus::Running | DeploymentStatus::Degraded)
-        };
+        let watched = |it: &Deployment| is_watched(it) && !it.spec.target.has_machine();
         let on_docker = |deployment: &Deployment| deployment.spec.target == TargetKind::Docker;
         // A machine without a deployment there pays for no engine.
         let running = if deployments.iter().any(|it| watched(it) && on_docker(it)) {
@@ -70,7 +69,7 @@ impl App {
         }
     }
 
-    /// A deployment for a look at its process, which needs no secret.
+    /// A deployment for a look that needs no secret.
     pub(super) fn unopened(&self, deployment: &Deployment) -> Site {
         Site {
             layout: self.layout().clone(),
@@ -83,6 +82,11 @@ impl App {
             },
         }
     }
+}
+
+/// Whether a deployment is meant to run, and nobody is at work on it.
+pub(super) fn is_watched(deployment: &Deployment) -> bool {
+    matches!(deployment.status, DeploymentStatus::Running | DeploymentStatus::Degraded)
 }
 
 /// The names of the engine's running containers; `None` when it does not say.

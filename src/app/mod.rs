@@ -23,6 +23,7 @@ mod orders;
 mod orphans;
 mod pruning;
 pub mod rate;
+mod reachable;
 mod reports;
 mod requests;
 mod rotation;
@@ -163,20 +164,23 @@ impl App {
 
     /// Looks at a deployment that is meant to run, and records when it does not, or does again.
     pub async fn look(&self, deployment: &Deployment) -> Result<Deployment, Failure> {
-        let watched = [DeploymentStatus::Running, DeploymentStatus::Degraded];
-        if !watched.contains(&deployment.status) {
+        if !listing::is_watched(deployment) {
             return Ok(deployment.clone());
         }
         let site = self.engine.site(deployment)?;
-        let change = match self.target(&site).observe(&site).await {
-            Ok(Observed::Running) => {
-                self.watch_again(&site).await?;
-                Change::Recover
-            }
-            Ok(_) => Change::Degrade,
+        let change = if deployment.spec.target.has_machine() {
+            self.reached(deployment).await
+        } else {
             // An engine that does not answer says nothing about the gateway.
-            Err(_) => return Ok(deployment.clone()),
+            self.target(&site).observe(&site).await.ok().map(|seen| match seen {
+                Observed::Running => Change::Recover,
+                _ => Change::Degrade,
+            })
         };
+        let Some(change) = change else { return Ok(deployment.clone()) };
+        if matches!(change, Change::Recover) {
+            self.watch_again(&site).await?;
+        }
         self.store().observe(&deployment.name, change)?;
         self.deployment(&deployment.name)
     }

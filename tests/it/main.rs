@@ -37,6 +37,7 @@ mod image_build;
 mod lab_selftest;
 mod layers;
 mod locks;
+mod machine_looks;
 mod makefile;
 mod modules;
 mod openapi;

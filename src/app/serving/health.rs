@@ -1,6 +1,7 @@
 //! Looking after gateways that are meant to run, and after the store.
 //!
-//! Owns the rounds: whether each gateway's process is there, and what history is too old. Refuses
+//! Owns the rounds: whether each gateway's process is there, whether those on other machines
+//! answer, and what history is too old. Refuses
 //! to wait for what does not answer.
 
 use std::time::Duration;
@@ -12,6 +13,9 @@ use crate::exec::wait;
 
 /// How often the gateways are looked at.
 const EVERY: Duration = Duration::from_secs(10);
+/// How often the gateways on machines of their own are looked at, over the network. A round has
+/// its own pace: many that do not answer hold up no look at the others.
+const MACHINES_EVERY: Duration = Duration::from_secs(30);
 /// After how many rounds the store is pruned: about once an hour.
 const PRUNE_AFTER: u32 = 360;
 /// How many batches one round of pruning removes at most.
@@ -30,6 +34,23 @@ pub(super) async fn keep(app: App, end: CancellationToken) {
         round = round.wrapping_add(1);
         tokio::select! {
             () = wait::back_off(EVERY) => {}
+            () = end.cancelled() => return,
+        }
+    }
+}
+
+/// Looks after the gateways on machines of their own until the server ends.
+pub(super) async fn keep_machines(app: App, end: CancellationToken) {
+    loop {
+        let looked = tokio::select! {
+            looked = app.survey_machines() => looked,
+            () = end.cancelled() => return,
+        };
+        if let Err(failure) = looked {
+            tracing::warn!("the machines could not be looked at: {failure}");
+        }
+        tokio::select! {
+            () = wait::back_off(MACHINES_EVERY) => {}
             () = end.cancelled() => return,
         }
     }

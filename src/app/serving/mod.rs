@@ -71,6 +71,7 @@ impl Serving {
         tasks.spawn(executor::look_for_work(executor.clone(), end.clone()));
         tasks.spawn(watches::keep(app.clone(), looks, metrics, end.clone()));
         tasks.spawn(health::keep(app.clone(), end.clone()));
+        tasks.spawn(health::keep_machines(app.clone(), end.clone()));
         tasks.spawn(deliver(app.clone(), settings.clone(), end.clone()));
         Ok(Self { app, executor, end, tasks, _lock: lock })
     }
