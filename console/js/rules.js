@@ -72,6 +72,14 @@ export function heartbeat(text) {
   return minutes >= 1 && minutes <= 1440 ? null : "off, or whole minutes or hours from 1m to 24h, such as 30m.";
 }
 
+export function region(text) {
+  return /^[a-z]{2}(-[a-z]+)+-\d$/.test(text) ? null : "A region’s name, such as us-west-2.";
+}
+
+export function size(text) {
+  return /^[a-z0-9][a-z0-9._-]{0,39}$/.test(text) ? null : "A size as its provider calls it, such as t3.medium or medium_3_0.";
+}
+
 export function memory(text) {
   const found = /^(\d{1,7})(m|mb|mib|g|gb|gib)?$/i.exec(text);
   const mib = found ? Number(found[1]) * (/^g/i.test(found[2] ?? "") ? 1024 : 1) : 0;

@@ -42,7 +42,7 @@ pub const CONSOLE_PAGE: Asset = Asset {
 };
 
 /// What the console consists of beside that page.
-pub const CONSOLE: [Asset; 39] = console![
+pub const CONSOLE: [Asset; 40] = console![
     SVG "icon.svg",
     HTML "opening.html",
     CSS "parts.css",
@@ -58,6 +58,7 @@ pub const CONSOLE: [Asset; 39] = console![
     SCRIPT "js/guard.js",
     SCRIPT "js/key.js",
     SCRIPT "js/live.js",
+    SCRIPT "js/machines.js",
     SCRIPT "js/main.js",
     SCRIPT "js/notify.js",
     SCRIPT "js/paging.js",

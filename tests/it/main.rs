@@ -21,6 +21,7 @@ mod cloud_selftest;
 mod config_validate;
 mod console;
 mod console_deliveries;
+mod console_machines;
 mod console_reading;
 mod console_work;
 mod credentials;

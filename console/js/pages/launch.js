@@ -7,6 +7,7 @@ import { CREDENTIALS } from "../credentials.js";
 import { fieldsOf } from "../describe.js";
 import { button, fill, h, icon } from "../dom.js";
 import { allRight, choice, field, showProblem, tick } from "../forms.js";
+import { MACHINE_FIELDS, hasMachine, machineFields } from "../machines.js";
 import { announce, problemBox } from "../notify.js";
 import { go, heading } from "../router.js";
 import * as rules from "../rules.js";
@@ -15,11 +16,10 @@ import { lacks } from "../session.js";
 const TARGETS = {
   docker: ["Docker", "A container of the server’s own Docker engine."],
   process: ["Process", "A process on the server itself, supervised by it."],
-  ec2: ["EC2", "A machine of its own at Amazon EC2."],
-  lightsail: ["Lightsail", "A machine of its own at Amazon Lightsail."],
+  ec2: ["EC2", "A machine of its own at Amazon EC2, paid for by the hour."],
+  lightsail: ["Lightsail", "A machine of its own at Amazon Lightsail, at a fixed price a month."],
   eks: ["EKS", "A pod in a Kubernetes cluster at Amazon."],
 };
-const EXPOSE = { http: "http: by its address, for everybody who knows it", tunnel: "tunnel: by an encrypted tunnel", operator: "operator: from your own address alone", none: "none: not from outside" };
 const APPROVAL = { auto: "auto: the first browsers are let in", ask: "ask: tell that one asks, and wait", off: "off: by hand only" };
 const ASK = { on: "on: ask before each command", off: "off: no questions" };
 /** What the form shows where the server’s description cannot be read. */
@@ -68,10 +68,8 @@ function launchForm(known, signal) {
   add("model", () => field({ name: "model", label: "Model", check: rules.model(provider), placeholder: "anthropic/claude-sonnet-5", hint: "Written as provider/model. Empty: the best known one of the first key given." }));
   add("provider", () => field({ name: "provider", label: "Provider", check: rules.provider, hint: "Only where the model’s name does not say it." }));
 
-  add("region", () => field({ name: "region", label: "Region", placeholder: "us-west-2", hint: "Where a machine is made, on targets that make one." }));
-  add("size", () => field({ name: "size", label: "Size", hint: "Which machine, as its provider calls it." }));
-  add("expose", () => pick("expose", "Reached by", "Who gets to the gateway’s page at all. Being let in is another question.", EXPOSE, "As the target does by itself"));
-  add("port", () => field({ name: "port", label: "Port", inputmode: "numeric", check: rules.port, placeholder: "18789", hint: "Empty: the next free one." }));
+  const machine = machineFields(add, listed);
+  add("port", () => field({ name: "port", label: "Port", inputmode: "numeric", check: rules.port, placeholder: "18789", hint: "Empty: the next free one, and 18789 on a machine of its own." }));
   add("version", () => field({ name: "version", label: "OpenClaw version", check: rules.version, placeholder: "2026.9.6", hint: "One exact version, for targets that install it. Empty: the one this server was tested with." }));
   add("image", () => field({ name: "image", label: "Image", check: rules.image, placeholder: "ghcr.io/openclaw/openclaw:latest", hint: "For targets that run one. Empty: the official image." }));
   add("memory", () => field({ name: "memory", label: "Memory limit", check: rules.memory, placeholder: "2g", hint: "At least 1g. Empty: 2 GiB." }));
@@ -87,15 +85,26 @@ function launchForm(known, signal) {
   add("protected", () => tick({ name: "protected", label: "Protect it", hint: "Only an administrator can destroy it then." }));
 
   const nodes = (...names) => names.map((it) => fields[it]?.node).filter(Boolean);
-  const more = nodes("expose", "port", "version", "image", "memory", "region", "size", "approval", "exec_ask", "heartbeat", "provider", "token");
+  const more = nodes("port", "version", "image", "memory", "approval", "exec_ask", "heartbeat", "provider", "token");
   const wide = nodes("env", "protected", "allow_no_credential");
   const place = h("div");
   const submit = button("Launch", { type: "submit", class: "primary", icon: "play" });
   const section = (title, about, ...parts) => h("fieldset", { class: "card padded" }, h("legend", { class: "unseen" }, title), h("div", null, h("h2", { "aria-hidden": "true" }, title), about && h("p", { class: "soft little" }, about)), parts);
+  const machineCard = section("Its machine", "It is made for this gateway alone, and removed with it. It costs money for as long as it is there, stopped or not.", machine.parts);
+  const target = () => fields.target?.value() ?? "";
+  const shown = () => {
+    machineCard.hidden = !hasMachine(target()) || !MACHINE_FIELDS.some(has);
+    machine.show(target());
+  };
+  fields.target?.node.addEventListener("change", shown);
+  shown();
+  /** What counts for the target that is chosen. */
+  const counting = () => Object.entries(fields).filter(([name]) => hasMachine(target()) || !MACHINE_FIELDS.includes(name));
   const form = h(
     "form",
     { novalidate: true, "aria-label": "Launch", class: "stack wide form", autocomplete: "off", on: { submit: send } },
     section("Its name and place", null, nodes("name", "target")),
+    machineCard,
     section(
       "Provider keys",
       "At least one, or the agent cannot think. They are sealed at rest, handed to this gateway alone, and never shown again.",
@@ -110,7 +119,7 @@ function launchForm(known, signal) {
 
   function body() {
     const out = {};
-    for (const [name, it] of Object.entries(fields)) {
+    for (const [name, it] of counting()) {
       const value = it.value();
       if (name === "env") {
         const { variables } = rules.variables(value);
@@ -126,7 +135,7 @@ function launchForm(known, signal) {
   let sent = null;
   async function send(event) {
     event.preventDefault();
-    const all = Object.values(fields);
+    const all = counting().map(([, it]) => it);
     if (submit.getAttribute("aria-busy") || !allRight(all)) return;
     fill(place);
     submit.setAttribute("aria-busy", "true");

@@ -5,6 +5,7 @@ import { cancel, protect, resume } from "../actions.js";
 import { fill, h, icon, reconcile } from "../dom.js";
 import { clock, count, lasted, moment, title, when } from "../format.js";
 import { guarded } from "../guard.js";
+import { reachedBy } from "../machines.js";
 import { announce, box } from "../notify.js";
 import { titleOf } from "../credentials.js";
 import { isActive, operationBadge, refusal } from "../status.js";
@@ -151,7 +152,10 @@ function rows(it) {
     ["Address", it.url ? h("span", { class: "mono" }, inert(it.url, 300)) : h("span", { class: "soft" }, it.status === "destroyed" ? "none any more" : "none yet")],
     ["Elsewhere", (it.urls_elsewhere ?? []).length > 0 ? it.urls_elsewhere.map((url) => h("div", { class: "mono" }, inert(url, 300))) : null],
     ["Target", text(it.target)],
-    ["Reached by", text(it.expose)],
+    ["Machine", it.region && (it.address ? h("span", { class: "mono" }, inert(it.address, 60)) : h("span", { class: "soft" }, "not made yet"))],
+    ["Region", text(it.region)],
+    ["Size", text(it.size)],
+    ["Reached by", it.expose && text(reachedBy(it.expose))],
     ["Port", text(it.port)],
     ["Version", text(it.version)],
     ["Image", it.image ? h("span", { class: "mono" }, inert(it.image, 300)) : null],
