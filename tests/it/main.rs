@@ -55,6 +55,7 @@ mod server_again;
 mod server_api;
 mod server_audit;
 mod server_bad_input;
+mod server_cloud;
 mod server_events;
 mod server_kill;
 mod server_life;

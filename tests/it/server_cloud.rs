@@ -1,0 +1,154 @@
+//! Launches on EC2, asked of the server, against the simulated cloud: real Terraform, a real
+//! machine behind the instance, the real gateway on it.
+//!
+//! Owns one launch that goes all the way, and what the cloud says no to before anything is made.
+
+use serde_json::{Value, json};
+
+use crate::support::cloud::Cloud;
+use crate::support::lab::search_path;
+use crate::support::product::{Product, until};
+use crate::support::server::{API_TOKEN, Served};
+
+/// The provider's key of each launch: distinctive, so that a leak is found.
+const KEY: &str = "sk-ant-api03-distinctive-0123456789";
+/// What a launch on EC2 tells, in this order. What a receiver does not know by name may come between.
+const TOLD: [&str; 9] = [
+    "launching",
+    "creating_key",
+    "creating_config",
+    "creating_ec2",
+    "deploying_app",
+    "pulling_image",
+    "starting_app",
+    "health_check",
+    "completed",
+];
+
+/// A server whose cloud this is.
+fn served(cloud: &Cloud) -> Served {
+    let mut product = Product::bare();
+    product.set("OPENCLAW_PIPELINE_API_TOKEN", API_TOKEN);
+    product.unset("GATEWAY_PORT");
+    // Terraform and SSH, the real ones.
+    product.set("PATH", search_path());
+    product.set("OPENCLAW_PIPELINE_SSH_CIDR", format!("{}/32", cloud.operator()));
+    for (name, value) in cloud.environment() {
+        product.set(name, value);
+    }
+    Served::on(product, &[])
+}
+
+/// An operation when it is over, however long its machine takes.
+fn ended(served: &Served, begun: &Value) -> Value {
+    let id = begun["operation_id"].as_str().or_else(|| begun["id"].as_str()).expect("an id");
+    let path = format!("/v1/operations/{id}");
+    // Each look waits anew, so that no limit of one look bounds the whole.
+    loop {
+        let operation = until("an answer", || Some(served.get(&path).ok(200)));
+        if operation["status"] != "running" {
+            return operation;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(250));
+    }
+}
+
+fn told(served: &Served, name: &str) -> Vec<Value> {
+    let path = format!("/v1/events?name={name}&after=0&limit=200");
+    let events = served.call("GET", &path).header("accept", "application/json").send().ok(200);
+    events["items"].as_array().expect("events").clone()
+}
+
+#[test]
+fn a_launch_without_a_target_gives_a_proven_gateway_on_ec2_and_takes_it_back() {
+    let Some(cloud) = Cloud::start() else { return };
+    let served = served(&cloud);
+    let body = json!({ "name": "web", "anthropic_api_key": KEY });
+    let launched = served.post("/launch", &body).ok(202);
+    assert_eq!(launched["message"], "launching web on the ec2 target");
+    let before = served.get("/v1/deployments/web").ok(200);
+    assert_eq!((&before["url"], &before["address"]), (&Value::Null, &Value::Null));
+
+    let operation = ended(&served, &launched);
+    assert_eq!(operation["status"], "succeeded", "{operation:#}");
+    let events = told(&served, "web");
+    let kinds: Vec<&str> = events.iter().filter_map(|it| it["type"].as_str()).collect();
+    let expected: Vec<&str> = kinds.iter().copied().filter(|it| TOLD.contains(it)).collect();
+    assert_eq!(expected, TOLD, "{kinds:?}");
+    assert_eq!(kinds.last(), Some(&"completed"), "{kinds:?}");
+
+    let [machine] = &cloud.instances()[..] else { panic!("one instance") };
+    let address = machine.public.expect("an address").to_string();
+    let shown = served.get("/v1/deployments/web");
+    let web = shown.ok(200);
+    let facts = ["status", "target", "region", "size", "address", "expose", "url", "port"];
+    let port = 18789;
+    let expected = json!([
+        "running",
+        "ec2",
+        "us-east-1",
+        "t3.medium",
+        address,
+        "http",
+        format!("http://{address}:{port}/"),
+        port,
+    ]);
+    assert_eq!(json!(facts.map(|field| web[field].clone())), expected, "{web:#}");
+    assert_eq!(web["urls_elsewhere"], json!([]), "its one address is the one for everybody");
+
+    // Nothing of it holds a secret but the link, which begins with that address.
+    let link = served.post("/v1/deployments/web/access", &json!({})).ok(200);
+    let url = link["url"].as_str().expect("a link");
+    assert!(url.starts_with(&format!("http://{address}:{port}/#")), "{link}");
+    assert_eq!(link["kind"], "one_time");
+    let texts = [shown.text(), json!(events).to_string(), operation.to_string(), served.log()];
+    for text in texts.iter().chain([&served.get("/status").text()]) {
+        assert!(!text.contains(KEY) && !text.contains("PRIVATE KEY"), "{text}");
+    }
+
+    let gone = served.delete("/v1/deployments/web").ok(202);
+    let gone = ended(&served, &gone);
+    assert_eq!(gone["status"], "succeeded", "{gone:#}");
+    cloud.assert_empty();
+    served.get("/v1/deployments/web").problem(404);
+    served.assert_well();
+}
+
+#[test]
+fn what_the_cloud_does_not_have_is_refused_before_anything_is_made() {
+    let Some(cloud) = Cloud::start() else { return };
+    let served = served(&cloud);
+    for (name, field, wrong, near) in [
+        ("a", "size", "t3.meduim", "t3.medium"),
+        ("b", "region", "us-wset-2", "us-west-2"),
+        ("c", "size", "medium_3_1", "medium_3_0"),
+    ] {
+        let target = if name == "c" { "lightsail" } else { "ec2" };
+        let body =
+            json!({ "name": name, "target": target, "anthropic_api_key": KEY, field: wrong });
+        let operation = ended(&served, &served.post("/launch", &body).ok(202));
+        assert_eq!(operation["status"], "failed", "{operation:#}");
+        let steps = operation["steps"].as_array().expect("steps");
+        assert_eq!(steps.len(), 1, "nothing was begun behind the first step: {operation:#}");
+        let error = operation["error"].to_string();
+        assert!(error.contains(wrong) && error.contains(near), "{error}");
+        let failed = told(&served, name).pop().expect("an event");
+        assert_eq!(failed["type"], "failed", "{failed}");
+        assert!(failed["message"].as_str().is_some_and(|it| it.contains(near)), "{failed}");
+    }
+    cloud.assert_empty();
+    served
+        .post("/launch", &json!({ "name": "d", "instance_type": "t3.medium" }))
+        .names("instance_type");
+    for made in ["RunInstances", "ImportKeyPair", "CreateSecurityGroup", "CreateInstances"] {
+        let calls = cloud.calls();
+        let real = calls.iter().filter(|call| call.action == made && call.status == 200);
+        assert_eq!(real.count(), 0, "{made}");
+    }
+    // What was never made is removed without a word to the cloud.
+    for name in ["a", "b", "c"] {
+        let gone = served.delete(&format!("/v1/deployments/{name}")).ok(202);
+        assert_eq!(ended(&served, &gone)["status"], "succeeded");
+    }
+    served.assert_well();
+}
