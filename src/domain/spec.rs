@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::approval::ApprovalPolicy;
 use super::failure::Failure;
-use super::machine::{MachineFacts, MachineSpec};
+use super::machine::{Expose, MachineFacts, MachineSpec};
 use super::name::DeploymentName;
 use super::status::DeploymentStatus;
 
@@ -253,14 +253,16 @@ impl Deployment {
             !origin.starts_with("http://127.0.0.1:") && !origin.starts_with("http://localhost:")
         };
         let origins = self.facts.managed_origins.iter().filter(elsewhere);
-        // A machine of its own has one address, for everybody.
-        let published = self.spec.bind.is_unspecified() && self.facts.machine.is_none();
+        let published = self.spec.target.is_local() && self.spec.bind.is_unspecified();
         origins.filter(|_| published).map(|it| format!("{it}/")).collect()
     }
 
-    /// The page's origin, as its user's browser sees it.
+    /// The page's origin, as its user's browser sees it: where nobody reaches it on its machine,
+    /// through a tunnel.
     pub fn origin(&self, port: u16) -> String {
-        if let Some(machine) = &self.facts.machine {
+        if let Some(machine) = &self.facts.machine
+            && self.spec.machine.as_ref().is_none_or(|it| it.expose != Expose::None)
+        {
             return format!("http://{}:{port}", machine.address);
         }
         let host = match self.spec.bind {

@@ -167,7 +167,8 @@ pub(super) fn managed(site: &Site) -> Result<ManagedConfig, Failure> {
     config.origins = vec![site.origin()?];
     if !spec.target.is_local() {
         // Through a tunnel of SSH.
-        config.origins.extend(["127.0.0.1", "localhost"].map(|it| format!("http://{it}:{port}")));
+        let local = ["127.0.0.1", "localhost"].map(|it| format!("http://{it}:{port}"));
+        config.origins.extend(local.into_iter().filter(|it| *it != site.deployment.origin(port)));
     } else if spec.bind.is_loopback() || spec.bind.is_unspecified() {
         config.origins.push(format!("http://localhost:{port}"));
     }
