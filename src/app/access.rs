@@ -85,20 +85,30 @@ struct Dashboard {
 impl App {
     /// A link for the owner's browser.
     pub async fn access(&self, name: &DeploymentName) -> Result<Access, Failure> {
+        self.access_by(name, false).await
+    }
+
+    /// The same, for a browser that comes through a tunnel to this machine.
+    pub async fn access_by(
+        &self,
+        name: &DeploymentName,
+        by_tunnel: bool,
+    ) -> Result<Access, Failure> {
         let deployment = self.look(&self.deployment(name)?).await?;
         refuse_unless_running(&deployment)?;
         let site = self.engine().site(&deployment)?;
+        let way = Way::of(&site, by_tunnel)?;
         if without_links(&deployment) {
-            return shared(&site);
+            return Ok(shared(&site, &way));
         }
         // The interface of another version may be another one; its own command knows it.
-        let cause = match self.issued(&site).await {
+        let cause = match self.issued(&site, &way).await {
             Ok(access) => return Ok(access),
             Err(failure) => failure,
         };
-        match self.dashboard(&site).await {
+        match self.dashboard(&site, &way).await {
             Ok(Some(access)) => Ok(access),
-            Ok(None) => shared(&site),
+            Ok(None) => Ok(shared(&site, &way)),
             Err(failure) => {
                 tracing::debug!(%cause, "the plugin interface gave no link");
                 Err(Failure::failed(format!("{name}: no link could be made: {failure}")).remedy(
@@ -112,11 +122,11 @@ impl App {
     }
 
     /// A one-time link by the plugin interface.
-    async fn issued(&self, site: &Site) -> Result<Access, Failure> {
+    async fn issued(&self, site: &Site, way: &Way) -> Result<Access, Failure> {
         let mut cmd = self.target(site).script(site, ISSUE).await?;
         let output = cmd.deadline(LINK_DEADLINE).output().await?;
         let grant: Grant = answer(site, &output)?;
-        let origin = site.origin()?;
+        let origin = &way.origin;
         let socket = percent_encode(&origin.replacen("http", "ws", 1));
         let token = percent_encode(&grant.token);
         Ok(Access {
@@ -125,13 +135,13 @@ impl App {
             )),
             expires_at: rfc3339(grant.expires_at_ms),
             kind: AccessKind::OneTime,
-            readable_on_its_way: readable(site),
+            readable_on_its_way: way.readable,
         })
     }
 
     /// A one-time link by the gateway's own command, where the interface is another one. `None`
     /// where the version answers, and knows no such link.
-    async fn dashboard(&self, site: &Site) -> Result<Option<Access>, Failure> {
+    async fn dashboard(&self, site: &Site, way: &Way) -> Result<Option<Access>, Failure> {
         let mut cmd = self.target(site).openclaw(site, &["dashboard", "--json"], false).await?;
         let output = cmd.deadline(LINK_DEADLINE).output().await?;
         let dashboard: Dashboard = answer(site, &output)?;
@@ -140,14 +150,14 @@ impl App {
             return Err(Failure::failed(site.scrub(&reason, 300)));
         }
         let Some(url) = dashboard.browser_url else { return Ok(None) };
-        let url = rewritten(&url, &site.origin()?)
+        let url = rewritten(&url, &way.origin)
             .ok_or_else(|| Failure::failed("the gateway's link is of a form that is not known"))?;
         let expires_at = dashboard.browser_bootstrap_expires_at_ms.and_then(rfc3339);
         Ok(Some(Access {
             url: Secret::new(url),
             expires_at,
             kind: AccessKind::OneTime,
-            readable_on_its_way: readable(site),
+            readable_on_its_way: way.readable,
         }))
     }
 }
@@ -185,8 +195,22 @@ fn answer<T: DeserializeOwned>(site: &Site, output: &Output) -> Result<T, Failur
         .ok_or_else(|| Failure::failed(site.scrub(&output.last_line(), 300)))
 }
 
-fn readable(site: &Site) -> bool {
-    !site.deployment.spec.bind.is_loopback()
+/// The way that the link's browser takes.
+struct Way {
+    origin: String,
+    readable: bool,
+}
+
+impl Way {
+    fn of(site: &Site, by_tunnel: bool) -> Result<Self, Failure> {
+        if by_tunnel {
+            return Ok(Self {
+                origin: format!("http://127.0.0.1:{}", site.port()?),
+                readable: false,
+            });
+        }
+        Ok(Self { origin: site.origin()?, readable: !site.deployment.spec.bind.is_loopback() })
+    }
 }
 
 fn rfc3339(ms: i64) -> Option<String> {
@@ -195,14 +219,14 @@ fn rfc3339(ms: i64) -> Option<String> {
 }
 
 /// The link that carries the token.
-fn shared(site: &Site) -> Result<Access, Failure> {
+fn shared(site: &Site, way: &Way) -> Access {
     let token = percent_encode(site.secrets.token.expose());
-    Ok(Access {
-        url: Secret::new(format!("{}/#token={token}", site.origin()?)),
+    Access {
+        url: Secret::new(format!("{}/#token={token}", way.origin)),
         expires_at: None,
         kind: AccessKind::SharedToken,
-        readable_on_its_way: readable(site),
-    })
+        readable_on_its_way: way.readable,
+    }
 }
 
 /// The gateway names itself by the address that it listens on; the user's browser takes another

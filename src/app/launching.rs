@@ -44,9 +44,11 @@ pub(super) struct LaunchPlan {
     pub params: LaunchParams,
     /// What is recorded of it.
     pub create: NewDeployment,
-    secrets: GatewaySecrets,
+    /// What is sealed of it.
+    pub secrets: GatewaySecrets,
     plugins: Vec<String>,
-    notices: Vec<String>,
+    /// What the user should know of the settings.
+    pub notices: Vec<String>,
 }
 
 impl LaunchPlan {
@@ -105,7 +107,7 @@ impl App {
     }
 
     /// The deployment of this name, if there is one that is not destroyed.
-    fn living(&self, name: &DeploymentName) -> Result<Option<Deployment>, Failure> {
+    pub(super) fn living(&self, name: &DeploymentName) -> Result<Option<Deployment>, Failure> {
         let found = self.store().deployment(name)?;
         Ok(found.filter(|deployment| deployment.status != DeploymentStatus::Destroyed))
     }
@@ -139,7 +141,7 @@ impl App {
         Ok(self.target(&site).observe(&site).await? == Observed::Running)
     }
 
-    fn refuse_other_target(
+    pub(super) fn refuse_other_target(
         &self,
         deployment: &Deployment,
         target: Option<TargetKind>,
@@ -225,7 +227,10 @@ impl App {
             (None, None) => self.pick_target(settings, &mut notices).await?,
         };
         let asked = Asked { name: &request.name, target, settings, secrets: &secrets, existing };
-        let spec = asked.specification(&mut notices)?;
+        let mut spec = asked.specification(&mut notices)?;
+        if existing.is_none_or(|it| it.facts.machine.is_none()) {
+            self.as_written(&request.name, settings, &mut spec, &mut notices)?;
+        }
         let plugins = existing.map_or(&[][..], |deployment| &deployment.facts.plugins).to_vec();
         let id = existing.map_or_else(new_id, |deployment| deployment.id.clone());
         let sealed = self.engine().vault().seal(&id, Slot::Current, &secrets)?;
@@ -363,9 +368,15 @@ fn changed<'a>(
 ) -> impl Iterator<Item = &'static str> + use<'a> {
     let has = &deployment.spec;
     let port = spec.port.is_some() && spec.port != deployment.facts.port;
+    let (machine, had) = (spec.machine.as_ref(), has.machine.as_ref());
+    let expose = machine.map(|it| it.expose) != had.map(|it| it.expose);
+    let ssh = machine.map(|it| &it.ssh_cidrs) != had.map(|it| &it.ssh_cidrs);
     [
         ("GATEWAY_PORT", port),
-        ("GATEWAY_BIND", spec.bind != has.bind),
+        // On a machine, it follows from who is to reach the gateway.
+        ("GATEWAY_BIND", spec.bind != has.bind && spec.machine.is_none()),
+        ("EXPOSE", expose),
+        ("OPENCLAW_PIPELINE_SSH_CIDR", ssh),
         ("DEFAULT_MODEL", spec.model != has.model),
         ("EXEC_ASK", spec.exec_ask != has.exec_ask),
         ("HEARTBEAT", spec.heartbeat != has.heartbeat),

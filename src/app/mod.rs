@@ -15,6 +15,7 @@ pub mod external;
 mod figures;
 mod handover;
 pub mod image;
+mod infra;
 mod launching;
 mod listing;
 pub mod logs;
@@ -30,6 +31,7 @@ mod rotation;
 mod serving;
 mod specification;
 pub mod tokens;
+mod tunnel;
 mod verbs;
 
 use std::path::Path;
@@ -59,6 +61,7 @@ pub use crate::webhooks::address::is_near;
 pub use access::{Access, AccessKind};
 pub use audit::Denials;
 pub use devices::{Device, Devices, Waiting, check_request_id};
+pub use infra::{Held, MachineRequest, Planned, PlannedChange, Price};
 pub use launching::{LaunchRequest, Launched};
 pub use orders::Order;
 pub use orphans::{Orphan, Orphans};
@@ -69,6 +72,7 @@ pub use rotation::Rotation;
 pub use serving::{AT_ONCE, DEFAULT_GRACE, Executor, LOOKS, Load, Serving};
 pub use specification::Wanted;
 pub use tokens::{AuthError, Authenticator};
+pub use tunnel::{TunnelTold, open_browser};
 
 /// The names of this machine by which a server on it may be called.
 pub fn own_names() -> Vec<String> {

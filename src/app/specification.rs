@@ -67,6 +67,13 @@ impl Asked<'_> {
         spec.keys_of_request &= settings.keys_are_of_the_request()?;
         spec.port = settings.port()?.or(spec.port);
         if let Some(machine) = &mut spec.machine {
+            // Where the machine was never made, it can still be another one.
+            if existing.facts.machine.is_none() && settings.is_given(V::Region) {
+                machine.region = settings.region()?;
+            }
+            if existing.facts.machine.is_none() && settings.is_given(V::Size) {
+                machine.size = settings.size()?;
+            }
             if settings.is_given(V::Expose) {
                 machine.expose = settings.expose()?;
             }

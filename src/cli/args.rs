@@ -5,9 +5,11 @@
 use clap::{Args, Parser, Subcommand};
 
 mod access;
+mod machines;
 mod webhooks;
 
 pub use access::{Audit, CreateToken, Tokens};
+pub use machines::{Infra, OfMachine};
 pub use webhooks::{ReplayArgs, Webhooks};
 
 /// Launches OpenClaw gateways, proves that they work, lets your browser in, and keeps them.
@@ -18,6 +20,9 @@ pub struct Cli {
     /// (completions, shell, openclaw and logs --raw print what they print).
     #[arg(long, global = true)]
     pub json: bool,
+    /// Refuse a deployment that is on another target (the make targets of ec2 and lightsail say so).
+    #[arg(long, global = true, value_name = "TARGET")]
+    pub on: Option<String>,
     /// The command.
     #[command(subcommand)]
     pub command: Command,
@@ -35,6 +40,15 @@ pub struct Named {
 pub enum Command {
     /// Launch a gateway, or go on with an interrupted launch, and print a link to it.
     Launch(Box<Launch>),
+    /// Bring a gateway on a machine (ec2, lightsail) to what the settings say now: machine,
+    /// firewall, configuration; like a launch of it, and what runs is stopped for it.
+    Deploy(Box<Launch>),
+    /// Show what a launch would make or change on ec2 or lightsail, and what the machine costs per
+    /// month; nothing is made.
+    Plan(OfMachine),
+    /// The parts of a machine (ec2, lightsail): key, values, Terraform's module, plan and state.
+    #[command(subcommand)]
+    Infra(Infra),
     /// List the deployments.
     List,
     /// Show one deployment: its status, steps, address and browsers let in.
@@ -54,9 +68,35 @@ pub enum Command {
         raw: bool,
     },
     /// Open a shell where the gateway runs.
-    Shell(Named),
+    Shell {
+        /// The deployment [default: NAME, or main].
+        name: Option<String>,
+        /// On the machine itself, by SSH (ec2, lightsail).
+        #[arg(long)]
+        host: bool,
+    },
     /// Print a link that lets your browser in.
     Open(Named),
+    /// Print a link that lets your browser in, and nothing is opened (open does the same).
+    Url {
+        /// The deployment [default: NAME, or main].
+        name: Option<String>,
+        /// The link as it works through openclaw-pipeline tunnel (ec2, lightsail).
+        #[arg(long)]
+        tunnel: bool,
+    },
+    /// Forward a port of this machine to a gateway on ec2 or lightsail by SSH, until Ctrl-C; what
+    /// goes through it can be read by nobody on the way.
+    Tunnel {
+        /// The deployment [default: NAME, or main].
+        name: Option<String>,
+        /// The port here, for a program that is no browser [default: the gateway's own].
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+        port: Option<u16>,
+        /// Do not open a browser.
+        #[arg(long)]
+        no_open: bool,
+    },
     /// Let waiting browsers in.
     Approve {
         /// The deployment [default: NAME, or main].
@@ -335,6 +375,37 @@ pub enum Operations {
         /// Its id.
         id: String,
     },
+}
+
+impl Command {
+    /// The deployment that a command is for, as it was given; `None` for one that is for none.
+    pub fn deployment(&self) -> Option<Option<&str>> {
+        let name = match self {
+            Self::Launch(launch) | Self::Deploy(launch) => &launch.name,
+            Self::Plan(of) => &of.name,
+            Self::Infra(infra) => infra.name(),
+            Self::Status(named)
+            | Self::Open(named)
+            | Self::Stop(named)
+            | Self::Start(named)
+            | Self::Restart(named)
+            | Self::Backup(named) => &named.name,
+            Self::Logs { name, .. }
+            | Self::Shell { name, .. }
+            | Self::Url { name, .. }
+            | Self::Tunnel { name, .. }
+            | Self::Approve { name, .. }
+            | Self::Devices { name, .. }
+            | Self::Update { name, .. }
+            | Self::Rotate { name, .. }
+            | Self::Backups { name, .. }
+            | Self::Restore { name, .. }
+            | Self::Destroy { name, .. }
+            | Self::Openclaw { name, .. } => name,
+            _ => return None,
+        };
+        Some(name.as_deref())
+    }
 }
 
 impl Operations {

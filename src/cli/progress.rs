@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::output::Output;
 use super::terminal;
+use crate::domain::TargetKind;
 use crate::operations::{Sink, Told};
 use crate::targets::Progress;
 
@@ -50,6 +51,20 @@ pub struct Shown {
     bar: Option<Mutex<ProgressBar>>,
     pace: Mutex<Pace>,
     quiet: bool,
+    /// What the phases of a launch on a machine are called, and the one that has begun.
+    phases: Option<[&'static str; 4]>,
+    phase: Mutex<Option<usize>>,
+}
+
+/// The phase that a step of a launch on a machine is part of.
+fn phase_of(step: &str) -> Option<usize> {
+    match step {
+        "prepare" => None,
+        "create_key" => Some(0),
+        "create_config" => Some(1),
+        "create_machine" | "connect" => Some(2),
+        _ => Some(3),
+    }
 }
 
 impl Shown {
@@ -61,12 +76,37 @@ impl Shown {
             bar: lively.then(|| Mutex::new(ProgressBar::hidden())),
             pace: Mutex::new(Pace::begin("")),
             quiet: false,
+            phases: None,
+            phase: Mutex::new(None),
         }
+    }
+
+    /// The same for a launch on a target, whose phases have names where it makes machines.
+    pub fn launching(out: Output, target: Option<TargetKind>) -> Self {
+        let phases = match target {
+            Some(TargetKind::Ec2) => {
+                Some(["ec2-create-key", "ec2-config", "ec2-setup", "deploy-ec2"])
+            }
+            Some(TargetKind::Lightsail) => {
+                Some(["ls-create-key", "ls-config", "ls-setup", "deploy-ls"])
+            }
+            _ => None,
+        };
+        let mut shown = Self::new(out);
+        shown.phases = phases;
+        shown
     }
 
     /// Progress of what is over in a moment: only notes are shown.
     pub fn quiet(out: Output) -> Self {
-        Self { out, bar: None, pace: Mutex::new(Pace::begin("")), quiet: true }
+        Self {
+            out,
+            bar: None,
+            pace: Mutex::new(Pace::begin("")),
+            quiet: true,
+            phases: None,
+            phase: Mutex::new(None),
+        }
     }
 
     fn with_bar(&self, work: impl FnOnce(&mut ProgressBar)) -> bool {
@@ -77,9 +117,21 @@ impl Shown {
         true
     }
 
+    /// Says that a phase begins, where one does.
+    fn heading(&self, step: &str) {
+        let (Some(names), Some(phase)) = (self.phases, phase_of(step)) else { return };
+        let Ok(mut begun) = self.phase.lock() else { return };
+        if begun.replace(phase) != Some(phase) {
+            self.out.say(&format!("[{}/{}] {}", phase + 1, names.len(), names[phase]));
+        }
+    }
+
     fn begins(&self, number: usize, of: usize, says: &str, again: bool) {
         let again = if again { " (again)" } else { "" };
-        let line = format!("[{number}/{of}] {says}{again}");
+        let line = match self.phases {
+            Some(_) => format!("      {number}/{of} {says}{again}"),
+            None => format!("[{number}/{of}] {says}{again}"),
+        };
         let moved = self.with_bar(|bar| {
             bar.finish_and_clear();
             let spinner = ProgressBar::new_spinner();
@@ -189,6 +241,7 @@ impl Sink for Shown {
                         "message": says, "again": again,
                     }));
                 } else {
+                    self.heading(name);
                     self.begins(number, of, says, again);
                 }
             }
@@ -219,6 +272,26 @@ impl Drop for Shown {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_steps_of_a_launch_on_a_machine_are_in_their_phases() {
+        let steps = [
+            "prepare",
+            "create_key",
+            "create_config",
+            "create_machine",
+            "connect",
+            "fetch",
+            "configure",
+            "start",
+            "prove",
+            "open_window",
+        ];
+        let phases: Vec<_> = steps.iter().map(|step| phase_of(step)).collect();
+        let all =
+            [None, Some(0), Some(1), Some(2), Some(2), Some(3), Some(3), Some(3), Some(3), Some(3)];
+        assert_eq!(phases, all);
+    }
 
     #[test]
     fn a_line_is_due_at_each_tenth_and_after_a_silence() {

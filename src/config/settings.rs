@@ -358,6 +358,7 @@ impl Settings {
             V::Expose => self.expose().map(drop),
             V::SshCidr => self.ssh_cidrs().map(drop),
             V::TfBin => self.terraform().map(drop),
+            V::TfDir => self.module_target().map(drop),
             V::CheckIp => self.own_address().map(drop),
             V::DatabaseUrl => self.database(),
             V::Log => self.log().map(drop),

@@ -48,6 +48,7 @@ pub enum Variable {
     Expose,
     SshCidr,
     TfBin,
+    TfDir,
     CheckIp,
     Home,
     KeyFile,
@@ -159,7 +160,7 @@ use DefaultValue::{Computed, Text, Unset};
 
 /// Every variable, in the order in which people meet them. The credentials are
 /// [`crate::domain::credential::CREDENTIALS`], in their order.
-pub const VARIABLES: [Definition; 49] = [
+pub const VARIABLES: [Definition; 50] = [
     credential(
         Variable::ClaudeCodeOauthToken,
         "CLAUDE_CODE_OAUTH_TOKEN",
@@ -327,6 +328,13 @@ pub const VARIABLES: [Definition; 49] = [
         "TF_BIN",
         Text("terraform"),
         "Terraform 1.10 or newer, or OpenTofu: a name in PATH, or a path",
+    ),
+    row(
+        MACHINE,
+        Variable::TfDir,
+        "TF_DIR",
+        Unset("terraform/ec2"),
+        "Whose machines the scripts mean: terraform/ec2 or terraform/lightsail",
     ),
     row(
         MACHINE,

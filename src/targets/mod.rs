@@ -331,6 +331,15 @@ impl Targets {
         &self.ec2.tools().aws
     }
 
+    /// The target of a kind, where it makes machines.
+    pub fn machine(&self, kind: TargetKind) -> Option<&machine::MachineTarget> {
+        match kind {
+            TargetKind::Ec2 => Some(&*self.ec2),
+            TargetKind::Lightsail => Some(&*self.lightsail),
+            TargetKind::Process | TargetKind::Docker => None,
+        }
+    }
+
     /// The `process` target, for its supervisor.
     pub fn process(&self) -> &process::ProcessTarget {
         &self.process

@@ -9,6 +9,7 @@ mod aws_driver;
 mod bad_input;
 mod cli_access;
 mod cli_again;
+mod cli_cloud;
 mod cli_data;
 mod cli_docker;
 mod cli_env;

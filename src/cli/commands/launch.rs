@@ -8,7 +8,7 @@ use super::super::progress::Shown;
 use super::Session;
 use crate::app::{Access, AccessKind, App, LaunchRequest};
 use crate::config::{Sources, Variable};
-use crate::domain::{Deployment, DeploymentName, Failure};
+use crate::domain::{Deployment, DeploymentName, Expose, Failure};
 
 /// The settings among the arguments.
 pub(super) fn flags(mut sources: Sources, args: &Launch) -> Sources {
@@ -39,7 +39,18 @@ pub(super) fn flags(mut sources: Sources, args: &Launch) -> Sources {
     args.env.iter().fold(sources, |sources, pair| sources.gateway_flag(pair.clone()))
 }
 
-pub(super) async fn run(session: &Session<'_>, args: &Launch) -> Result<u8, Failure> {
+/// Which kind of launch is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// What runs is left as it is.
+    Launch,
+    /// What is there is brought to what the settings say.
+    Deploy,
+    /// The same, and where nothing is there, it is launched.
+    Apply,
+}
+
+pub(super) async fn run(session: &Session<'_>, args: &Launch, how: How) -> Result<u8, Failure> {
     if let Some(failure) = session.settings.broken() {
         return Err(failure.clone());
     }
@@ -51,10 +62,15 @@ pub(super) async fn run(session: &Session<'_>, args: &Launch) -> Result<u8, Fail
     let user_config = super::user_config()?;
     let app = session.app()?;
     session.interruptible()?;
-    let shown = Shown::new(*session.out);
+    let existing = app.deployment(&name).ok().map(|deployment| deployment.spec.target);
+    let shown = Shown::launching(*session.out, existing.or(target));
     let request =
         LaunchRequest { name: name.clone(), target, settings: &session.settings, user_config };
-    let launched = app.launch(request, &shown, session.cancel).await?;
+    let launched = match how {
+        How::Apply if existing.is_none() => app.launch(request, &shown, session.cancel).await?,
+        How::Launch => app.launch(request, &shown, session.cancel).await?,
+        How::Deploy | How::Apply => app.deploy(request, &shown, session.cancel).await?,
+    };
     drop(shown);
     if launched.ran_already {
         session.out.say(&format!("{name} runs already."));
@@ -72,10 +88,19 @@ pub(super) async fn run(session: &Session<'_>, args: &Launch) -> Result<u8, Fail
     Ok(0)
 }
 
-pub(super) async fn open(session: &Session<'_>, name: Option<&str>) -> Result<u8, Failure> {
+pub(super) async fn open(
+    session: &Session<'_>,
+    name: Option<&str>,
+    by_tunnel: bool,
+) -> Result<u8, Failure> {
     let name = session.name(name)?;
     let app: App = session.app()?;
-    let access = app.access(&name).await?;
+    let deployment = app.deployment(&name)?;
+    if by_tunnel && !deployment.spec.target.has_machine() {
+        return Err(Failure::conflict(format!("{name} runs on this machine; it needs no tunnel"))
+            .remedy(format!("openclaw-pipeline url {name} gives its link")));
+    }
+    let access = app.access_by(&name, by_tunnel).await?;
     session.out.answer(
         &json!({
             "url": access.url.expose(),
@@ -87,6 +112,7 @@ pub(super) async fn open(session: &Session<'_>, name: Option<&str>) -> Result<u8
     );
     if !session.out.is_json() {
         session.out.say(about(&access));
+        about_the_way(session.out, &deployment, by_tunnel);
     }
     Ok(0)
 }
@@ -106,6 +132,22 @@ fn about(access: &Access) -> &'static str {
         AccessKind::SharedToken => {
             "It carries the gateway's token: whoever has it controls the gateway."
         }
+    }
+}
+
+/// How a gateway on a machine is reached so that nobody on the way can read what goes there.
+fn about_the_way(out: &Output, deployment: &Deployment, by_tunnel: bool) {
+    let name = &deployment.name;
+    let Some(machine) = &deployment.spec.machine else { return };
+    if machine.expose == Expose::None || by_tunnel {
+        out.say(&format!(
+            "It works while this runs on the machine of the browser: openclaw-pipeline tunnel {name}"
+        ));
+    } else {
+        out.say(&format!(
+            "Nobody reads what goes by SSH: openclaw-pipeline tunnel {name}, and the link for it is \
+             openclaw-pipeline url {name} --tunnel. Launched with EXPOSE=none, there is no other way."
+        ));
     }
 }
 
@@ -134,6 +176,7 @@ fn report(out: &Output, deployment: &Deployment, access: Option<&Access>, ran_al
     if let Some(access) = access {
         out.say(about(access));
     }
+    about_the_way(out, deployment, false);
     out.say("");
     if access.is_none() {
         out.say(&format!("  link    openclaw-pipeline open {name}"));
@@ -146,6 +189,11 @@ fn report(out: &Output, deployment: &Deployment, access: Option<&Access>, ran_al
         ));
     }
     out.say(&format!("  logs    openclaw-pipeline logs -f {name}"));
+    if deployment.spec.target.has_machine() {
+        out.say(&format!(
+            "  shell   openclaw-pipeline shell {name} (--host: on the machine itself)"
+        ));
+    }
     out.say(&format!("  stop    openclaw-pipeline stop {name}"));
     out.say(&format!("  remove  openclaw-pipeline destroy {name}"));
 }

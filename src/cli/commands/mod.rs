@@ -8,6 +8,7 @@ mod devices;
 mod env;
 mod history;
 mod image;
+mod infra;
 mod launch;
 mod logs;
 mod orphans;
@@ -15,6 +16,7 @@ mod place;
 mod serve;
 mod status;
 mod tokens;
+mod tunnel;
 mod verbs;
 mod webhooks;
 
@@ -22,11 +24,11 @@ use std::fs;
 
 use tokio_util::sync::CancellationToken;
 
-use super::args::{Cli, Command};
+use super::args::{Cli, Command, Infra};
 use super::output::Output;
 use crate::app::App;
-use crate::config::{Settings, Sources};
-use crate::domain::{DeploymentName, Failure, FailureKind};
+use crate::config::{Settings, Sources, Variable};
+use crate::domain::{DeploymentName, Failure, FailureKind, TargetKind};
 use crate::secrets::Secret;
 
 /// The largest `openclaw.json` that is read, in bytes.
@@ -144,7 +146,15 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
         _ => Sources::from_process()?,
     };
     match &cli.command {
-        Command::Launch(launch) => sources = launch::flags(sources, launch),
+        Command::Launch(launch)
+        | Command::Deploy(launch)
+        | Command::Infra(Infra::Apply(launch)) => sources = launch::flags(sources, launch),
+        Command::Plan(of) => sources = infra::flags(sources, of),
+        Command::Infra(args) => {
+            if let Some(of) = args.of_machine() {
+                sources = infra::flags(sources, of);
+            }
+        }
         Command::Serve(args) => sources = serve::flags(sources, args),
         _ => {}
     }
@@ -156,11 +166,17 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
     }
     // Who needs a setting of that file is refused when it asks; the others go on.
     if let Some(failure) = settings.broken()
-        && !matches!(cli.command, Command::Launch(_) | Command::Serve(_) | Command::Doctor { .. })
+        && !matches!(
+            cli.command,
+            Command::Launch(_) | Command::Deploy(_) | Command::Serve(_) | Command::Doctor { .. }
+        )
     {
         out.say(&format!("note: {failure}; nothing of that file is used"));
     }
     let session = Session { out, cancel, settings };
+    if let Some(on) = &cli.on {
+        refuse_other_target(&session, on.parse()?, &cli.command)?;
+    }
     let tells = tells(&cli.command);
     let ended = dispatch(&session, cli.command).await;
     if tells {
@@ -169,10 +185,40 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
     ended
 }
 
+/// Refuses a command for a deployment that is on another target than was said, and one whose
+/// settings say another.
+fn refuse_other_target(
+    session: &Session<'_>,
+    on: TargetKind,
+    command: &Command,
+) -> Result<(), Failure> {
+    let name = command
+        .deployment()
+        .ok_or_else(|| Failure::bad_input("--on goes with a command for one deployment"))?;
+    if let Some(other) = session.settings.module_target()?.filter(|it| *it != on) {
+        return Err(Failure::bad_input(format!(
+            "TF_DIR ({}) says the {other} target, and this is for {on}",
+            session.settings.origin(Variable::TfDir)
+        ))
+        .remedy("take TF_DIR away, or call what is for that target"));
+    }
+    let name = session.name(name)?;
+    match session.app()?.deployment(&name) {
+        Ok(deployment) if deployment.spec.target != on => Err(Failure::conflict(format!(
+            "{name} is on the {} target, and this is for {on}",
+            deployment.spec.target
+        ))
+        .remedy("name another deployment; openclaw-pipeline list shows which is where")),
+        _ => Ok(()),
+    }
+}
+
 /// Whether a command makes events.
 fn tells(command: &Command) -> bool {
     match command {
         Command::Launch(_)
+        | Command::Deploy(_)
+        | Command::Infra(Infra::Apply(_) | Infra::Destroy { .. })
         | Command::Approve { .. }
         | Command::Devices { .. }
         | Command::Stop(_)
@@ -191,15 +237,22 @@ fn tells(command: &Command) -> bool {
 
 async fn dispatch(session: &Session<'_>, command: Command) -> Result<u8, Failure> {
     match command {
-        Command::Launch(args) => launch::run(session, &args).await,
+        Command::Launch(args) => launch::run(session, &args, launch::How::Launch).await,
+        Command::Deploy(args) => launch::run(session, &args, launch::How::Deploy).await,
+        Command::Plan(args) => infra::plan(session, &args).await,
+        Command::Infra(args) => infra::run(session, args).await,
         Command::List => status::list(session).await,
         Command::Status(named) => status::show(session, named.name.as_deref()).await,
         Command::Logs { name, follow, tail, raw } => {
             logs::run(session, name.as_deref(), follow, tail, raw).await
         }
-        Command::Shell(named) => place::shell(session, named.name.as_deref()).await,
+        Command::Shell { name, host } => place::shell(session, name.as_deref(), host).await,
         Command::Openclaw { name, args } => place::openclaw(session, name.as_deref(), &args).await,
-        Command::Open(named) => launch::open(session, named.name.as_deref()).await,
+        Command::Open(named) => launch::open(session, named.name.as_deref(), false).await,
+        Command::Url { name, tunnel } => launch::open(session, name.as_deref(), tunnel).await,
+        Command::Tunnel { name, port, no_open } => {
+            tunnel::run(session, name.as_deref(), port, no_open).await
+        }
         Command::Approve { name, request } => {
             devices::approve(session, name.as_deref(), request).await
         }

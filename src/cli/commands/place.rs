@@ -6,9 +6,16 @@ use std::process::ExitStatus;
 use super::Session;
 use crate::domain::Failure;
 
-pub(super) async fn shell(session: &Session<'_>, name: Option<&str>) -> Result<u8, Failure> {
+pub(super) async fn shell(
+    session: &Session<'_>,
+    name: Option<&str>,
+    host: bool,
+) -> Result<u8, Failure> {
     let name = session.name(name)?;
     let app = session.app()?;
+    if host {
+        return Ok(code(app.machine_shell(&name).await?.interactive()?));
+    }
     let site = app.site(&name)?;
     let status = app.target(&site).shell(&site).await?.interactive()?;
     Ok(code(status))

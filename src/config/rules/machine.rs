@@ -1,6 +1,6 @@
 //! Rules of what is said about machines in a cloud.
 
-use crate::domain::{Failure, text};
+use crate::domain::{Failure, TargetKind, text};
 
 /// A region.
 pub fn region(text: &str) -> Result<String, Failure> {
@@ -85,6 +85,20 @@ pub fn program(text: &str) -> Result<String, Failure> {
     Ok(text.to_owned())
 }
 
+/// The target whose module a folder is.
+pub fn module_target(text: &str) -> Result<TargetKind, Failure> {
+    let folder = std::path::Path::new(text).file_name().and_then(std::ffi::OsStr::to_str);
+    match folder {
+        Some("ec2") => Ok(TargetKind::Ec2),
+        Some("lightsail") => Ok(TargetKind::Lightsail),
+        _ => Err(Failure::bad_input(format!(
+            "TF_DIR is terraform/ec2 or terraform/lightsail; {:?} is neither",
+            text::clean(text, 60)
+        ))
+        .remedy("set TF_DIR to one of them, or take it away")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::all_refused;
@@ -107,6 +121,11 @@ mod tests {
         let odd = ["", ",", "0.0.0.0/0", "10.0.0.0/7", "203.0.113.7/24", "::/0", "x", "1.2.3.4/33"];
         all_refused("OPENCLAW_PIPELINE_SSH_CIDR", ssh_cidrs, &odd);
         assert_eq!(program("tofu").expect("one"), "tofu");
+        for given in ["terraform/ec2", "/w/terraform/ec2/", "ec2"] {
+            assert_eq!(module_target(given).expect(given), TargetKind::Ec2);
+        }
+        assert_eq!(module_target("terraform/lightsail").expect("one"), TargetKind::Lightsail);
+        all_refused("TF_DIR", module_target, &["", "terraform", "terraform/eks", "ec2x"]);
         all_refused("TF_BIN", program, &["", "-x", "a\nb"]);
     }
 }

@@ -3,7 +3,7 @@
 use super::Settings;
 use crate::config::rules;
 use crate::config::variables::Variable;
-use crate::domain::{Expose, Failure};
+use crate::domain::{Expose, Failure, TargetKind};
 
 impl Settings {
     /// The region.
@@ -33,6 +33,11 @@ impl Settings {
     /// Who tells this machine's own address on the internet, where that is not the usual one.
     pub fn own_address(&self) -> Result<Option<String>, Failure> {
         self.read(Variable::CheckIp, rules::program)
+    }
+
+    /// Whose machines are meant, by the folder of their module.
+    pub fn module_target(&self) -> Result<Option<TargetKind>, Failure> {
+        self.read(Variable::TfDir, rules::module_target)
     }
 
     /// Terraform, or what stands in for it.

@@ -9,6 +9,7 @@ mod admission;
 mod messages;
 mod plan;
 mod refusal;
+mod show;
 mod state;
 
 use std::collections::BTreeMap;

@@ -40,7 +40,7 @@ impl Cloud {
     }
 
     /// The size of a machine unless another one is asked for.
-    pub(super) fn default_size(self) -> &'static str {
+    pub fn default_size(self) -> &'static str {
         match self {
             Self::Ec2 => "t3.medium",
             Self::Lightsail => "medium_3_0",
@@ -57,7 +57,7 @@ impl Cloud {
 }
 
 /// A resource's type in words.
-pub(super) fn in_words(kind: &str) -> &str {
+pub fn in_words(kind: &str) -> &str {
     match kind {
         "aws_instance" | "aws_lightsail_instance" => "the instance",
         "aws_eip" | "aws_lightsail_static_ip" => "the address",

@@ -32,6 +32,11 @@ impl Files {
         Self { dir: site.dir() }
     }
 
+    /// In the directory of a deployment.
+    pub(super) fn at(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
     /// Terraform's own directory.
     pub(super) fn run(&self) -> PathBuf {
         self.dir.join("terraform")

@@ -6,6 +6,7 @@
 //! would take away what holds data.
 
 mod account;
+mod ahead;
 mod boot;
 mod cloud;
 mod files;
@@ -31,7 +32,8 @@ use crate::drivers::terraform::Terraform;
 use crate::exec::Cmd;
 use crate::gateway::{Dial, TcpDial};
 
-pub use cloud::Cloud;
+pub use ahead::Written;
+pub use cloud::{Cloud, in_words};
 use files::Files;
 pub use sweep::{Swept, sweep};
 

@@ -1,0 +1,247 @@
+//! The command line around machines in a cloud: what is looked at, prepared and refused before
+//! anything is made, and the ways to a gateway there.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::cloud::Cloud;
+use crate::support::lab::search_path;
+use crate::support::product::{Live, Product, send, until};
+
+/// An installation whose AWS is the lab's.
+fn on_aws(cloud: &Cloud) -> Product {
+    let mut product = Product::bare();
+    for (name, value) in cloud.environment() {
+        product.set(name, value);
+    }
+    product.set("OPENCLAW_PIPELINE_SSH_CIDR", format!("{}/32", cloud.operator()));
+    with_tools(&mut product);
+    product
+}
+
+fn with_tools(product: &mut Product) {
+    let path = format!("{}:{}", product.path("bin").display(), search_path());
+    product.set("PATH", path);
+}
+
+fn path_in(answer: &Value, member: &str) -> PathBuf {
+    PathBuf::from(answer[member].as_str().expect("a path"))
+}
+
+#[test]
+fn a_plan_says_what_would_be_made_and_what_it_costs_and_makes_nothing() {
+    let Some(cloud) = Cloud::start() else { return };
+    let product = on_aws(&cloud);
+    let plan = product.json(["plan", "one", "--target", "ec2"]);
+    assert_eq!((&plan["region"], &plan["size"]), (&"us-east-1".into(), &"t3.medium".into()));
+    let changes = plan["changes"].as_array().expect("changes");
+    assert!(changes.iter().all(|it| it["action"] == "create"), "{changes:?}");
+    for what in ["the instance", "the address", "the SSH key", "the firewall"] {
+        assert!(changes.iter().any(|it| it["what"] == what), "{what} is missing: {changes:?}");
+    }
+    let cost = &plan["cost"];
+    assert_eq!(cost["parts"].as_array().map(Vec::len), Some(3), "{cost}");
+    assert!(cost["per_month"].as_str().is_some_and(|it| it.starts_with("~$")), "{cost}");
+    assert!(cost["usd_per_month"].as_f64().is_some_and(|it| it > 10.0), "{cost}");
+    // A size without a row has no price, and none is guessed.
+    let odd = product.run(["plan", "one", "--target", "ec2", "--size", "m5.large"]).ok();
+    odd.answers("the instance").answers("\nm5.large").answers("\nin sum").answers("unknown\n");
+    let bundle = product.run(["infra", "plan", "two", "--target", "lightsail"]).ok();
+    bundle.answers("two on lightsail in us-east-1, medium_3_0").answers("~$");
+    cloud.assert_empty();
+    assert_eq!(product.json(["list"])["items"].as_array().map(Vec::len), Some(0));
+    let left = fs::read_dir(product.home().join("looks")).expect("the directory").count();
+    assert_eq!(left, 0, "a look leaves nothing");
+    assert!(!product.deployment("one").exists());
+}
+
+#[test]
+fn what_is_prepared_before_a_launch_is_kept_and_counts() {
+    let Some(cloud) = Cloud::start() else { return };
+    let product = on_aws(&cloud);
+    let made = product.json(["infra", "config", "one", "--target", "ec2"]);
+    let path = path_in(&made, "path");
+    assert_eq!(
+        (&path, &made["kept"]),
+        (&product.deployment("one").join("terraform.tfvars"), &false.into())
+    );
+    let text = fs::read_to_string(&path).expect("the values");
+    assert!(text.contains("\"us-east-1\"") && text.contains("\"t3.medium\""), "{text}");
+    let text = text.replace("t3.medium", "t3.large");
+    fs::write(&path, &text).expect("written");
+    assert_eq!(product.json(["infra", "config", "one"])["kept"], true);
+    assert_eq!(fs::read_to_string(&path).expect("the values"), text);
+
+    let key = path_in(&product.json(["infra", "create-key", "one"]), "key");
+    let bytes = fs::read(&key).expect("the key");
+    product.run(["infra", "create-key", "one"]).ok();
+    assert_eq!(fs::read(&key).expect("the key"), bytes, "it is kept");
+    product.run(["infra", "init", "--target", "ec2"]).ok();
+    let plan = product.run(["plan", "one", "--size", "t3.small", "--json"]).ok();
+    assert_eq!(plan.json()["size"], "t3.large");
+    plan.answers("terraform.tfvars says t3.large");
+    // A word that is no size is refused as a flag is, and says where it stands.
+    fs::write(&path, text.replace("t3.large", "T3 large")).expect("written");
+    product.run(["plan", "one"]).code(2).says("terraform.tfvars");
+    fs::write(&path, &text).expect("written");
+
+    let removed = product.json(["infra", "delete-key", "one"])["removed"].clone();
+    assert_eq!(removed.as_array().map(Vec::len), Some(2), "{removed}");
+    assert!(!key.exists() && path.exists());
+    cloud.assert_empty();
+}
+
+#[test]
+fn what_is_wrong_is_refused_before_anything_is_made() {
+    let Some(cloud) = Cloud::start() else { return };
+    let product = on_aws(&cloud);
+    let old = "#!/bin/sh\necho '{\"terraform_version\":\"1.5.7\"}'\n";
+    product.tool("old-terraform", old);
+    let plan = |args: &[&str]| {
+        let run = product.run(["plan", "one", "--target", "ec2"]);
+        args.iter().fold(run, |run, arg| run.arg(arg))
+    };
+    plan(&["--region", "us-west-22"]).code(2).says("AWS_REGION");
+    plan(&["--region", "us-east-9"]).code(2).says("us-east-9");
+    plan(&["--size", "t3.mediun"]).code(2).says("t3.mediun");
+    plan(&["--ssh-cidr", "0.0.0.0/0"]).code(2).says("never open to the world");
+    plan(&["--expose", "everybody"]).code(2).says("EXPOSE");
+    plan(&[]).env("TF_BIN", "no-terraform").code(5).says("not installed").says("1.10");
+    plan(&[]).env("TF_BIN", "old-terraform").code(5).says("1.5.7");
+    product.run(["plan", "one", "--target", "docker"]).code(2).says("makes no machines");
+    product.run(["deploy", "one"]).code(3).says("launch one --target ec2");
+    product.run(["infra", "show", "one"]).code(3);
+    assert_eq!(product.json(["list"])["items"].as_array().map(Vec::len), Some(0));
+    // A launch is recorded before it looks, and can be taken back.
+    let launch = product.run(["launch", "one", "--target", "ec2", "--size", "t3.mediun"]).code(2);
+    launch.says("step prepare").says("t3.mediun");
+    // What was never made can be another one.
+    let other = product.run(["launch", "one", "--target", "ec2", "--size", "t3.smal"]).code(2);
+    other.says("t3.smal");
+    assert!(!other.stderr.contains("t3.mediun"), "{}", other.stderr);
+    product.run(["destroy", "one", "--yes"]).ok();
+    cloud.assert_empty();
+}
+
+#[test]
+fn what_is_for_machines_is_refused_elsewhere() {
+    let mut product = Product::new();
+    product.launch();
+    for args in [
+        &["tunnel"][..],
+        &["shell", "--host"],
+        &["deploy"],
+        &["plan"],
+        &["infra", "show"],
+        &["infra", "config"],
+        &["infra", "apply"],
+        &["infra", "destroy", "--yes"],
+    ] {
+        let run = args[1..].iter().fold(product.run([args[0]]), |run, arg| run.arg(arg));
+        run.code(4).says("main runs on this machine (the process target)").says("open main");
+    }
+    product.run(["url", "--tunnel"]).code(4).says("needs no tunnel");
+    product.run(["url"]).ok().answers(&format!("http://127.0.0.1:{}/#", product.port()));
+    product.run(["plan", "--target", "ec2"]).code(4).says("on the process target");
+
+    let on = |args: [&str; 1]| product.run(["--on", "ec2"]).arg(args[0]);
+    on(["url"]).code(4).says("main is on the process target, and this is for ec2");
+    product.run(["--on", "process", "url"]).ok();
+    on(["list"]).code(2).says("--on goes with a command for one deployment");
+    let other = on(["url"]).env("TF_DIR", "terraform/lightsail").code(2);
+    other.says("TF_DIR (environment) says the lightsail target");
+    on(["url"]).env("TF_DIR", "terraform/ec2").code(4);
+    product.set("TF_DIR", "elsewhere");
+    product.run(["--on", "ec2", "url"]).code(2).says("TF_DIR is terraform/ec2 or");
+    assert_eq!(product.status("main"), "running");
+}
+
+/// Reads on until a tunnel says that it is in a state.
+fn says(live: &mut Live, state: &str) -> Value {
+    while let Some(line) = live.line() {
+        let said: Value = serde_json::from_str(&line).expect("an object");
+        if said["state"] == state {
+            return said;
+        }
+    }
+    panic!("the tunnel was never {state}");
+}
+
+fn startupz(port: u16) -> String {
+    let mut tcp = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it listens");
+    tcp.set_read_timeout(Some(Duration::from_secs(20))).expect("a deadline");
+    let host = format!("127.0.0.1:{port}");
+    write!(tcp, "GET /startupz HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")
+        .expect("it reads");
+    let mut answer = String::new();
+    tcp.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+#[test]
+fn a_gateway_that_nobody_else_reaches_is_reached_through_a_tunnel() {
+    let Some(cloud) = Cloud::start() else { return };
+    let mut product = on_aws(&cloud);
+    product.set("EXPOSE", "none");
+    let launched = product.run(["launch", "one", "--target", "ec2"]).ok();
+    for line in
+        ["[1/4] ec2-create-key\n", "[2/4] ec2-config\n", "[3/4] ec2-setup\n", "[4/4] deploy-ec2\n"]
+    {
+        launched.says(line);
+    }
+    launched.says("tunnel one").says("  logs    ").says("  shell   ").says("destroy one");
+    assert!(!launched.stderr.contains("another machine"), "{}", launched.stderr);
+    let port = product.port();
+    launched.answers(&format!("http://127.0.0.1:{port}/#"));
+
+    // Its own port is taken here: a page is let in from no other one.
+    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the port");
+    product.run(["tunnel", "one"]).code(4).says("is taken").says("--port ");
+    drop(other);
+    let mut tunnel = product.run(["tunnel", "one", "--json"]).live();
+    let up = says(&mut tunnel, "up");
+    assert_eq!(up["url"], format!("http://127.0.0.1:{port}/"));
+    assert_eq!((&up["answers"], &up["for_browsers"]), (&true.into(), &true.into()));
+    let answer = startupz(port);
+    assert!(answer.contains("200 OK") && answer.contains("started"), "{answer}");
+    // A connection that breaks is made again.
+    let forward = format!("127.0.0.1:{port}:127.0.0.1:{port}");
+    let client = until("the client runs", || {
+        let all = product.processes();
+        all.iter().find(|it| it.args.contains(&forward)).map(|it| it.pid)
+    });
+    send(client, Signal::KILL);
+    says(&mut tunnel, "broken");
+    says(&mut tunnel, "up");
+    assert!(startupz(port).contains("started"));
+    tunnel.signal(Signal::INT);
+    assert_eq!(tunnel.done().code, 0);
+
+    let shell = product.run(["shell", "one", "--host"]).stdin("whoami; docker --version\n").ok();
+    shell.answers("ec2-user").answers("Docker version");
+    let shown = product.run(["infra", "show", "one"]).ok();
+    shown.answers("aws_instance").answers("aws_eip");
+    assert!(!shown.stdout.contains("PRIVATE KEY"), "{}", shown.stdout);
+    let held = product.json(["infra", "show", "one"])["resources"].clone();
+    assert!(held.as_array().is_some_and(|it| it.len() > 3), "{held}");
+    product.run(["infra", "delete-key", "one"]).code(4).says("has a machine");
+    product.run(["plan", "one"]).ok().answers("Nothing would change");
+    // Others may reach it from now on.
+    product.set("EXPOSE", "operator");
+    let plan = product.json(["plan", "one"]);
+    let changes = plan["changes"].as_array().expect("changes");
+    assert!(!changes.is_empty() && changes.iter().all(|it| it["action"] == "create"), "{plan}");
+    product.run(["launch", "one"]).ok().says("one runs with another EXPOSE");
+    let deployed = product.run(["deploy", "one"]).ok();
+    let address = cloud.instances()[0].public.expect("an address");
+    deployed.answers(&format!("http://{address}:{port}/#")).says("plain HTTP");
+    product.run(["url", "one"]).ok().says("url one --tunnel");
+    product.run(["infra", "destroy", "one", "--yes"]).ok();
+    cloud.assert_empty();
+}
