@@ -181,6 +181,144 @@ open: $(program_file) ## Print a link that lets your browser in
 approve: $(program_file) ## Let the browsers that wait in
 	$(program) approve
 
+# ------------------------------------------------------------------------ EC2
+##@ EC2
+
+.PHONY: ec2-full-setup
+ec2-full-setup: next := A machine is made on EC2, a gateway launched there and proven; then a link is printed.
+ec2-full-setup: $(program_file) ## Make a machine on EC2, launch a gateway there, print a link
+	$(program) --on ec2 launch --target ec2
+
+.PHONY: quick-ec2
+quick-ec2: $(program_file) ## Make .env, then the same
+	$(program) env init
+	$(program) --on ec2 launch --target ec2
+
+.PHONY: deploy-ec2
+deploy-ec2: $(program_file) ## Bring machine and gateway to what the settings say now
+	$(program) --on ec2 deploy
+
+.PHONY: ec2-create-key
+ec2-create-key: $(program_file) ## Make the SSH key; the launch then uses it
+	$(program) --on ec2 infra create-key --target ec2
+
+.PHONY: ec2-delete-key
+ec2-delete-key: $(program_file) ## Remove the SSH key, where there is no machine
+	$(program) --on ec2 infra delete-key --target ec2
+
+.PHONY: ec2-config
+ec2-config: $(program_file) ## Write terraform.tfvars and print where; yours is kept
+	$(program) --on ec2 infra config --target ec2
+
+.PHONY: ec2-init
+ec2-init: $(program_file) ## Have Terraform get the AWS provider
+	$(program) --on ec2 infra init --target ec2
+
+.PHONY: ec2-plan
+ec2-plan: $(program_file) ## Show what would be made or changed, and what it costs
+	$(program) --on ec2 plan --target ec2
+
+.PHONY: ec2-setup
+ec2-setup: $(program_file) ## Launch what is not there, deploy what is
+	$(program) --on ec2 infra apply --target ec2
+
+.PHONY: ec2-destroy
+ec2-destroy: $(program_file) ## Remove machine, gateway and data; backups stay
+	$(program) --on ec2 destroy $(yes)
+
+.PHONY: ec2-logs
+ec2-logs: $(program_file) ## Follow the gateway's log
+	$(program) --on ec2 logs --follow
+
+.PHONY: ec2-shell
+ec2-shell: $(program_file) ## Open a shell on the machine, by SSH
+	$(program) --on ec2 shell --host
+
+.PHONY: ec2-tunnel
+ec2-tunnel: $(program_file) ## Forward a port of this machine to the gateway, by SSH
+	$(program) --on ec2 tunnel
+
+.PHONY: ec2-url
+ec2-url: $(program_file) ## Print a link that lets your browser in
+	$(program) --on ec2 url
+
+.PHONY: ec2-restart
+ec2-restart: $(program_file) ## Stop, start and prove the gateway
+	$(program) --on ec2 restart
+
+.PHONY: ec2-approve
+ec2-approve: $(program_file) ## Let the browsers that wait in
+	$(program) --on ec2 approve
+
+# ------------------------------------------------------------------ Lightsail
+##@ Lightsail
+
+.PHONY: ls-full-setup
+ls-full-setup: next := A machine is made on Lightsail, a gateway launched there and proven; then a link is printed.
+ls-full-setup: $(program_file) ## Make a machine on Lightsail, launch a gateway there, print a link
+	$(program) --on lightsail launch --target lightsail
+
+.PHONY: quick-ls
+quick-ls: $(program_file) ## Make .env, then the same
+	$(program) env init
+	$(program) --on lightsail launch --target lightsail
+
+.PHONY: deploy-ls
+deploy-ls: $(program_file) ## Bring machine and gateway to what the settings say now
+	$(program) --on lightsail deploy
+
+.PHONY: ls-create-key
+ls-create-key: $(program_file) ## Make the SSH key; the launch then uses it
+	$(program) --on lightsail infra create-key --target lightsail
+
+.PHONY: ls-delete-key
+ls-delete-key: $(program_file) ## Remove the SSH key, where there is no machine
+	$(program) --on lightsail infra delete-key --target lightsail
+
+.PHONY: ls-config
+ls-config: $(program_file) ## Write terraform.tfvars and print where; yours is kept
+	$(program) --on lightsail infra config --target lightsail
+
+.PHONY: ls-init
+ls-init: $(program_file) ## Have Terraform get the AWS provider
+	$(program) --on lightsail infra init --target lightsail
+
+.PHONY: ls-plan
+ls-plan: $(program_file) ## Show what would be made or changed, and what it costs
+	$(program) --on lightsail plan --target lightsail
+
+.PHONY: ls-setup
+ls-setup: $(program_file) ## Launch what is not there, deploy what is
+	$(program) --on lightsail infra apply --target lightsail
+
+.PHONY: ls-destroy
+ls-destroy: $(program_file) ## Remove machine, gateway and data; backups stay
+	$(program) --on lightsail destroy $(yes)
+
+.PHONY: ls-logs
+ls-logs: $(program_file) ## Follow the gateway's log
+	$(program) --on lightsail logs --follow
+
+.PHONY: ls-shell
+ls-shell: $(program_file) ## Open a shell on the machine, by SSH
+	$(program) --on lightsail shell --host
+
+.PHONY: ls-tunnel
+ls-tunnel: $(program_file) ## Forward a port of this machine to the gateway, by SSH
+	$(program) --on lightsail tunnel
+
+.PHONY: ls-url
+ls-url: $(program_file) ## Print a link that lets your browser in
+	$(program) --on lightsail url
+
+.PHONY: ls-restart
+ls-restart: $(program_file) ## Stop, start and prove the gateway
+	$(program) --on lightsail restart
+
+.PHONY: ls-approve
+ls-approve: $(program_file) ## Let the browsers that wait in
+	$(program) --on lightsail approve
+
 # ---------------------------------------------------------------------- the build
 
 # What builds inherit from the target that asked for them.

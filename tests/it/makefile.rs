@@ -105,7 +105,7 @@ fn callers() -> Vec<String> {
 }
 
 /// The targets that users and scripts call by name, by group.
-const PROMISED: [(&str, &[&str]); 2] = [
+const PROMISED: [(&str, &[&str]); 4] = [
     ("The project", &["quick-start", "test", "bench", "lint", "build", "install"]),
     (
         "Docker (local)",
@@ -129,6 +129,48 @@ const PROMISED: [(&str, &[&str]); 2] = [
             "start",
             "open",
             "approve",
+        ],
+    ),
+    (
+        "EC2",
+        &[
+            "ec2-full-setup",
+            "quick-ec2",
+            "deploy-ec2",
+            "ec2-create-key",
+            "ec2-delete-key",
+            "ec2-config",
+            "ec2-init",
+            "ec2-plan",
+            "ec2-setup",
+            "ec2-destroy",
+            "ec2-logs",
+            "ec2-shell",
+            "ec2-tunnel",
+            "ec2-url",
+            "ec2-restart",
+            "ec2-approve",
+        ],
+    ),
+    (
+        "Lightsail",
+        &[
+            "ls-full-setup",
+            "quick-ls",
+            "deploy-ls",
+            "ls-create-key",
+            "ls-delete-key",
+            "ls-config",
+            "ls-init",
+            "ls-plan",
+            "ls-setup",
+            "ls-destroy",
+            "ls-logs",
+            "ls-shell",
+            "ls-tunnel",
+            "ls-url",
+            "ls-restart",
+            "ls-approve",
         ],
     ),
 ];
@@ -155,7 +197,7 @@ fn every_promised_target_is_there_in_its_group() {
 fn every_target_is_a_call_that_the_program_takes() {
     let recorder = Recorder::new();
     let targets = callers();
-    assert!(targets.len() > 15, "{targets:?}");
+    assert!(targets.len() > 50, "{targets:?}");
     let mut wrong = Vec::new();
     for target in &targets {
         for given in [&[target.as_str()][..], &[target.as_str(), "YES=1"]] {
@@ -225,12 +267,64 @@ fn yes_is_said_where_something_is_destroyed() {
 }
 
 #[test]
+fn targets_of_a_cloud_refuse_what_is_elsewhere() {
+    let recorder = Recorder::new();
+    for (of_ec2, of_lightsail) in PROMISED[2].1.iter().zip(PROMISED[3].1) {
+        for (target, cloud) in [(of_ec2, "ec2"), (of_lightsail, "lightsail")] {
+            let calls = recorder.calls(&[target, "NAME=box"], &[("TF_DIR", "terraform/ec2")]);
+            let about = calls.iter().filter(|call| call.args != ["env", "init"]);
+            let about: Vec<_> = about.collect();
+            assert_eq!(about.len(), 1, "{target}");
+            assert_eq!(about[0].args[..2], ["--on", cloud], "{target}");
+            // What TF_DIR says, the program compares.
+            assert_eq!(about[0].env["TF_DIR"], "terraform/ec2", "{target}");
+            assert_eq!(about[0].env["name"], "box", "{target}");
+        }
+    }
+    let asked = recorder.calls(&["ls-destroy"], &[]);
+    assert_eq!(asked[0].args, ["--on", "lightsail", "destroy"]);
+    let answered = recorder.calls(&["ec2-destroy", "YES=1"], &[]);
+    assert_eq!(answered[0].args, ["--on", "ec2", "destroy", "--yes"]);
+}
+
+/// What a script leads to: the make target that it calls, or its exit code.
+fn leads_to(script: &str, module: Option<&str>) -> Result<String, Option<i32>> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let make = directory.path().join("make");
+    fs::write(&make, "#!/bin/sh\necho \"$@\"\n").expect("a program");
+    fs::set_permissions(&make, fs::Permissions::from_mode(0o755)).expect("its mode");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let output = Command::new(root().join("scripts").join(script))
+        .env_clear()
+        .env("PATH", format!("{}:{path}", directory.path().display()))
+        .envs(module.map(|module| ("TF_DIR", module)))
+        .output()
+        .expect("the script runs");
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if output.status.success() { Ok(said) } else { Err(output.status.code()) }
+}
+
+#[test]
+fn scripts_call_the_make_target_that_tf_dir_says() {
+    for (script, ec2, lightsail) in [
+        ("deploy-ec2.sh", "deploy-ec2", "deploy-ls"),
+        ("ec2-approve.sh", "ec2-approve", "ls-approve"),
+    ] {
+        assert_eq!(leads_to(script, None), Ok(ec2.into()));
+        assert_eq!(leads_to(script, Some("terraform/ec2")), Ok(ec2.into()));
+        assert_eq!(leads_to(script, Some("/w/terraform/lightsail/")), Ok(lightsail.into()));
+        assert_eq!(leads_to(script, Some("terraform")), Err(Some(2)));
+    }
+}
+
+#[test]
 fn help_is_what_make_says_by_itself() {
     let recorder = Recorder::new();
     let said = |args: &[&str]| String::from_utf8(recorder.make(args, &[]).stdout).expect("text");
     let help = said(&[]);
     assert_eq!(help, said(&["help"]));
-    for line in ["\nThe project\n", "\nDocker (local)\n", "  quick-start ", "  approve "] {
+    for line in ["\nThe project\n", "\nDocker (local)\n", "\nEC2\n", "  quick-start ", "  approve "]
+    {
         assert!(help.contains(line), "{line:?} in {help}");
     }
     assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
