@@ -98,7 +98,7 @@ impl App {
         sink: &dyn Sink,
     ) -> Result<PathBuf, Failure> {
         let site = self.machine_site(request, sink).await?;
-        let _lock = self.engine().lock(&request.name, "infra").await?;
+        let _lock = self.lock_idle(&request.name).await?;
         self.maker(&site)?.key_ahead(&site).await
     }
 
@@ -109,7 +109,7 @@ impl App {
         sink: &dyn Sink,
     ) -> Result<Vec<PathBuf>, Failure> {
         let site = self.machine_site(request, sink).await?;
-        let _lock = self.engine().lock(&request.name, "infra").await?;
+        let _lock = self.lock_idle(&request.name).await?;
         self.maker(&site)?.remove_key(&site)
     }
 
@@ -121,7 +121,7 @@ impl App {
         sink: &dyn Sink,
     ) -> Result<(PathBuf, bool), Failure> {
         let site = self.machine_site(request, sink).await?;
-        let _lock = self.engine().lock(&request.name, "infra").await?;
+        let _lock = self.lock_idle(&request.name).await?;
         self.maker(&site)?.values_ahead(&site)
     }
 
@@ -144,7 +144,7 @@ impl App {
     ) -> Result<Planned, Failure> {
         let site = self.machine_site(request, sink).await?;
         let (target, name) = (site.deployment.spec.target, &request.name);
-        let lock = self.engine().lock(name, "plan").await?;
+        let lock = self.lock_idle(name).await?;
         let work = Work { cancel, lock: &lock, progress: sink.progress() };
         self.target(&site).preflight(&site, work).await?;
         let scratch = self.scratch(name, &lock)?;
@@ -194,7 +194,7 @@ impl App {
         cancel: &CancellationToken,
     ) -> Result<String, Failure> {
         let site = self.site_with_machine(name)?;
-        let lock = self.engine().lock(name, "infra").await?;
+        let lock = self.lock_idle(name).await?;
         let scratch = self.scratch(name, &lock)?;
         let work = Work { cancel, lock: &lock, progress: sink.progress() };
         self.maker(&site)?.shown(&site, scratch.path(), work).await
@@ -299,6 +299,23 @@ impl App {
         let port = deployment.spec.port.or(deployment.facts.port).unwrap_or(DEFAULT_PORT);
         deployment.facts.port = Some(port);
         Ok(Site { layout: self.layout().clone(), deployment, secrets: plan.secrets })
+    }
+
+    /// The lock of a deployment that nobody is at work on. What a killed operation has left running
+    /// is for the one that goes on with it: taking the lock would end it.
+    async fn lock_idle(&self, name: &DeploymentName) -> Result<LockFile, Failure> {
+        if let Some(operation) = self.store().active_operation(name)? {
+            return Err(Failure::conflict(format!(
+                "the {} of {name} has not come to its end",
+                operation.kind
+            ))
+            .remedy(format!(
+                "wait for it, or go on with it where it was interrupted: openclaw-pipeline \
+                 operations resume {}",
+                operation.id
+            )));
+        }
+        self.engine().lock(name, "infra").await
     }
 
     /// A directory for a look, which ends with it. Who holds the deployment's lock removes what a

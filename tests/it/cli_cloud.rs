@@ -122,7 +122,19 @@ fn what_is_wrong_is_refused_before_anything_is_made() {
     let launch = product.run(["launch", "one", "--target", "ec2", "--size", "t3.mediun"]).code(2);
     launch.says("step prepare").says("t3.mediun");
     // What was never made can be another one.
-    let other = product.run(["launch", "one", "--target", "ec2", "--size", "t3.smal"]).code(2);
+    product.tool("slow-terraform", "#!/bin/sh\nexec sleep 60\n");
+    let args = ["launch", "one", "--target", "ec2", "--size", "t3.smal"];
+    let mut live = product.run(args).arg("--json").env("TF_BIN", "slow-terraform").live();
+    while let Some(line) = live.line() {
+        if line.contains("\"step\":\"prepare\",\"status\":\"running\"") {
+            break;
+        }
+    }
+    live.signal(Signal::KILL);
+    assert!(live.done().code < 0);
+    // Whoever only looks does not end what a killed launch has left at work.
+    product.run(["plan", "one"]).code(4).says("the launch of one has not come to its end");
+    let other = product.run(["launch", "one", "--target", "ec2"]).code(2);
     other.says("t3.smal");
     assert!(!other.stderr.contains("t3.mediun"), "{}", other.stderr);
     product.run(["destroy", "one", "--yes"]).ok();
