@@ -59,7 +59,8 @@ pub struct Shown {
 /// The phase that a step of a launch on a machine is part of.
 fn phase_of(step: &str) -> Option<usize> {
     match step {
-        "prepare" => None,
+        // What comes before: a deploy stops what runs first.
+        "stop" | "prepare" => None,
         "create_key" => Some(0),
         "create_config" => Some(1),
         "create_machine" | "connect" => Some(2),

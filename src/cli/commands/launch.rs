@@ -145,8 +145,9 @@ fn about_the_way(out: &Output, deployment: &Deployment, by_tunnel: bool) {
         ));
     } else {
         out.say(&format!(
-            "Nobody reads what goes by SSH: openclaw-pipeline tunnel {name}, and the link for it is \
-             openclaw-pipeline url {name} --tunnel. Launched with EXPOSE=none, there is no other way."
+            "Plain HTTP can be read on its way. What goes by SSH cannot: openclaw-pipeline tunnel \
+             {name}, and openclaw-pipeline url {name} --tunnel for its link. Launched with \
+             EXPOSE=none, there is no other way in."
         ));
     }
 }
