@@ -50,6 +50,8 @@ fn call(command: &str) -> Option<(String, usize)> {
         "start" | "stop" | "restart" | "update" | "rotate" | "approve" => {
             format!("POST /v1/deployments/{name}/{verb}")
         }
+        // Going on with one that is there is no call: a launch by request makes a new one.
+        "launch" if command[words.at..].starts_with(" --target") => return None,
         "launch" => "POST /launch".into(),
         "destroy" => format!("DELETE /v1/deployments/{name}"),
         "status" => format!("GET /v1/deployments/{name}"),
@@ -104,6 +106,12 @@ mod tests {
             (
                 "openclaw-pipeline doctor main looks for the cause; openclaw-pipeline destroy main",
                 "openclaw-pipeline doctor main looks for the cause; DELETE /v1/deployments/main",
+            ),
+            (
+                "openclaw-pipeline launch main --target ec2 goes on, openclaw-pipeline destroy \
+                 main removes it",
+                "openclaw-pipeline launch main --target ec2 goes on, DELETE /v1/deployments/main \
+                 removes it",
             ),
             ("openclaw-pipeline operations", "openclaw-pipeline operations"),
             ("openclaw-pipeline --help", "openclaw-pipeline --help"),

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use openclaw_pipeline::domain::{
-    Aftermath, Change, DeploymentName, DeploymentStatus, Failure, FailureKind, Operation,
-    OperationKind, OperationStatus,
+    Aftermath, Change, DeploymentName, DeploymentSpec, DeploymentStatus, Failure, FailureKind,
+    Operation, OperationKind, OperationStatus,
 };
 use openclaw_pipeline::store::{
-    Along, Begin, Finish, NewDeployment, OwnerLimits, Result, Store, StoreError, new_id,
+    Along, Begin, Finish, NewDeployment, OwnerLimits, Result, Spending, Store, StoreError, new_id,
 };
 use proptest::prelude::*;
 use rusqlite::Transaction;
@@ -239,6 +239,35 @@ fn of_many_launches_at_once_an_owner_gets_no_more_than_its_limit() {
         tries.into_iter().map(|it| it.join().expect("no panic")).filter(|begun| *begun).count()
     });
     assert_eq!(begun, 5);
+}
+
+#[test]
+fn of_many_launches_at_once_an_owner_spends_no_more_than_it_may() {
+    let bench = Bench::new();
+    let store = Store::open(bench.home()).expect("opens");
+    // Others' do not count.
+    there(&store, &bench, "others", DeploymentStatus::Running);
+    let try_one = |text: &str, cost: fn(&DeploymentSpec) -> Option<f64>| {
+        let spending = Spending { owner: "token".into(), most: 50, cost };
+        let along: Vec<Arc<dyn Along>> = vec![Arc::new(spending)];
+        store.begin(&Begin { along, ..launch(&bench, &name(text), Some("token")) })
+    };
+    let begun = std::thread::scope(|scope| {
+        let tries: Vec<_> = (0..20)
+            .map(|number| {
+                let try_one = &try_one;
+                scope.spawn(move || try_one(&format!("d{number}"), |_| Some(10.0)).is_ok())
+            })
+            .collect();
+        tries.into_iter().map(|it| it.join().expect("no panic")).filter(|begun| *begun).count()
+    });
+    assert_eq!(begun, 5);
+    let failure = refused(try_one("dear", |_| Some(9.99)));
+    assert_eq!(failure.kind, FailureKind::Forbidden);
+    assert!(failure.message.contains("it may spend 50 dollars a month"), "{failure}");
+    let failure = refused(try_one("unknown", |_| None));
+    assert!(failure.message.contains("not known"), "{failure}");
+    assert_eq!(store.deployment(&name("unknown")).expect("reads"), None, "nothing was written");
 }
 
 /// A row in a table of the test's own.
