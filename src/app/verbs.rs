@@ -93,6 +93,9 @@ impl App {
     ) -> Result<Operation, Failure> {
         let kind = order.kind();
         self.deployment(name)?;
+        if kind == OperationKind::Destroy {
+            self.give_up_launch(name, sink).await?;
+        }
         let done = self.go_on(name, sink, cancel).await?;
         let done = done.filter(|it| it.kind == kind && it.status == OperationStatus::Succeeded);
         // What it begins with is made under the lock, from what is there by then: nobody else
@@ -113,6 +116,26 @@ impl App {
             self.prune(name, sink).await;
         }
         Ok(operation)
+    }
+
+    /// Gives up a launch that was interrupted and makes a machine: none is made to be removed.
+    async fn give_up_launch(&self, name: &DeploymentName, sink: &dyn Sink) -> Result<(), Failure> {
+        let begun = || -> Result<Option<Operation>, Failure> {
+            let operation = self.store().active_operation(name)?;
+            Ok(operation.filter(|it| it.kind == OperationKind::Launch))
+        };
+        let has_machine = self.deployment(name)?.spec.target.has_machine();
+        if !has_machine || begun()?.is_none() || self.is_served()? {
+            return Ok(());
+        }
+        let _lock = self.engine().lock(name, OperationKind::Destroy.as_str()).await?;
+        // It may have been finished while the lock was waited for.
+        if let Some(operation) = begun()? {
+            sink.progress()
+                .note(&format!("giving up the launch that was interrupted ({})", operation.id));
+            self.engine().cancel(&operation)?;
+        }
+        Ok(())
     }
 
     /// Lets waiting browsers in: the one named, or every one within the ceiling.

@@ -8,9 +8,9 @@ use super::backup;
 use super::context::{Context, OperationDef, Repeat, StepDef, StepEnd};
 use super::steps;
 use super::vault::Slot;
-use crate::domain::{Aftermath, EventType, Failure, OperationKind};
+use crate::domain::{Aftermath, EventType, Failure, FailureKind, OperationKind};
 use crate::secrets::Secret;
-use crate::targets::{GatewaySecrets, Site};
+use crate::targets::{GatewaySecrets, Site, keeper};
 
 /// What a removal is asked for with.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -70,8 +70,23 @@ const STOP: StepDef = StepDef { event: Some(EventType::Destroying), run: stop, .
 fn stop<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
     Box::pin(async move {
         let site = site(c)?;
-        steps::stop_at(c, &site).await
+        match steps::stop_at(c, &site).await {
+            // One that cannot be reached, or is gone, goes all the same, and its gateway with it.
+            Err(failure) if is_of_its_own(c) && failure.kind != FailureKind::Interrupted => {
+                let failure = c.scrubbed(failure);
+                let why = format!("the gateway was not stopped before its machine goes: {failure}");
+                c.sink.progress().note(&why);
+                keeper::stop(&site.layout, &site.deployment.name).await?;
+                Ok(StepEnd::Skipped(why))
+            }
+            stopped => stopped,
+        }
     })
+}
+
+/// Whether the deployment has a machine of its own.
+fn is_of_its_own(c: &Context<'_>) -> bool {
+    c.deployment.spec.target.has_machine()
 }
 
 const REMOVE: StepDef = StepDef {
@@ -85,9 +100,24 @@ const REMOVE: StepDef = StepDef {
 fn remove<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
     Box::pin(async move {
         let site = site(c)?;
-        let removed = c.target().remove(&site, c.work()).await?;
+        let removed = c.target().remove(&site, c.work()).await;
+        let removed = removed.map_err(|failure| half_removed(c, failure))?;
         Ok(StepEnd::Done(json!(removed)))
     })
+}
+
+/// The same failure, with how to go on: what is left of a machine stays recorded, and costs.
+fn half_removed(c: &Context<'_>, failure: Failure) -> Failure {
+    let again = format!("openclaw-pipeline destroy {}", c.deployment.name);
+    let known = failure.remedy.clone();
+    if !is_of_its_own(c)
+        || failure.kind == FailureKind::Interrupted
+        || known.as_ref().is_some_and(|remedy| remedy.contains(&again))
+    {
+        return failure;
+    }
+    let first = known.map(|remedy| format!("{remedy}; ")).unwrap_or_default();
+    failure.remedy(format!("{first}what is left is recorded, and may cost: {again} removes it"))
 }
 
 const FORGET: StepDef = StepDef {
