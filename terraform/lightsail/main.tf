@@ -9,6 +9,9 @@
 
 provider "aws" {
   region = var.region
+  # Long enough for throttling to pass. The provider's own 25 take a quarter of an hour to say that
+  # there is no such machine free.
+  max_retries = 7
 }
 
 data "aws_caller_identity" "current" {}
