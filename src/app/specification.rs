@@ -80,6 +80,10 @@ impl Asked<'_> {
             if settings.is_given(V::SshCidr) {
                 machine.ssh_cidrs = settings.ssh_cidrs()?;
             }
+            // Once it is made, it stays what it is.
+            if existing.facts.machine.is_none() && settings.is_given(V::Size) {
+                machine.size = settings.size()?;
+            }
             spec.bind = machine.expose.published_on();
         } else if settings.is_given(V::GatewayBind) {
             spec.bind = settings.bind()?;
