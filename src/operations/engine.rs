@@ -16,6 +16,7 @@ use tracing::Instrument as _;
 use super::backup;
 use super::context::{Context, OperationDef, Repeat, Sink, StepDef, StepEnd, Told};
 use super::definition_of;
+use super::machine;
 use super::steps;
 use super::vault::{Slot, Vault};
 use super::watcher::Watcher;
@@ -197,7 +198,11 @@ impl Engine {
             Err(failure) if failure.kind == FailureKind::Interrupted => {
                 return Ok(Ended {
                     operation: self.reread(&operation.id)?,
-                    failure: Some(interrupted(&operation)),
+                    failure: Some(machine::interrupted(
+                        &context.deployment,
+                        operation.kind,
+                        interrupted(&operation),
+                    )),
                 });
             }
             Err(failure) => Some(failure),

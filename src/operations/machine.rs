@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::context::{Context, OperationDef, Repeat, StepDef, StepEnd};
 use super::{launch, steps};
-use crate::domain::{EventType, Failure, FailureKind, TargetKind};
+use crate::domain::{Deployment, EventType, Failure, FailureKind, OperationKind, TargetKind};
 use crate::targets::Machines;
 
 type Step<'a> = BoxFuture<'a, Result<StepEnd, Failure>>;
@@ -162,14 +162,41 @@ fn begun(c: &Context<'_>, failure: Failure) -> Failure {
         return failure;
     }
     let (name, target) = (&c.deployment.name, c.deployment.spec.target);
-    let exists = match &c.deployment.facts.machine {
-        Some(machine) => format!("the machine {} ({}) is there", machine.id, machine.address),
-        None => "part of the machine may be there".to_owned(),
-    };
+    let removal = format!("openclaw-pipeline destroy {name}");
+    // One that knows better what is there says so itself.
+    if failure.remedy.as_ref().is_some_and(|remedy| remedy.contains(&removal)) {
+        return failure;
+    }
+    let exists = exists(&c.deployment);
     let first = failure.remedy.clone().map(|remedy| format!("{remedy}; ")).unwrap_or_default();
     failure.remedy(format!(
         "{first}{exists}: openclaw-pipeline launch {name} --target {target} goes on, \
-         openclaw-pipeline destroy {name} removes it"
+         {removal} removes it"
+    ))
+}
+
+/// What exists of a deployment's machine.
+fn exists(deployment: &Deployment) -> String {
+    match &deployment.facts.machine {
+        Some(machine) => format!("the machine {} ({}) is there", machine.id, machine.address),
+        None => "part of the machine may be there".to_owned(),
+    }
+}
+
+/// An interruption, with what exists and what removes it.
+pub(super) fn interrupted(
+    deployment: &Deployment,
+    kind: OperationKind,
+    failure: Failure,
+) -> Failure {
+    if kind != OperationKind::Launch || !deployment.spec.target.has_machine() {
+        return failure;
+    }
+    let remedy = failure.remedy.clone().unwrap_or_default();
+    failure.remedy(format!(
+        "{}; {remedy}; or remove it: openclaw-pipeline destroy {}",
+        exists(deployment),
+        deployment.name
     ))
 }
 
