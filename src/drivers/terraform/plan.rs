@@ -100,6 +100,11 @@ impl Plan {
         self.changes.is_empty()
     }
 
+    /// Whether anything of this type would be made, and not in the place of another one.
+    pub fn creates(&self, kind: &str) -> bool {
+        self.changes.iter().any(|change| change.verb == Verb::Create && change.kind == kind)
+    }
+
     /// Refuses to take away any resource of these types.
     pub fn keep(&self, kinds: &[&str]) -> Result<(), Failure> {
         let lost = self.changes.iter().filter(|change| {

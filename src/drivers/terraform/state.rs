@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -33,6 +34,8 @@ pub struct Held {
     pub name: String,
     /// Its id.
     pub id: String,
+    /// Whether its making was broken off, or failed: nobody knows what it is like.
+    pub is_tainted: bool,
 }
 
 #[derive(Deserialize)]
@@ -59,6 +62,8 @@ struct Resource {
 struct Instance {
     #[serde(default)]
     attributes: Option<Attributes>,
+    #[serde(default)]
+    status: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -68,6 +73,12 @@ struct Attributes {
 }
 
 impl State {
+    /// That of a file, once what an earlier run in a directory could not write to it is there.
+    pub fn settled(dir: &Path, path: &Path) -> Result<Self, Failure> {
+        recover(dir, path)?;
+        Self::read(path)
+    }
+
     /// That of a file; one that is not there holds nothing.
     pub fn read(path: &Path) -> Result<Self, Failure> {
         match fs::metadata(path) {
@@ -95,6 +106,7 @@ impl State {
                 kind: kind.clone(),
                 name: name.clone(),
                 id: instance.attributes.and_then(|it| it.id).unwrap_or_default(),
+                is_tainted: instance.status.as_deref() == Some("tainted"),
             })
         });
         Ok(Self { held: held.collect(), serial: file.serial, lineage: file.lineage })
@@ -127,6 +139,8 @@ pub(super) fn recover(dir: &Path, state: &Path) -> Result<(), Failure> {
     if state.exists() {
         fs::copy(state, state.with_extension("tfstate.before"))?;
     }
+    // Terraform made it one for everybody.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
     fs::rename(&path, state)?;
     Ok(())
 }

@@ -6,12 +6,14 @@
 use std::sync::Arc;
 
 use super::cloud::Cloud;
-use super::files::suffix;
-use crate::domain::{Failure, MachineSpec};
+use super::files::{Files, suffix};
+use super::infra;
+use crate::domain::{Failure, FailureKind, MachineSpec};
+use crate::drivers::aws::machines::{MachineId, MachineState};
 use crate::drivers::aws::permissions::Launch;
 use crate::drivers::aws::sizes::Architecture;
 use crate::drivers::aws::sweep::{Found, Kind, Mark};
-use crate::drivers::aws::{Aws, Environment, regions};
+use crate::drivers::aws::{Aws, CallError, Environment, regions};
 use crate::drivers::terraform::State;
 use crate::targets::{Progress, Site};
 
@@ -23,8 +25,8 @@ pub(super) const DEPLOYMENT: &str = "openclaw-pipeline:deployment";
 const SOME_KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHwzAdnGvHL7NDTdwhmeNIFw3sC4eqGwIsJZlJkMhxdr dry-run";
 
-fn aws(environment: &Environment, machine: &MachineSpec) -> Result<Aws, Failure> {
-    Aws::new(environment.clone(), Some(&machine.region))
+fn aws(environment: &Environment, region: &str) -> Result<Aws, Failure> {
+    Aws::new(environment.clone(), Some(region))
 }
 
 /// Checks who calls, the region, the size, the permissions and the quotas. Changes nothing.
@@ -35,13 +37,23 @@ pub(super) async fn check(
     machine: &MachineSpec,
     progress: &dyn Progress,
 ) -> Result<(), Failure> {
-    let aws = aws(environment, machine)?;
+    let files = Files::of(site);
+    let region = infra::region(site, machine)?;
+    let aws = aws(environment, &region)?;
     progress.amount(0, 0, "who calls AWS");
     aws.identity().await?;
-    let wanted = machine.size.as_deref().unwrap_or(cloud.default_size());
+    let users = files.users_value("size").or_else(|| machine.size.clone());
+    let wanted = users.as_deref().unwrap_or(cloud.default_size());
     match cloud {
         Cloud::Lightsail => {
-            regions::check_lightsail(&machine.region)?;
+            regions::check_lightsail(&region)?;
+            // Lightsail's own answer would be that there is no such host. Who may not ask EC2 gets
+            // that one.
+            if let Err(CallError::Other(failure)) = aws.check_region().await
+                && failure.kind == FailureKind::BadInput
+            {
+                return Err(failure);
+            }
             progress.amount(0, 0, "the bundle");
             aws.bundle(wanted).await?;
         }
@@ -72,11 +84,42 @@ pub(super) async fn check(
                 aws.room_for_addresses()
             );
             permissions?.check()?;
-            vcpus.check(found.vcpus)?;
-            addresses.check(1)?;
+            // What an interrupted launch has made is counted as used.
+            let held = infra::held(site)?;
+            if !held.has("aws_instance") {
+                vcpus.check(found.vcpus)?;
+            }
+            if !held.has("aws_eip") {
+                addresses.check(1)?;
+            }
         }
     }
     Ok(())
+}
+
+/// Why a machine that was made takes no commands, where the account knows that.
+pub(super) async fn is_off(
+    environment: &Environment,
+    cloud: Cloud,
+    site: &Site,
+) -> Result<Option<Failure>, Failure> {
+    let Some(machine) = &site.deployment.facts.machine else { return Ok(None) };
+    let id = match cloud {
+        Cloud::Ec2 => MachineId::Ec2(machine.id.clone()),
+        Cloud::Lightsail => MachineId::Lightsail(machine.id.clone()),
+    };
+    let found = aws(environment, &machine.region)?.machine(&id).await?;
+    Ok(match found.map(|found| found.state) {
+        None | Some(MachineState::Terminated | MachineState::ShuttingDown) => {
+            Some(infra::gone(site, machine))
+        }
+        Some(MachineState::Stopped | MachineState::Stopping) => {
+            Some(Failure::failed(format!("the machine {} is switched off", machine.id)).remedy(
+                format!("start it in the AWS console ({}), then try again", machine.region),
+            ))
+        }
+        Some(_) => None,
+    })
 }
 
 fn kinds(cloud: Cloud) -> Vec<Kind> {
@@ -95,22 +138,43 @@ fn mark(site: &Site) -> Mark {
     Mark { key: DEPLOYMENT.into(), value: site.deployment.id.clone(), is_own_name }
 }
 
+/// What Terraform calls something of this kind, where a module makes one.
+fn made_as(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Instance => Some("aws_instance"),
+        Kind::LightsailInstance => Some("aws_lightsail_instance"),
+        Kind::Address => Some("aws_eip"),
+        Kind::LightsailStaticIp => Some("aws_lightsail_static_ip"),
+        Kind::SecurityGroup => Some("aws_security_group"),
+        Kind::KeyPair => Some("aws_key_pair"),
+        Kind::LightsailKeyPair => Some("aws_lightsail_key_pair"),
+        Kind::InstanceProfile => Some("aws_iam_instance_profile"),
+        Kind::Role => Some("aws_iam_role"),
+        Kind::Volume => None,
+    }
+}
+
 /// Removes what of the deployment is in the account and in no state: what a run that was killed had
 /// under way. Says what it removed.
 pub(super) async fn remove_strays(
     environment: &Environment,
     cloud: Cloud,
     site: &Site,
-    machine: &MachineSpec,
+    region: &str,
     state: &State,
 ) -> Result<Vec<String>, Failure> {
-    let (aws, mark) = (aws(environment, machine)?, mark(site));
+    let (aws, mark) = (aws(environment, region)?, mark(site));
     let sweep = aws.sweep(&mark, &kinds(cloud)).await;
+    if let Some((kind, failure)) = sweep.unseen.into_iter().next() {
+        return Err(failure.context(format!("looking for what is left ({kind})")));
+    }
+    // An instance, its key and its firewall have the same name: only one of a kind is the same.
     let held = |found: &Found| {
-        let name = found.name.as_deref();
-        state.held.iter().any(|held| {
-            held.id == found.id || (name == Some(held.id.as_str()) && found.kind != Kind::Instance)
-        })
+        let is_it = |id: &str| id == found.id || found.name.as_deref() == Some(id);
+        state
+            .held
+            .iter()
+            .any(|held| Some(held.kind.as_str()) == made_as(found.kind) && is_it(&held.id))
     };
     // A disk goes with its instance.
     let instance_is_held = sweep.found.iter().any(|it| it.kind == Kind::Instance && held(it));

@@ -47,6 +47,14 @@ impl Cloud {
         }
     }
 
+    /// What the machine itself is to Terraform.
+    pub(super) fn instance(self) -> &'static str {
+        match self {
+            Self::Ec2 => "aws_instance",
+            Self::Lightsail => "aws_lightsail_instance",
+        }
+    }
+
     /// What holds a deployment's data, or its address: no apply takes any of it away.
     pub(super) fn kept(self) -> &'static [&'static str] {
         match self {

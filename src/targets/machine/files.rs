@@ -75,6 +75,30 @@ impl Files {
         self.dir.join("plan")
     }
 
+    /// The region that is in force: the one of an earlier run, else the one that the user wrote
+    /// down, if any did.
+    pub(super) fn region(&self) -> Option<String> {
+        self.region_of_run().or_else(|| self.users_value("region"))
+    }
+
+    /// The region that an earlier run worked in.
+    pub(super) fn region_of_run(&self) -> Option<String> {
+        let text = self.run().exists().then(|| fs::read_to_string(self.own()).ok())??;
+        let own: Value = serde_json::from_str(&text).ok()?;
+        own["region"].as_str().map(str::to_owned)
+    }
+
+    /// A plain text among the values that the user may change.
+    pub(super) fn users_value(&self, name: &str) -> Option<String> {
+        let text = fs::read_to_string(self.users()).ok()?;
+        let value = |line: &str| {
+            let (named, value) = line.split_once('=')?;
+            let value = value.trim().strip_prefix('"')?.split('"').next()?;
+            (named.trim() == name).then(|| value.to_owned())
+        };
+        text.lines().filter_map(value).next_back()
+    }
+
     /// Every file with values, the later ones before the earlier ones.
     pub(super) fn variables(&self) -> Vec<PathBuf> {
         let all = [self.users(), self.own(), self.once()];
@@ -162,6 +186,7 @@ pub(super) struct Own<'a> {
     pub(super) public_key: &'a str,
     pub(super) ssh_cidrs: &'a [String],
     pub(super) operation: &'a str,
+    pub(super) region: &'a str,
 }
 
 impl Own<'_> {
@@ -175,6 +200,8 @@ impl Own<'_> {
         };
         json!({
             "name": deployment.name,
+            // Whatever becomes of the user's file: what was made is nowhere else.
+            "region": self.region,
             "suffix": suffix(self.site),
             "installation": self.site.layout.installation(),
             "deployment": deployment.id,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::cloud::{Cloud, in_words};
 use super::files::{Files, Own, suffix};
 use super::{Tools, account, reach};
-use crate::domain::{Failure, MachineFacts, MachineSpec};
+use crate::domain::{Failure, FailureKind, MachineFacts, MachineSpec};
 use crate::drivers::aws::address::public_address;
 use crate::drivers::ssh::{KeyKind, make_key, public_key};
 use crate::drivers::terraform::{Message, Outputs, Run, Said, State, Terraform, Workspace};
@@ -26,7 +26,8 @@ pub(super) async fn write_config(
     let machine = spec(site)?;
     let public_key = public_key(&files.key()).await?;
     let known = site.deployment.facts.machine.as_ref();
-    if known.is_none_or(|machine| !machine.ready) && !State::read(&files.state())?.has_machine() {
+    let region = region(site, machine)?;
+    if known.is_none_or(|machine| !machine.ready) && !held(site)?.has_machine() {
         // By it alone the machine is known at the first connection.
         make_key(&files.once_key(), KeyKind::Ed25519, "one-time").await?;
         let private = std::fs::read_to_string(files.once_key())?;
@@ -53,7 +54,58 @@ pub(super) async fn write_config(
         public_key: &public_key,
         ssh_cidrs: &ssh_cidrs,
         operation: made_by,
+        region: &region,
     })
+}
+
+/// The region of a deployment's machine: where an earlier run worked, and before that what the user
+/// wrote down. What was made in one is found in no other.
+pub(super) fn region(site: &Site, machine: &MachineSpec) -> Result<String, Failure> {
+    let files = Files::of(site);
+    let (made, users) = (files.region_of_run(), files.users_value("region"));
+    if let (Some(made), Some(users)) = (&made, &users)
+        && made != users
+    {
+        let name = &site.deployment.name;
+        return Err(Failure::conflict(format!(
+            "the deployment's terraform.tfvars names the region {users}, and its machine is made in \
+             {made}; nothing was changed"
+        ))
+        .remedy(format!(
+            "write {made} there again; to begin anew elsewhere: openclaw-pipeline destroy {name}, \
+             then openclaw-pipeline launch {name} --region {users}"
+        )));
+    }
+    Ok(made.or(users).unwrap_or_else(|| machine.region.clone()))
+}
+
+/// What Terraform's state holds.
+pub(super) fn held(site: &Site) -> Result<State, Failure> {
+    let files = Files::of(site);
+    let name = &site.deployment.name;
+    State::settled(&files.run(), &files.state()).map_err(|failure| {
+        if failure.kind != FailureKind::BadInput {
+            return failure;
+        }
+        failure.remedy(format!(
+            "put its last good form in its place (terraform.tfstate.backup beside it); or move it \
+             away, and openclaw-pipeline destroy {name} removes what was made by its tags"
+        ))
+    })
+}
+
+/// That a machine which was made is there no more.
+pub(super) fn gone(site: &Site, machine: &MachineFacts) -> Failure {
+    let name = &site.deployment.name;
+    Failure::not_found(format!(
+        "the machine {} is gone from {} in {}, and the gateway's data with it; nothing was changed",
+        machine.id, site.deployment.spec.target, machine.region
+    ))
+    .remedy(format!(
+        "openclaw-pipeline destroy {name} removes what is left of it; after that, \
+         openclaw-pipeline launch {name} makes another one, and openclaw-pipeline restore {name} \
+         puts a backup there"
+    ))
 }
 
 pub(super) fn spec(site: &Site) -> Result<&MachineSpec, Failure> {
@@ -88,29 +140,68 @@ pub(super) async fn make(
     let meter = Meter::new(work.progress);
     let told = |message: &Message| meter.told(message);
     let run = Run { cancel: work.cancel, lock: work.lock, told: &told };
+    let held = held(site)?;
     files.close_state()?;
-    let held = State::read(&state)?;
-    if site.deployment.facts.machine.is_none() && dir.exists() {
-        // An earlier run began, and may have been killed with something under way.
-        let removed = account::remove_strays(&tools.aws, cloud, site, spec(site)?, &held).await?;
-        for stray in removed {
+    let known = site.deployment.facts.machine.as_ref();
+    // An earlier run began, and may have been killed with something under way.
+    let went_before = known.is_none() && dir.exists();
+    let region = region(site, spec(site)?)?;
+    let sweep = async |held: &State| {
+        for stray in account::remove_strays(&tools.aws, cloud, site, &region, held).await? {
             work.progress.note(&format!("removed {stray}, which a run that was killed had made"));
         }
+        Ok::<(), Failure>(())
+    };
+    if went_before {
+        sweep(&held).await?;
     }
     let outputs = if held.held.is_empty() {
+        if let Some(machine) = known {
+            return Err(lost(site, machine));
+        }
         terraform.apply(workspace, run).await?
     } else {
         let file = files.plan();
         let applied = async {
             let plan = terraform.plan(workspace, &file, run).await?;
-            plan.keep(cloud.kept())?;
+            plan.keep(&kept(cloud, site, &held))?;
+            if let Some(machine) = known
+                && plan.creates(cloud.instance())
+            {
+                return Err(gone(site, machine));
+            }
             terraform.apply_plan(workspace, &file, run).await
         };
         let applied = applied.await;
         let _ = std::fs::remove_file(&file);
         applied?
     };
+    if went_before {
+        // What was asked for last may have come only after the first look.
+        sweep(&State::read(&state)?).await?;
+    }
     facts(site, &outputs)
+}
+
+/// What no apply takes away. Something whose making was broken off before anybody knew of the
+/// machine holds nobody's data, and is made anew.
+fn kept(cloud: Cloud, site: &Site, held: &State) -> Vec<&'static str> {
+    let is_known = site.deployment.facts.machine.is_some();
+    let is_whole = |kind: &str| held.held.iter().any(|it| it.kind == kind && !it.is_tainted);
+    cloud.kept().iter().copied().filter(|kind| is_known || is_whole(kind)).collect()
+}
+
+/// That nobody knows any more what belongs to a machine which was made.
+fn lost(site: &Site, machine: &MachineFacts) -> Failure {
+    let name = &site.deployment.name;
+    Failure::conflict(format!(
+        "Terraform's state of {name} holds nothing, and the machine {} was made; nothing was changed",
+        machine.id
+    ))
+    .remedy(format!(
+        "put the state back (terraform.tfstate in the deployment's directory, or its .backup); \
+         openclaw-pipeline destroy {name} finds what was made by its tags, and removes it"
+    ))
 }
 
 /// What the module says that it made.
@@ -144,16 +235,17 @@ pub(super) async fn destroy(
     work: Work<'_>,
 ) -> Result<Vec<String>, Failure> {
     let (files, terraform) = (Files::of(site), &tools.terraform);
-    let state = files.state();
     let mut removed = Vec::new();
-    if !State::read(&state)?.held.is_empty() {
+    if !held(site)?.held.is_empty() {
         removed = destroy_held(cloud, terraform, site, work).await?;
     }
     if files.run().exists() {
         // What no state knows of, because a run was killed with it under way.
+        let known = site.deployment.facts.machine.as_ref().map(|machine| machine.region.clone());
+        let region = known.or_else(|| files.region()).unwrap_or(spec(site)?.region.clone());
         let nothing = State::default();
-        removed
-            .extend(account::remove_strays(&tools.aws, cloud, site, spec(site)?, &nothing).await?);
+        let strays = account::remove_strays(&tools.aws, cloud, site, &region, &nothing).await?;
+        removed.extend(strays);
     }
     Ok(removed)
 }

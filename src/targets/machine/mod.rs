@@ -70,8 +70,22 @@ impl MachineTarget {
 
     /// The machine's engine. Commands share a connection, which is opened here.
     async fn engine(&self, site: &Site) -> Result<Arc<Engine>, Failure> {
-        reach::machine(site)?.open().await?;
+        if let Err(refusal) = reach::machine(site)?.open().await {
+            if refusal.may_pass() {
+                self.is_off(site).await?;
+            }
+            return Err(refusal.into());
+        }
         self.engine_of(site)
+    }
+
+    /// Refuses a machine that is switched off, or gone. An account that does not answer says nothing
+    /// about it.
+    async fn is_off(&self, site: &Site) -> Result<(), Failure> {
+        match account::is_off(&self.tools.aws, self.cloud, site).await {
+            Ok(Some(failure)) => Err(failure),
+            _ => Ok(()),
+        }
     }
 
     fn engine_of(&self, site: &Site) -> Result<Arc<Engine>, Failure> {
@@ -116,6 +130,10 @@ impl Machines for MachineTarget {
     }
 
     async fn ready(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
+        // One that just begins is waited for.
+        if site.deployment.facts.machine.as_ref().is_some_and(|machine| machine.ready) {
+            self.is_off(site).await?;
+        }
         reach::ready(site, work).await
     }
 }
