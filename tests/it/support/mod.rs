@@ -20,6 +20,7 @@ pub mod engine;
 pub mod fake_target;
 pub mod lab;
 pub mod life;
+pub mod machine_case;
 pub mod memory_gateway;
 pub mod netns;
 pub mod outbox;

@@ -1,0 +1,131 @@
+//! What befalls a machine that was made: no later apply replaces it, nothing is sent to another one
+//! in its place, and one that is gone is said to be.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::support::machine_case::{Case, KEY, NAME};
+use crate::support::product::TOKEN;
+
+/// Puts another host key in the place of the machine's own.
+const OTHER_KEY: &str = "cd /etc/ssh && cp openclaw-own-host-key /var/tmp/kept && rm openclaw-own-host-key* \
+                         && ssh-keygen -q -t ed25519 -N '' -f openclaw-own-host-key \
+                         && systemctl restart ssh";
+/// Puts the machine's own one back.
+const OWN_KEY: &str = "cp /var/tmp/kept /etc/ssh/openclaw-own-host-key && systemctl restart ssh";
+
+/// Every file below a directory.
+fn files(directory: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).expect("a directory").flatten() {
+        let kind = entry.file_type().expect("a type");
+        if kind.is_dir() {
+            found.extend(files(&entry.path()));
+        } else if kind.is_file() {
+            found.push(entry.path());
+        }
+    }
+    found
+}
+
+/// What lies in the deployment's directory is its owner's alone, and holds no secret.
+fn its_files_are_private(case: &Case) {
+    let place = case.product.deployment(NAME);
+    let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    for directory in [place.clone(), case.file("ssh")] {
+        assert_eq!(mode(&directory), 0o700, "{}", directory.display());
+    }
+    for name in ["ssh/key", "ssh/known_hosts", "terraform.tfstate", "terraform.tfvars"] {
+        assert_eq!(mode(&case.file(name)), 0o600, "{name}");
+    }
+    for name in ["ssh/once", "ssh/once.pub", "once.tfvars.json", "plan"] {
+        assert!(!case.file(name).exists(), "{name} is left");
+    }
+    // The sealing key lies elsewhere; nothing here is in clear.
+    for path in files(&case.product.home()) {
+        if path.components().any(|part| part.as_os_str() == "providers") {
+            continue;
+        }
+        let bytes = fs::read(&path).unwrap_or_default();
+        for secret in [TOKEN, KEY] {
+            let found = bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
+            assert!(!found, "a secret stands in {}", path.display());
+        }
+    }
+}
+
+fn life(target: &'static str) {
+    let Some(case) = Case::start(target) else { return };
+    case.launch_to_the_image();
+    let id = case.only().id;
+    its_files_are_private(&case);
+    let same = |what: &str| {
+        case.launch_to_the_image();
+        assert_eq!(case.only().id, id, "{what}");
+        case.all_is_accounted_for();
+    };
+
+    // A newer system, another size, another script: the machine stays.
+    case.cloud.release_image();
+    let users = case.text("terraform.tfvars");
+    let (size, larger) =
+        if case.is_ec2() { ("t3.medium", "t3.large") } else { ("medium_3_0", "large_3_0") };
+    fs::write(case.file("terraform.tfvars"), users.replace(size, larger)).expect("written");
+    let other = ["launch", NAME, "--target", target, "--image", "ghcr.io/openclaw/none:2"];
+    case.product.run(other).arg("--no-link").code(1).says("step fetch");
+    assert_eq!(case.only().id, id);
+    fs::write(case.file("terraform.tfvars"), users.replace("us-east-1", "us-west-2"))
+        .expect("written");
+    let state = case.text("terraform.tfstate");
+    case.launch().code(4).says("nothing was changed").says("us-west-2");
+    assert_eq!((case.only().id, case.text("terraform.tfstate")), (id.clone(), state.clone()));
+    fs::write(case.file("terraform.tfvars"), &users).expect("written");
+
+    // What a run could not write in the end is its state.
+    fs::rename(case.file("terraform.tfstate"), case.file("terraform/errored.tfstate"))
+        .expect("moved");
+    same("errored.tfstate");
+    its_files_are_private(&case);
+
+    // A state that is none, and one that is gone.
+    fs::write(case.file("terraform.tfstate"), "no state").expect("written");
+    case.launch().code(2).says("terraform.tfstate.backup").says(&format!(" destroy {NAME}"));
+    case.destroy().code(2).says("terraform.tfstate.backup");
+    fs::remove_file(case.file("terraform.tfstate")).expect("removed");
+    case.launch().code(4).says("holds nothing").says(&format!(" destroy {NAME}"));
+    assert_eq!(case.only().id, id);
+    fs::write(case.file("terraform.tfstate"), state).expect("written");
+
+    // Its set-up failed; somebody else stands there.
+    let said = "/var/lib/openclaw-pipeline/boot.json";
+    let failed = r#"{"state":"failed","step":"docker","message":"no package docker"}"#;
+    case.cloud.run(&id, &format!("cp {said} {said}.kept; echo '{failed}' >{said}"));
+    case.launch_fails(1).says("no package docker");
+    case.cloud.run(&id, &format!("mv {said}.kept {said}"));
+    case.cloud.run(&id, OTHER_KEY);
+    case.close_connections();
+    case.launch_fails(4).says("nothing was sent");
+    case.cloud.run(&id, OWN_KEY);
+
+    // Switched off, and gone: both are said, and nothing is made in its place.
+    case.cloud.kill(&id, "stopped");
+    case.close_connections();
+    case.launch_fails(1).says("switched off");
+    case.cloud.kill(&id, "terminated");
+    for command in [case.launch(), case.product.run(["restart", NAME])] {
+        command.code(3).says("is gone").says(&format!(" destroy {NAME}"));
+    }
+    assert!(case.cloud.instances().is_empty());
+    case.destroys_all();
+}
+
+#[test]
+fn a_machine_on_ec2_outlives_every_apply() {
+    life("ec2");
+}
+
+#[test]
+fn a_machine_on_lightsail_outlives_every_apply() {
+    life("lightsail");
+}

@@ -1,0 +1,191 @@
+//! The program with a cloud of its own, for what befalls the machines that it makes there.
+//!
+//! Owns one simulated cloud and one installation whose environment leads to it; how a launch is
+//! begun, met at a step and ended; and what the cloud has against what the installation accounts
+//! for. Refuses to be what is tested: it looks at files and at the cloud, never into the program.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::cloud::{Cloud, Machine, Resource};
+use super::lab::search_path;
+use super::product::{Done, Live, Product, Run, send};
+
+/// An image that the lab's registry does not have: a launch gets as far as pulling it.
+pub const NO_IMAGE: &str = "ghcr.io/openclaw/none:1";
+/// The deployment.
+pub const NAME: &str = "m";
+
+/// An installation and its cloud.
+pub struct Case {
+    /// The cloud.
+    pub cloud: Cloud,
+    /// The installation.
+    pub product: Product,
+    /// `ec2` or `lightsail`.
+    pub target: &'static str,
+}
+
+impl Case {
+    /// With nothing in either; `None`, after `skipped: REASON`, where this machine cannot have one.
+    pub fn start(target: &'static str) -> Option<Self> {
+        let cloud = Cloud::start()?;
+        let mut product = Product::bare();
+        product.set("PATH", search_path());
+        product.set("ANTHROPIC_API_KEY", KEY);
+        // A machine of its own has every port free.
+        product.unset("GATEWAY_PORT");
+        for (name, value) in cloud.environment() {
+            product.set(name, value);
+        }
+        product.set("OPENCLAW_PIPELINE_SSH_CIDR", format!("{}/32", cloud.operator()));
+        Some(Self { cloud, product, target })
+    }
+
+    /// Whether it is EC2.
+    pub fn is_ec2(&self) -> bool {
+        self.target == "ec2"
+    }
+
+    /// A launch to be.
+    pub fn launch(&self) -> Run {
+        let args = ["launch", NAME, "--target", self.target, "--image", NO_IMAGE, "--no-link"];
+        self.product.run(args)
+    }
+
+    /// A launch that fails; what it says ends with what exists and with both commands.
+    #[track_caller]
+    pub fn launch_fails(&self, code: i32) -> Done {
+        let done = patient(self.launch());
+        assert_eq!(done.code, code, "{}", done.stderr);
+        self.tells_the_way(&done);
+        done
+    }
+
+    /// A launch that gets as far as it can: to the image that nobody has.
+    #[track_caller]
+    pub fn launch_to_the_image(&self) -> Done {
+        let done = self.launch_fails(1);
+        done.says("step fetch");
+        done.says(") is there: ");
+        done
+    }
+
+    /// A launch that has just begun with a step.
+    #[track_caller]
+    pub fn launch_at(&self, step: &str) -> Live {
+        Self::at(self.launch(), step)
+    }
+
+    /// A command that has just begun with a step.
+    #[track_caller]
+    pub fn at(run: Run, step: &str) -> Live {
+        let mut live = run.arg("--json").live();
+        let begun = format!("\"step\":\"{step}\"");
+        while let Some(line) = live.line() {
+            if line.contains(&begun) {
+                return live;
+            }
+        }
+        panic!("it never came to {step}: {:?}", live.done());
+    }
+
+    /// That a failure names the commands that go on and that clean up.
+    #[track_caller]
+    pub fn tells_the_way(&self, done: &Done) {
+        done.says(&format!(" launch {NAME} --target {} goes on", self.target));
+        done.says(&format!(" destroy {NAME} removes it"));
+    }
+
+    /// A removal to be.
+    pub fn destroy(&self) -> Run {
+        self.product.run(["destroy", NAME, "--yes"])
+    }
+
+    /// Removes it, after which there is nothing: not in the cloud, not here.
+    #[track_caller]
+    pub fn destroys_all(&self) -> Done {
+        let done = patient(self.destroy());
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        self.cloud.assert_empty();
+        assert!(!self.product.deployment(NAME).exists(), "its files are left");
+        assert_eq!(self.product.json(["list"])["items"], serde_json::json!([]));
+        done
+    }
+
+    /// A file of the deployment's.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.product.deployment(NAME).join(name)
+    }
+
+    /// A file of the deployment's, as text.
+    #[track_caller]
+    pub fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.file(name)).expect("the file")
+    }
+
+    /// What Terraform's state holds, by id and by name.
+    fn held(&self) -> BTreeSet<String> {
+        let text = fs::read_to_string(self.file("terraform.tfstate")).unwrap_or_default();
+        let state: Value = serde_json::from_str(&text).unwrap_or_default();
+        let each = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let mut held = BTreeSet::new();
+        for resource in each(&state["resources"]) {
+            for instance in each(&resource["instances"]) {
+                let attributes = &instance["attributes"];
+                for id in [&attributes["id"], &attributes["key_pair_id"]] {
+                    held.extend(id.as_str().map(str::to_owned));
+                }
+            }
+        }
+        held
+    }
+
+    /// That the cloud has nothing that the installation does not account for. A disk goes with its
+    /// instance.
+    #[track_caller]
+    pub fn all_is_accounted_for(&self) -> Vec<Resource> {
+        let (held, there) = (self.held(), self.cloud.state());
+        let has_instance = self.cloud.instances().iter().any(|it| held.contains(&it.id));
+        let is_held =
+            |it: &&Resource| held.contains(&it.id) || it.kind == "ec2:volume" && has_instance;
+        let lost: Vec<_> = there.iter().filter(|it| !is_held(it)).collect();
+        assert!(lost.is_empty(), "nobody accounts for {lost:#?} beside {held:?}");
+        there
+    }
+
+    /// Ends the connections that commands share: what the machine does to new ones shows then.
+    pub fn close_connections(&self) {
+        for process in self.product.processes() {
+            if process.args[0].starts_with("ssh") {
+                send(process.pid, Signal::KILL);
+            }
+        }
+    }
+
+    /// The one instance that there is.
+    #[track_caller]
+    pub fn only(&self) -> Machine {
+        let mut machines = self.cloud.instances();
+        assert_eq!(machines.len(), 1, "{machines:?}");
+        machines.remove(0)
+    }
+}
+
+/// Runs it to its end. Terraform on busy cores takes its time, twice where an interrupted launch is
+/// gone on with first.
+fn patient(run: Run) -> Done {
+    let mut command = run.into_command();
+    let output = command.stdin(Stdio::null()).output().expect("the program starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let code = output.status.code().unwrap_or(-1);
+    Done { code, stdout: text(&output.stdout), stderr: text(&output.stderr) }
+}
+
+/// A provider's key, distinctive, so that a leak is found.
+pub const KEY: &str = "sk-ant-Zx81qQ0123456789-a-key-that-only-looks-like-one";
