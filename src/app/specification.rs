@@ -68,10 +68,11 @@ impl Asked<'_> {
         spec.port = settings.port()?.or(spec.port);
         if let Some(machine) = &mut spec.machine {
             // Where the machine was never made, it can still be another one.
-            if existing.facts.machine.is_none() && settings.is_given(V::Region) {
+            let is_made = existing.facts.machine.is_some();
+            if !is_made && settings.is_given(V::Region) {
                 machine.region = settings.region()?;
             }
-            if existing.facts.machine.is_none() && settings.is_given(V::Size) {
+            if !is_made && settings.is_given(V::Size) {
                 machine.size = settings.size()?;
             }
             if settings.is_given(V::Expose) {
@@ -79,10 +80,6 @@ impl Asked<'_> {
             }
             if settings.is_given(V::SshCidr) {
                 machine.ssh_cidrs = settings.ssh_cidrs()?;
-            }
-            // Once it is made, it stays what it is.
-            if existing.facts.machine.is_none() && settings.is_given(V::Size) {
-                machine.size = settings.size()?;
             }
             spec.bind = machine.expose.published_on();
         } else if settings.is_given(V::GatewayBind) {
