@@ -41,10 +41,7 @@ impl Cloud {
 
     /// The size of a machine unless another one is asked for.
     pub fn default_size(self) -> &'static str {
-        match self {
-            Self::Ec2 => "t3.medium",
-            Self::Lightsail => "medium_3_0",
-        }
+        self.kind().default_size().unwrap_or_default()
     }
 
     /// What the machine itself is to Terraform.
