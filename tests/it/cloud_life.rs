@@ -129,3 +129,32 @@ fn a_machine_on_ec2_outlives_every_apply() {
 fn a_machine_on_lightsail_outlives_every_apply() {
     life("lightsail");
 }
+
+/// A gateway that ends at once.
+const BROKEN: &str = "ghcr.io/openclaw/openclaw:broken";
+
+#[test]
+fn a_gateway_that_does_not_stay_up_is_told_and_removed_with_its_machine() {
+    let Some(case) = Case::start("ec2") else { return };
+    let launch = || {
+        let args = ["launch", NAME, "--target", "ec2", "--image", BROKEN, "--no-link"];
+        case.product.run(args)
+    };
+    // The machine stands before its gateway's image comes, and its disk is full by then.
+    let live = Case::at(launch(), "connect");
+    let id = case.only().id;
+    case.cloud.befall(&id, "fill_disk");
+    let done = live.done();
+    case.tells_the_way(&done);
+    case.cloud.befall(&id, "empty_disk");
+
+    let done = launch().code(1);
+    done.says("does not stay up");
+    case.tells_the_way(&done);
+    case.all_is_accounted_for();
+
+    // There is a gateway to stop, and nobody reaches it.
+    case.cloud.befall(&id, "refuse_ssh");
+    case.close_connections();
+    case.destroys_all().says("was not stopped before its machine goes");
+}
