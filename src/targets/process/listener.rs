@@ -218,7 +218,10 @@ mod tests {
         let dir = of_process(own());
         let gateway = OwnTcp { address, dir: dir.path().into() };
         assert!(gateway.dial().await.is_ok());
-        drop(listener);
+        // A port that is held, so that nobody else comes to listen there meanwhile.
+        let held = tokio::net::TcpSocket::new_v4().expect("a socket");
+        held.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        let gateway = OwnTcp { address: held.local_addr().expect("has one"), ..gateway };
         let error = gateway.dial().await.err().expect("nobody listens");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
