@@ -52,10 +52,31 @@ pub(super) struct LaunchPlan {
 }
 
 impl LaunchPlan {
+    /// Refuses a machine that would be paid for and could not answer a message.
+    fn refuse_idle_machine(&self) -> Result<(), Failure> {
+        let target = self.params.spec.target;
+        if target.is_local() || self.is_provided_for() {
+            return Ok(());
+        }
+        Err(Failure::bad_input(format!(
+            "no credential of a provider was given, and a gateway on {target} costs money without \
+             being able to answer"
+        ))
+        .remedy(
+            "put one, ANTHROPIC_API_KEY for example, into .env or the environment, or name a \
+             provider of your own in openclaw.json",
+        ))
+    }
+
+    /// Whether the gateway has a provider to ask.
+    fn is_provided_for(&self) -> bool {
+        !self.secrets.credentials.is_empty() || self.secrets.names_model()
+    }
+
     /// What the user should know, under the name that it got.
     pub fn notices(&self, name: &DeploymentName) -> Vec<String> {
         let mut notices = self.notices.clone();
-        if self.secrets.credentials.is_empty() && !self.secrets.names_model() {
+        if !self.is_provided_for() {
             notices.push(no_key(name));
         }
         notices.extend(credential_notices(name, &self.secrets, &self.plugins));
@@ -85,6 +106,9 @@ impl App {
         }
         let existing = self.living(&name)?;
         let plan = self.plan_launch(&request, existing.as_ref()).await?;
+        if existing.is_none_or(|it| it.facts.machine.is_none()) {
+            plan.refuse_idle_machine()?;
+        }
         let notices = plan.notices(&name);
         let LaunchPlan { params, create, .. } = plan;
         let event = NewEvent::new(

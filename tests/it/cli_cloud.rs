@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::support::cloud::Cloud;
 use crate::support::lab::search_path;
+use crate::support::machine_case::KEY;
 use crate::support::product::{Live, Product, send, until};
 
 /// An installation whose AWS is the lab's.
@@ -21,6 +22,7 @@ fn on_aws(cloud: &Cloud) -> Product {
         product.set(name, value);
     }
     product.set("OPENCLAW_PIPELINE_SSH_CIDR", format!("{}/32", cloud.operator()));
+    product.set("ANTHROPIC_API_KEY", KEY);
     with_tools(&mut product);
     product
 }
@@ -100,7 +102,14 @@ fn what_is_prepared_before_a_launch_is_kept_and_counts() {
 #[test]
 fn what_is_wrong_is_refused_before_anything_is_made() {
     let Some(cloud) = Cloud::start() else { return };
-    let product = on_aws(&cloud);
+    let mut product = on_aws(&cloud);
+    product.unset("ANTHROPIC_API_KEY");
+    for target in ["ec2", "lightsail"] {
+        let idle = product.run(["launch", "one", "--target", target]).code(2);
+        idle.says("no credential of a provider").says("ANTHROPIC_API_KEY");
+    }
+    assert_eq!(product.json(["list"])["items"].as_array().map(Vec::len), Some(0));
+    product.set("ANTHROPIC_API_KEY", KEY);
     let old = "#!/bin/sh\necho '{\"terraform_version\":\"1.5.7\"}'\n";
     product.tool("old-terraform", old);
     let plan = |args: &[&str]| {
