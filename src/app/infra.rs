@@ -84,8 +84,8 @@ pub struct Price {
 /// What a state holds.
 #[derive(Debug, Clone, Serialize)]
 pub struct Held {
-    /// Its file.
-    pub state: PathBuf,
+    /// Where it is.
+    pub state: String,
     /// Its resources: type, name and id of each.
     pub resources: Vec<Value>,
 }
@@ -109,8 +109,10 @@ impl App {
         sink: &dyn Sink,
     ) -> Result<Vec<PathBuf>, Failure> {
         let site = self.machine_site(request, sink).await?;
-        let _lock = self.lock_idle(&request.name).await?;
-        self.maker(&site)?.remove_key(&site)
+        let lock = self.lock_idle(&request.name).await?;
+        let cancel = CancellationToken::new();
+        let work = Work { cancel: &cancel, lock: &lock, progress: sink.progress() };
+        self.maker(&site)?.remove_key(&site, work).await
     }
 
     /// Writes the values of a machine that its user may change, unless they are there; answers
@@ -176,12 +178,20 @@ impl App {
     }
 
     /// What Terraform's state of a deployment holds.
-    pub fn held(&self, name: &DeploymentName) -> Result<Held, Failure> {
+    pub async fn held(
+        &self,
+        name: &DeploymentName,
+        sink: &dyn Sink,
+        cancel: &CancellationToken,
+    ) -> Result<Held, Failure> {
         let site = self.site_with_machine(name)?;
-        let state = self.maker(&site)?.held(&site)?;
+        let lock = self.lock_idle(name).await?;
+        let work = Work { cancel, lock: &lock, progress: sink.progress() };
+        let maker = self.maker(&site)?;
+        let state = maker.held(&site, work).await?;
         let resource = |it: crate::drivers::terraform::Held| json!({ "type": it.kind, "name": it.name, "id": it.id });
         Ok(Held {
-            state: site.dir().join("terraform.tfstate"),
+            state: maker.place_of_state(&site),
             resources: state.held.into_iter().map(resource).collect(),
         })
     }
@@ -325,7 +335,7 @@ impl App {
         name: &DeploymentName,
         _held: &LockFile,
     ) -> Result<tempfile::TempDir, Failure> {
-        let within = self.layout().home().join("looks");
+        let within = self.layout().looks();
         create_private_directory(&within)?;
         // A name has no dot, so that no other deployment's begin so.
         let prefix = format!("{name}.");

@@ -26,6 +26,7 @@ pub(super) fn machine(
         size: Some(settings.size()?.unwrap_or_else(|| default.to_owned())),
         expose: settings.expose()?,
         ssh_cidrs: settings.ssh_cidrs()?,
+        state: settings.state_place()?,
     }))
 }
 

@@ -30,6 +30,7 @@ mod requests;
 mod rotation;
 mod serving;
 mod specification;
+mod states;
 pub mod tokens;
 mod tunnel;
 mod verbs;

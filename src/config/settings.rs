@@ -359,6 +359,7 @@ impl Settings {
             V::SshCidr => self.ssh_cidrs().map(drop),
             V::TfBin => self.terraform().map(drop),
             V::TfDir => self.module_target().map(drop),
+            V::TfState | V::StateRegion => self.state_place().map(drop),
             V::CheckIp => self.own_address().map(drop),
             V::DatabaseUrl => self.database(),
             V::Log => self.log().map(drop),

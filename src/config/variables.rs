@@ -49,6 +49,8 @@ pub enum Variable {
     SshCidr,
     TfBin,
     TfDir,
+    TfState,
+    StateRegion,
     CheckIp,
     Home,
     KeyFile,
@@ -160,7 +162,7 @@ use DefaultValue::{Computed, Text, Unset};
 
 /// Every variable, in the order in which people meet them. The credentials are
 /// [`crate::domain::credential::CREDENTIALS`], in their order.
-pub const VARIABLES: [Definition; 50] = [
+pub const VARIABLES: [Definition; 52] = [
     credential(
         Variable::ClaudeCodeOauthToken,
         "CLAUDE_CODE_OAUTH_TOKEN",
@@ -335,6 +337,20 @@ pub const VARIABLES: [Definition; 50] = [
         "TF_DIR",
         Unset("terraform/ec2"),
         "Whose machines the scripts mean: terraform/ec2 or terraform/lightsail",
+    ),
+    row(
+        MACHINE,
+        Variable::TfState,
+        "TF_STATE",
+        Unset("in the data directory"),
+        "Where Terraform's state is: a file, s3://BUCKET/KEY, or a folder of either that ends in /",
+    ),
+    row(
+        MACHINE,
+        Variable::StateRegion,
+        "OPENCLAW_PIPELINE_STATE_REGION",
+        Unset("the region of new machines"),
+        "The region of the bucket that TF_STATE names",
     ),
     row(
         MACHINE,

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
+use super::state_place::StatePlace;
 
 /// Who reaches a gateway on a machine of a cloud.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
@@ -80,6 +81,9 @@ pub struct MachineSpec {
     /// Who may reach SSH, as IPv4 ranges. Empty: the operator's own address, found out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ssh_cidrs: Vec<String>,
+    /// Where Terraform's state is kept. `None`: with the deployment's own files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StatePlace>,
 }
 
 /// What is known of a machine that was made.

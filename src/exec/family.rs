@@ -6,8 +6,11 @@
 //! number next.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, getpid, set_child_subreaper, waitpid};
@@ -43,6 +46,31 @@ pub fn descendants(head: i32) -> io::Result<Vec<ProcessId>> {
             heads.push(pid);
             found.push(ProcessId { pid, start: stat.start, boot_id: boot_id.clone() });
         }
+    }
+    Ok(found)
+}
+
+/// Where each process of one of these programs works, with the value of one variable that it was
+/// started with. One that cannot be looked at is another user's.
+pub fn running(programs: &[&str], variable: &str) -> io::Result<Vec<(PathBuf, Option<PathBuf>)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let (Ok(program), Ok(dir)) =
+            (fs::read_link(entry.path().join("exe")), fs::read_link(entry.path().join("cwd")))
+        else {
+            continue;
+        };
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        if !programs.contains(&name.as_ref()) {
+            continue;
+        }
+        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+        let mut pairs = environment.split(|byte| *byte == 0);
+        let value = pairs.find_map(|pair| {
+            let value = pair.strip_prefix(variable.as_bytes())?.strip_prefix(b"=")?;
+            Some(PathBuf::from(OsStr::from_bytes(value)))
+        });
+        found.push((dir, value));
     }
     Ok(found)
 }
@@ -98,6 +126,25 @@ fn reap(process: &ProcessId) {
 mod tests {
     use super::*;
     use crate::exec::Cmd;
+
+    #[tokio::test]
+    async fn where_a_program_works_is_found_with_what_it_was_started_with() {
+        let log = tempfile::tempfile().expect("a file");
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut cmd = Cmd::new("sleep");
+        cmd.arg("600").cwd(dir.path()).env("A_PLACE", "there");
+        let mut child = cmd.supervised(&log).expect("starts");
+        let at = dir.path().canonicalize().expect("a path");
+        let is_it = |(place, value): &(PathBuf, Option<PathBuf>)| {
+            *place == at && value.as_deref() == Some(std::path::Path::new("there"))
+        };
+        let found = wait::until(Duration::from_secs(20), || async {
+            running(&["sleep", "coreutils"], "A_PLACE").ok()?.iter().any(is_it).then_some(())
+        });
+        found.await.expect("it is found");
+        assert!(!running(&["no-such-program"], "A_PLACE").expect("looks").iter().any(is_it));
+        child.kill().await.expect("ends");
+    }
 
     #[tokio::test]
     async fn a_session_of_its_own_is_no_way_out_of_the_family() {

@@ -36,6 +36,7 @@ impl Live {
         if let Some((_, failure)) = settings.problems().into_iter().next() {
             return Err(failure);
         }
+        settings.states_are_many()?;
         Ok(Self {
             cors_origins: settings.cors_origins()?,
             hosts: settings.hosts()?,

@@ -53,6 +53,11 @@ impl Layout {
         self.home.join("deployments").join(name.as_str())
     }
 
+    /// Where those who only look have a directory for as long as they do.
+    pub fn looks(&self) -> PathBuf {
+        self.home.join("looks")
+    }
+
     /// The lock under which operations on a deployment are executed. It does not lie in the
     /// deployment's directory: destroying that must not free the lock.
     pub fn lock(&self, name: &DeploymentName) -> PathBuf {

@@ -39,6 +39,7 @@ fn recorded(product: &Product, names: &[String], at: SocketAddr, expose: Expose)
             size: Some("t3.medium".into()),
             expose,
             ssh_cidrs: Vec::new(),
+            state: None,
         }),
         ..Bench::new().spec(OLD)
     };

@@ -22,6 +22,7 @@ mod cloud_life;
 mod cloud_orphans;
 mod cloud_refusals;
 mod cloud_selftest;
+mod cloud_state;
 mod config_validate;
 mod console;
 mod console_deliveries;

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use openclaw_pipeline::domain::{Failure, FailureKind};
 use openclaw_pipeline::drivers::terraform::{
-    Message, Run, Said, State, Terraform, Verb, Workspace,
+    Message, Run, Said, State, StateAt, Terraform, Verb, Workspace,
 };
 use openclaw_pipeline::exec::LockFile;
 use tokio_util::sync::CancellationToken;
@@ -69,7 +69,12 @@ async fn what_is_applied_is_told_and_what_would_be_lost_is_refused() {
     let run = Run { cancel: &bench.cancel, lock: &bench.lock, told: &hear };
     let variables = [bench.variables("one")];
     let dir = bench.run();
-    let workspace = Workspace { module: &module, dir: &dir, state: &state, variables: &variables };
+    let workspace = Workspace {
+        module: &module,
+        dir: &dir,
+        state: StateAt::File(&state),
+        variables: &variables,
+    };
     let outputs = bench.terraform.apply(workspace, run).await.expect("applied");
     assert_eq!(outputs["given"], "one");
     let heard = std::mem::take(&mut *told.lock().expect("held"));
@@ -123,7 +128,8 @@ resource "terraform_data" "slow" {
     };
     let run = Run { cancel: &bench.cancel, lock: &bench.lock, told: &hear };
     let dir = bench.run();
-    let workspace = Workspace { module: &module, dir: &dir, state: &state, variables: &[] };
+    let workspace =
+        Workspace { module: &module, dir: &dir, state: StateAt::File(&state), variables: &[] };
     let failure = bench.terraform.apply(workspace, run).await.expect_err("interrupted");
     assert_eq!(failure.kind, FailureKind::Interrupted, "{failure}");
     let held = State::read(&state).expect("a state").held;

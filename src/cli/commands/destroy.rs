@@ -35,6 +35,7 @@ pub(super) async fn run(
         }
         found => found?,
     };
+    app.refuse_other_state(&deployment, &session.settings)?;
     if !how.yes {
         if !terminal::is_interactive() {
             return Err(Failure::bad_input(format!(

@@ -147,7 +147,10 @@ fn as_text(planned: &Planned) -> String {
 async fn show(session: &Session<'_>, name: Option<&str>) -> Result<u8, Failure> {
     let name = session.name(name)?;
     let app = session.app()?;
-    let held = app.held(&name)?;
+    app.refuse_other_state(&app.deployment(&name)?, &session.settings)?;
+    session.stoppable()?;
+    let shown = Shown::quiet(*session.out);
+    let held = app.held(&name, &shown, session.cancel).await?;
     if session.out.is_json() {
         session.out.object(&held);
         return Ok(0);
@@ -156,8 +159,7 @@ async fn show(session: &Session<'_>, name: Option<&str>) -> Result<u8, Failure> 
         session.out.line("The state holds nothing.");
         return Ok(0);
     }
-    session.stoppable()?;
-    let text = app.shown_state(&name, &Shown::quiet(*session.out), session.cancel).await?;
+    let text = app.shown_state(&name, &shown, session.cancel).await?;
     session.out.line(&text);
     Ok(0)
 }

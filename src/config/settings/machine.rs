@@ -3,7 +3,7 @@
 use super::Settings;
 use crate::config::rules;
 use crate::config::variables::Variable;
-use crate::domain::{Expose, Failure, TargetKind};
+use crate::domain::{Expose, Failure, StatePlace, TargetKind};
 
 impl Settings {
     /// The region.
@@ -38,6 +38,26 @@ impl Settings {
     /// Whose machines are meant, by the folder of their module.
     pub fn module_target(&self) -> Result<Option<TargetKind>, Failure> {
         self.read(Variable::TfDir, rules::module_target)
+    }
+
+    /// Where Terraform's state is to be kept, where that is said.
+    pub fn state_place(&self) -> Result<Option<StatePlace>, Failure> {
+        let region = self.read(Variable::StateRegion, rules::region)?;
+        let in_bucket = |text: &str| StatePlace::in_bucket(text).transpose();
+        let Some(found) = self.read(Variable::TfState, in_bucket)? else { return Ok(None) };
+        if let Some((bucket, key)) = found {
+            let region = region.map_or_else(|| self.region(), Ok)?;
+            return Ok(Some(StatePlace::S3 { bucket, key, region }));
+        }
+        let is_folder = self.given(Variable::TfState).is_some_and(|it| it.expose().ends_with('/'));
+        let path = self.path(Variable::TfState)?.unwrap_or_default();
+        let Some(path) = path.to_str().filter(|it| !it.chars().any(char::is_control)) else {
+            return Err(Failure::bad_input("TF_STATE is no path that can be written down")
+                .remedy("name a file or a folder with a plain name"));
+        };
+        // A folder that is there is one, however it is written.
+        let slash = if is_folder || std::path::Path::new(path).is_dir() { "/" } else { "" };
+        Ok(Some(StatePlace::File { path: format!("{path}{slash}") }))
     }
 
     /// Terraform, or what stands in for it.

@@ -59,6 +59,18 @@ impl Settings {
         })
     }
 
+    /// Refuses one state for what will be many deployments.
+    pub fn states_are_many(&self) -> Result<(), Failure> {
+        match self.state_place()? {
+            Some(place) if !place.is_folder() => Err(Failure::bad_input(format!(
+                "TF_STATE ({}) names one state, {place}, and a server has one for each deployment",
+                self.origin(Variable::TfState)
+            ))
+            .remedy("name a folder, which ends in /, or leave TF_STATE out")),
+            _ => Ok(()),
+        }
+    }
+
     /// Further names by which the API is called, in lower case, without a port.
     pub fn hosts(&self) -> Result<Vec<String>, Failure> {
         Ok(self.read(Variable::Hosts, |given| listed(given, host))?.unwrap_or_default())

@@ -58,7 +58,7 @@ pub enum Said {
 }
 
 /// A warning or an error.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Diagnostic {
     /// `error` or `warning`.
     pub severity: String,

@@ -1,11 +1,12 @@
 //! Terraform, or `OpenTofu` in its place.
 //!
 //! Owns how a module is initialised once for a machine, planned, applied and destroyed, with a state
-//! file for each deployment, and what its messages mean. Where a state already holds something, what
+//! for each deployment in a file or a bucket, and what its messages mean. Where a state already holds something, what
 //! would change is looked at before it is applied. Refuses a plan that takes away what was not to be
 //! taken away, a version that is too old, and more runs at once than the memory holds.
 
 mod admission;
+mod backend;
 mod messages;
 mod plan;
 mod refusal;
@@ -23,10 +24,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::Failure;
 use crate::exec::command::Stream;
-use crate::exec::{Cmd, ExecError, LockFile, wait};
+use crate::exec::{Cmd, ExecError, LockFile, Output, wait};
 use crate::secrets::private::create_private_directory;
 
 pub use admission::Admission;
+pub use backend::Bucket;
 pub use messages::{Diagnostic, Message, Said};
 pub use plan::{Change, Plan, Verb};
 pub use state::{Held, State};
@@ -65,10 +67,19 @@ pub struct Workspace<'a> {
     pub module: &'a Path,
     /// The run's own directory. It gets the module's files, and what a run leaves in an emergency.
     pub dir: &'a Path,
-    /// The state file.
-    pub state: &'a Path,
+    /// Its state.
+    pub state: StateAt<'a>,
     /// The files with the values of its variables, the later ones before the earlier ones.
     pub variables: &'a [PathBuf],
+}
+
+/// Where a state is.
+#[derive(Debug, Clone, Copy)]
+pub enum StateAt<'a> {
+    /// A file.
+    File(&'a Path),
+    /// An object in a bucket.
+    S3(&'a Bucket),
 }
 
 /// What a run is lent.
@@ -141,7 +152,10 @@ impl Terraform {
     /// A call in a run's own directory, with the providers that the module was initialised with.
     fn cmd_in(&self, workspace: Workspace<'_>) -> Cmd {
         let mut cmd = self.cmd();
-        cmd.cwd(workspace.dir).env("TF_DATA_DIR", workspace.module.join(DATA));
+        cmd.cwd(workspace.dir);
+        if let StateAt::File(_) = workspace.state {
+            cmd.env("TF_DATA_DIR", workspace.module.join(DATA));
+        }
         cmd
     }
 
@@ -240,16 +254,37 @@ impl Terraform {
         variables: &[PathBuf],
         run: impl Into<Running<'_>>,
     ) -> Result<Outputs, Failure> {
-        let Running { run, last } = run.into();
-        enter(workspace)?;
-        let _admitted = self.admission.admit(run.cancel).await?;
+        let running = run.into();
+        self.enter(workspace, running.run).await?;
+        let _admitted = self.admission.admit(running.run.cancel).await?;
+        let mut said = self.say(verb, workspace, variables, &running).await?;
+        if let (false, StateAt::S3(bucket)) = (said.output.success(), workspace.state)
+            && self.break_lock(bucket, workspace.dir, &said.errors, running.run).await?
+        {
+            said = self.say(verb, workspace, variables, &running).await?;
+        }
+        let HasSaid { output, outputs, errors } = said;
+        if output.success() { Ok(outputs) } else { Err(refusal::of(&errors, &output)) }
+    }
+
+    async fn say(
+        &self,
+        verb: &[&str],
+        workspace: Workspace<'_>,
+        variables: &[PathBuf],
+        Running { run, last }: &Running<'_>,
+    ) -> Result<HasSaid, Failure> {
         let mut cmd = self.cmd_in(workspace);
-        cmd.args(verb).args(["-input=false", "-json", "-lock-timeout=60s"]);
-        cmd.arg(flag("-state=", workspace.state));
+        cmd.args(verb).args(["-input=false", "-json"]);
+        match workspace.state {
+            StateAt::File(path) => cmd.arg("-lock-timeout=60s").arg(flag("-state=", path)),
+            // One that was left there goes on after its owner.
+            StateAt::S3(_) => cmd.arg("-lock-timeout=10s"),
+        };
         for file in variables {
             cmd.arg(flag("-var-file=", file));
         }
-        cmd.args(last).deadline(APPLY_DEADLINE).grace(GRACE);
+        cmd.args(*last).deadline(APPLY_DEADLINE).grace(GRACE);
         cmd.cancel_on(run.cancel).hold(run.lock)?;
         let (mut outputs, mut errors) = (Outputs::new(), Vec::new());
         let output = cmd
@@ -269,13 +304,28 @@ impl Terraform {
                 (run.told)(&message);
             })
             .await?;
-        if output.success() { Ok(outputs) } else { Err(refusal::of(&errors, &output)) }
+        Ok(HasSaid { output, outputs, errors })
+    }
+
+    /// Puts the module's files into a run's own directory, and what an earlier run could not write
+    /// in the end where it belongs.
+    async fn enter(&self, workspace: Workspace<'_>, run: Run<'_>) -> Result<(), Failure> {
+        copy_module(workspace)?;
+        match workspace.state {
+            StateAt::File(path) => state::recover(workspace.dir, path),
+            StateAt::S3(bucket) => self.enter_bucket(workspace, bucket, run).await,
+        }
     }
 }
 
-/// Puts the module's files into a run's own directory, and what an earlier run could not write in
-/// the end where it belongs.
-fn enter(workspace: Workspace<'_>) -> Result<(), Failure> {
+/// What a run said.
+struct HasSaid {
+    output: Output,
+    outputs: Outputs,
+    errors: Vec<Diagnostic>,
+}
+
+fn copy_module(workspace: Workspace<'_>) -> Result<(), Failure> {
     create_private_directory(workspace.dir)?;
     for entry in fs::read_dir(workspace.module)? {
         let entry = entry?;
@@ -284,7 +334,7 @@ fn enter(workspace: Workspace<'_>) -> Result<(), Failure> {
             fs::copy(entry.path(), workspace.dir.join(name))?;
         }
     }
-    state::recover(workspace.dir, workspace.state)
+    Ok(())
 }
 
 /// A run, with the argument that comes last.

@@ -134,14 +134,7 @@ fn told(diagnostic: &Diagnostic) -> String {
 
 /// Why a module was not initialised.
 pub(super) fn of_init(output: &Output) -> Failure {
-    let diagnostics = output.stdout.lines().filter_map(Message::parse);
-    let errors: Vec<Diagnostic> = diagnostics
-        .filter_map(|it| match it.said {
-            Said::Diagnostic(diagnostic) if diagnostic.is_error() => Some(diagnostic),
-            _ => None,
-        })
-        .collect();
-    let failure = of(&errors, output).context("terraform init");
+    let failure = of(&errors(output), output).context("terraform init");
     if failure.remedy.is_some() {
         return failure;
     }
@@ -149,4 +142,32 @@ pub(super) fn of_init(output: &Output) -> Failure {
         "check that this machine reaches the Terraform registry, or name a mirror in the file that \
          TF_CLI_CONFIG_FILE names",
     )
+}
+
+/// Why a directory was not joined to a bucket.
+pub(super) fn of_backend(output: &Output, at: &str) -> Failure {
+    let failure = of(&errors(output), output).context(format!("the state in {at}"));
+    if failure.remedy.is_some() {
+        return failure;
+    }
+    failure.remedy(
+        "check that the bucket is there, that OPENCLAW_PIPELINE_STATE_REGION is its region, and that \
+         these credentials may read and write there",
+    )
+}
+
+/// Why a call failed that says so in plain text.
+pub(super) fn of_output(call: &str, output: &Output) -> Failure {
+    let said = Diagnostic { summary: output.last_line(), ..Diagnostic::default() };
+    of(&[said], output).context(call)
+}
+
+fn errors(output: &Output) -> Vec<Diagnostic> {
+    let diagnostics = output.stdout.lines().filter_map(Message::parse);
+    diagnostics
+        .filter_map(|it| match it.said {
+            Said::Diagnostic(diagnostic) if diagnostic.is_error() => Some(diagnostic),
+            _ => None,
+        })
+        .collect()
 }

@@ -2,17 +2,24 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::path::Path;
 
-use super::{LOOK_DEADLINE, Run, Terraform, Workspace, enter};
+use super::{LOOK_DEADLINE, Run, Terraform, Workspace};
 use crate::domain::Failure;
 
 impl Terraform {
-    /// A state as `terraform show` prints it. What its module calls sensitive is left out by it.
-    pub async fn show(&self, workspace: Workspace<'_>, run: Run<'_>) -> Result<String, Failure> {
-        enter(workspace)?;
+    /// The state in a file as `terraform show` prints it. What its module calls sensitive is left
+    /// out by it.
+    pub async fn show(
+        &self,
+        workspace: Workspace<'_>,
+        file: &Path,
+        run: Run<'_>,
+    ) -> Result<String, Failure> {
+        self.enter(workspace, run).await?;
         let _admitted = self.admission.admit(run.cancel).await?;
         let mut cmd = self.cmd_in(workspace);
-        cmd.args(["show", "-no-color"]).arg(workspace.state).deadline(LOOK_DEADLINE * 4);
+        cmd.args(["show", "-no-color"]).arg(file).deadline(LOOK_DEADLINE * 4);
         cmd.cancel_on(run.cancel).hold(run.lock)?;
         let read = |mut stdout: File| {
             let mut text = String::new();

@@ -94,6 +94,15 @@ impl State {
         Self::parse(&text).map_err(|why| refused(path, &why))
     }
 
+    /// That of a text that came from somewhere else; an empty one holds nothing.
+    pub(super) fn of_text(text: &str, from: &str) -> Result<Self, Failure> {
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        Self::parse(text)
+            .map_err(|why| Failure::bad_input(format!("{from} is no Terraform state: {why}")))
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         let file: File = serde_json::from_str(text)
             .map_err(|error| format!("line {} of it is not what such a file has", error.line()))?;

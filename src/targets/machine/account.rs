@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::cloud::Cloud;
 use super::files::{Files, suffix};
-use super::infra;
+use super::{Tools, infra, state};
 use crate::domain::{Failure, FailureKind, MachineSpec};
 use crate::drivers::aws::machines::{MachineId, MachineState};
 use crate::drivers::aws::permissions::Launch;
@@ -15,7 +15,7 @@ use crate::drivers::aws::sizes::Architecture;
 use crate::drivers::aws::sweep::{Found, Kind, Mark};
 use crate::drivers::aws::{Aws, CallError, Environment, regions};
 use crate::drivers::terraform::State;
-use crate::targets::{Progress, Site};
+use crate::targets::{Site, Work};
 
 /// The tag with the installation's id.
 pub(super) const INSTALLATION: &str = "openclaw-pipeline:installation";
@@ -31,15 +31,16 @@ fn aws(environment: &Environment, region: &str) -> Result<Aws, Failure> {
 
 /// Checks who calls, the region, the size, the permissions and the quotas. Changes nothing.
 pub(super) async fn check(
-    environment: &Environment,
+    tools: &Tools,
     cloud: Cloud,
     site: &Site,
     machine: &MachineSpec,
-    progress: &dyn Progress,
+    work: Work<'_>,
 ) -> Result<(), Failure> {
+    let progress = work.progress;
     let files = Files::of(site);
     let region = infra::region(site, machine)?;
-    let aws = aws(environment, &region)?;
+    let aws = aws(&tools.aws, &region)?;
     progress.amount(0, 0, "who calls AWS");
     aws.identity().await?;
     let users = files.users_value("size").or_else(|| machine.size.clone());
@@ -85,7 +86,7 @@ pub(super) async fn check(
             );
             permissions?.check()?;
             // What an interrupted launch has made is counted as used.
-            let held = infra::held(site)?;
+            let held = state::held(&tools.terraform, site, work).await?;
             if !held.has("aws_instance") {
                 vcpus.check(found.vcpus)?;
             }

@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::files::{Files, write};
+use super::state::{self, Kept};
 use super::{MachineTarget, infra, reach};
 use crate::config::rules;
 use crate::domain::{Failure, MachineSpec};
 use crate::drivers::ssh::{Machine, make_key};
-use crate::drivers::terraform::{Message, Plan, Run, State, Workspace};
+use crate::drivers::terraform::{Message, Plan, Run, State, StateAt, Workspace};
 use crate::targets::{Layout, Site, Work};
 
 /// What the user's file of values says of the machine.
@@ -81,9 +82,10 @@ impl MachineTarget {
     }
 
     /// Removes the key of a machine that is not there; answers what it removed.
-    pub fn remove_key(&self, site: &Site) -> Result<Vec<PathBuf>, Failure> {
+    pub async fn remove_key(&self, site: &Site, work: Work<'_>) -> Result<Vec<PathBuf>, Failure> {
         let (files, name) = (Files::of(site), &site.deployment.name);
-        if site.deployment.facts.machine.is_some() || !self.held(site)?.held.is_empty() {
+        if site.deployment.facts.machine.is_some() || !self.held(site, work).await?.held.is_empty()
+        {
             return Err(Failure::conflict(format!(
                 "{name} has a machine, which is reached by this key alone"
             ))
@@ -125,21 +127,26 @@ impl MachineTarget {
     }
 
     /// What the state holds.
-    pub fn held(&self, site: &Site) -> Result<State, Failure> {
-        State::read(&Files::of(site).state())
+    pub async fn held(&self, site: &Site, work: Work<'_>) -> Result<State, Failure> {
+        state::held(&self.tools.terraform, site, work).await
+    }
+
+    /// Where the state is.
+    pub fn place_of_state(&self, site: &Site) -> String {
+        state::place(site)
     }
 
     /// What a launch would change, found out in a directory of its own.
     pub async fn plan(&self, site: &Site, within: &Path, work: Work<'_>) -> Result<Plan, Failure> {
         let module = self.init(&site.layout, work.cancel).await?;
-        let copy = copy(site, within)?;
+        let copy = self.copy(site, within, work).await?;
         let files = Files::of(&copy);
         self.key_ahead(&copy).await?;
-        infra::write_config(self.cloud, &self.tools, &copy, "plan").await?;
-        files.close_state()?;
-        let (dir, state, variables) = (files.run(), files.state(), files.variables());
+        infra::write_config(self.cloud, &self.tools, &copy, "plan", work).await?;
+        let (dir, kept, variables) = (files.run(), Kept::of(&copy), files.variables());
+        kept.close()?;
         let workspace =
-            Workspace { module: &module, dir: &dir, state: &state, variables: &variables };
+            Workspace { module: &module, dir: &dir, state: kept.at(), variables: &variables };
         work.progress.amount(0, 0, "what would change");
         let told = |_: &Message| {};
         let run = Run { cancel: work.cancel, lock: work.lock, told: &told };
@@ -154,16 +161,43 @@ impl MachineTarget {
         work: Work<'_>,
     ) -> Result<String, Failure> {
         let module = self.init(&site.layout, work.cancel).await?;
-        let copy = copy(site, within)?;
+        let copy = self.copy(site, within, work).await?;
         let files = Files::of(&copy);
         let (dir, state) = (files.run(), files.state());
-        let workspace = Workspace { module: &module, dir: &dir, state: &state, variables: &[] };
+        let at = StateAt::File(&state);
+        let workspace = Workspace { module: &module, dir: &dir, state: at, variables: &[] };
         let told = |_: &Message| {};
         let run = Run { cancel: work.cancel, lock: work.lock, told: &told };
-        let text = self.tools.terraform.show(workspace, run).await?;
+        let text = self.tools.terraform.show(workspace, &state, run).await?;
         let lines =
             without_keys(&text).lines().map(|line| site.scrub(line, LINE)).collect::<Vec<_>>();
         Ok(lines.join("\n"))
+    }
+
+    /// The same deployment in another directory, with what a look needs of its files.
+    async fn copy(&self, site: &Site, within: &Path, work: Work<'_>) -> Result<Site, Failure> {
+        let layout = Layout::new(within).of_installation(site.layout.installation());
+        let mut copy = Site { layout, ..site.clone() };
+        if let Some(machine) = &mut copy.deployment.spec.machine {
+            machine.state = None;
+        }
+        let (from, to) = (Files::of(site), Files::of(&copy));
+        to.make()?;
+        let public = |path: PathBuf| path.with_extension("pub");
+        for (from, to) in [
+            (from.users(), to.users()),
+            (from.key(), to.key()),
+            (public(from.key()), public(to.key())),
+            (from.once_key(), to.once_key()),
+            (public(from.once_key()), public(to.once_key())),
+            (from.known_hosts(), to.known_hosts()),
+        ] {
+            if from.exists() {
+                write(&to, &fs::read(from)?)?;
+            }
+        }
+        state::copy(&self.tools.terraform, site, &to.state(), work).await?;
+        Ok(copy)
     }
 }
 
@@ -172,29 +206,6 @@ const LINE: usize = 4000;
 
 fn machine(site: &Site) -> Result<&MachineSpec, Failure> {
     infra::spec(site)
-}
-
-/// The same deployment in another directory, with what a look needs of its files.
-fn copy(site: &Site, within: &Path) -> Result<Site, Failure> {
-    let layout = Layout::new(within).of_installation(site.layout.installation());
-    let copy = Site { layout, ..site.clone() };
-    let (from, to) = (Files::of(site), Files::of(&copy));
-    to.make()?;
-    let public = |path: PathBuf| path.with_extension("pub");
-    for (from, to) in [
-        (from.users(), to.users()),
-        (from.state(), to.state()),
-        (from.key(), to.key()),
-        (public(from.key()), public(to.key())),
-        (from.once_key(), to.once_key()),
-        (public(from.once_key()), public(to.once_key())),
-        (from.known_hosts(), to.known_hosts()),
-    ] {
-        if from.exists() {
-            write(&to, &fs::read(from)?)?;
-        }
-    }
-    Ok(copy)
 }
 
 /// The text without a private key in it.

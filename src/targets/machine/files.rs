@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -42,17 +42,9 @@ impl Files {
         self.dir.join("terraform")
     }
 
-    /// Its state.
+    /// Its state, unless that is kept elsewhere.
     pub(super) fn state(&self) -> PathBuf {
         self.dir.join("terraform.tfstate")
-    }
-
-    /// Makes the state a file for its owner alone, before Terraform makes it one for everybody.
-    pub(super) fn close_state(&self) -> Result<(), Failure> {
-        let path = self.state();
-        let mut open = fs::OpenOptions::new();
-        let file = open.create(true).append(true).mode(0o600).open(path)?;
-        Ok(file.set_permissions(fs::Permissions::from_mode(0o600))?)
     }
 
     /// The values that the user may change.
@@ -217,9 +209,13 @@ impl Own<'_> {
 
 /// What makes a deployment's names unique in an account: a hash of installation and deployment.
 pub(super) fn suffix(site: &Site) -> String {
+    suffix_of(site.layout.installation(), &site.deployment.id)
+}
+
+/// The same, of the two ids.
+pub(super) fn suffix_of(installation: &str, deployment: &str) -> String {
     use sha2::Digest as _;
-    let text = format!("{}/{}", site.layout.installation(), site.deployment.id);
-    let hash = sha2::Sha256::digest(text);
+    let hash = sha2::Sha256::digest(format!("{installation}/{deployment}"));
     let first = hash.iter().take(SUFFIX / 2).fold(0_u64, |sum, it| sum << 8 | u64::from(*it));
     format!("{first:0SUFFIX$x}")
 }

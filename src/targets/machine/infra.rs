@@ -6,9 +6,10 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::Value;
 
 use super::cloud::{Cloud, in_words};
-use super::files::{Files, Own, suffix};
+use super::files::{Files, Own};
+use super::state::{Kept, held, place};
 use super::{Tools, account, reach};
-use crate::domain::{Failure, FailureKind, MachineFacts, MachineSpec};
+use crate::domain::{Failure, MachineFacts, MachineSpec};
 use crate::drivers::aws::address::public_address;
 use crate::drivers::ssh::{KeyKind, make_key, public_key};
 use crate::drivers::terraform::{Message, Outputs, Run, Said, State, Terraform, Workspace};
@@ -20,6 +21,7 @@ pub(super) async fn write_config(
     tools: &Tools,
     site: &Site,
     operation: &str,
+    work: Work<'_>,
 ) -> Result<(), Failure> {
     let files = Files::of(site);
     files.make()?;
@@ -27,7 +29,9 @@ pub(super) async fn write_config(
     let public_key = public_key(&files.key()).await?;
     let known = site.deployment.facts.machine.as_ref();
     let region = region(site, machine)?;
-    if known.is_none_or(|machine| !machine.ready) && !held(site)?.has_machine() {
+    if known.is_none_or(|machine| !machine.ready)
+        && !held(&tools.terraform, site, work).await?.has_machine()
+    {
         // By it alone the machine is known at the first connection.
         make_key(&files.once_key(), KeyKind::Ed25519, "one-time").await?;
         let private = std::fs::read_to_string(files.once_key())?;
@@ -79,21 +83,6 @@ pub(super) fn region(site: &Site, machine: &MachineSpec) -> Result<String, Failu
     Ok(made.or(users).unwrap_or_else(|| machine.region.clone()))
 }
 
-/// What Terraform's state holds.
-pub(super) fn held(site: &Site) -> Result<State, Failure> {
-    let files = Files::of(site);
-    let name = &site.deployment.name;
-    State::settled(&files.run(), &files.state()).map_err(|failure| {
-        if failure.kind != FailureKind::BadInput {
-            return failure;
-        }
-        failure.remedy(format!(
-            "put its last good form in its place (terraform.tfstate.backup beside it); or move it \
-             away, and openclaw-pipeline destroy {name} removes what was made by its tags"
-        ))
-    })
-}
-
 /// That a machine which was made is there no more.
 pub(super) fn gone(site: &Site, machine: &MachineFacts) -> Failure {
     let name = &site.deployment.name;
@@ -135,13 +124,14 @@ pub(super) async fn make(
 ) -> Result<MachineFacts, Failure> {
     let (files, terraform) = (Files::of(site), &tools.terraform);
     let module = terraform.prepare(&site.layout.modules(), &cloud.module(), work.cancel).await?;
-    let (dir, state, variables) = (files.run(), files.state(), files.variables());
-    let workspace = Workspace { module: &module, dir: &dir, state: &state, variables: &variables };
+    let (dir, kept, variables) = (files.run(), Kept::of(site), files.variables());
+    let workspace =
+        Workspace { module: &module, dir: &dir, state: kept.at(), variables: &variables };
     let meter = Meter::new(work.progress);
     let told = |message: &Message| meter.told(message);
     let run = Run { cancel: work.cancel, lock: work.lock, told: &told };
-    let held = held(site)?;
-    files.close_state()?;
+    let before = held(terraform, site, work).await?;
+    kept.close()?;
     let known = site.deployment.facts.machine.as_ref();
     // An earlier run began, and may have been killed with something under way.
     let went_before = known.is_none() && dir.exists();
@@ -153,9 +143,9 @@ pub(super) async fn make(
         Ok::<(), Failure>(())
     };
     if went_before {
-        sweep(&held).await?;
+        sweep(&before).await?;
     }
-    let outputs = if held.held.is_empty() {
+    let outputs = if before.held.is_empty() {
         if let Some(machine) = known {
             return Err(lost(site, machine));
         }
@@ -164,7 +154,7 @@ pub(super) async fn make(
         let file = files.plan();
         let applied = async {
             let plan = terraform.plan(workspace, &file, run).await?;
-            plan.keep(&kept(cloud, site, &held))?;
+            plan.keep(&kept_kinds(cloud, site, &before))?;
             if let Some(machine) = known
                 && plan.creates(cloud.instance())
             {
@@ -178,14 +168,14 @@ pub(super) async fn make(
     };
     if went_before {
         // What was asked for last may have come only after the first look.
-        sweep(&State::read(&state)?).await?;
+        sweep(&held(terraform, site, work).await?).await?;
     }
     facts(site, &outputs)
 }
 
 /// What no apply takes away. Something whose making was broken off before anybody knew of the
 /// machine holds nobody's data, and is made anew.
-fn kept(cloud: Cloud, site: &Site, held: &State) -> Vec<&'static str> {
+fn kept_kinds(cloud: Cloud, site: &Site, held: &State) -> Vec<&'static str> {
     let is_known = site.deployment.facts.machine.is_some();
     let is_whole = |kind: &str| held.held.iter().any(|it| it.kind == kind && !it.is_tainted);
     cloud.kept().iter().copied().filter(|kind| is_known || is_whole(kind)).collect()
@@ -199,8 +189,9 @@ fn lost(site: &Site, machine: &MachineFacts) -> Failure {
         machine.id
     ))
     .remedy(format!(
-        "put the state back (terraform.tfstate in the deployment's directory, or its .backup); \
-         openclaw-pipeline destroy {name} finds what was made by its tags, and removes it"
+        "put the state back (in {}, or its .backup); openclaw-pipeline destroy {name} finds what \
+         was made by its tags, and removes it",
+        place(site)
     ))
 }
 
@@ -236,7 +227,7 @@ pub(super) async fn destroy(
 ) -> Result<Vec<String>, Failure> {
     let (files, terraform) = (Files::of(site), &tools.terraform);
     let mut removed = Vec::new();
-    if !held(site)?.held.is_empty() {
+    if !held(&tools.terraform, site, work).await?.held.is_empty() {
         removed = destroy_held(cloud, terraform, site, work).await?;
     }
     if files.run().exists() {
@@ -257,22 +248,22 @@ async fn destroy_held(
     work: Work<'_>,
 ) -> Result<Vec<String>, Failure> {
     let files = Files::of(site);
-    let state = files.state();
     terraform.require().await?;
     let module = terraform.prepare(&site.layout.modules(), &cloud.module(), work.cancel).await?;
-    let (dir, variables) = (files.run(), files.variables());
-    let workspace = Workspace { module: &module, dir: &dir, state: &state, variables: &variables };
+    let (dir, kept, variables) = (files.run(), Kept::of(site), files.variables());
+    let workspace =
+        Workspace { module: &module, dir: &dir, state: kept.at(), variables: &variables };
     let meter = Meter::new(work.progress);
     let told = |message: &Message| meter.told(message);
     let run = Run { cancel: work.cancel, lock: work.lock, told: &told };
     terraform.destroy(workspace, run).await?;
-    let left = State::read(&state)?.held;
+    let left = held(terraform, site, work).await?.held;
     if let Some(first) = left.first() {
         return Err(Failure::failed(format!(
-            "{} and {} more are still in the state of {}",
-            first.kind,
+            "{} and {} more are still in the state in {}",
+            in_words(&first.kind),
             left.len() - 1,
-            suffix(site)
+            place(site)
         )));
     }
     Ok(meter.ended())

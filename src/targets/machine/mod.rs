@@ -13,6 +13,7 @@ mod files;
 mod infra;
 mod reach;
 mod route;
+mod state;
 mod sweep;
 
 use std::collections::HashMap;
@@ -35,6 +36,7 @@ use crate::gateway::{Dial, TcpDial};
 pub use ahead::Written;
 pub use cloud::{Cloud, in_words};
 use files::Files;
+pub use state::resource_name;
 pub use sweep::{Swept, sweep};
 
 /// What machines are made with.
@@ -120,9 +122,9 @@ impl Machines for MachineTarget {
         &self,
         site: &Site,
         operation: &str,
-        _work: Work<'_>,
+        work: Work<'_>,
     ) -> Result<(), Failure> {
-        infra::write_config(self.cloud, &self.tools, site, operation).await
+        infra::write_config(self.cloud, &self.tools, site, operation, work).await
     }
 
     async fn make(&self, site: &Site, work: Work<'_>) -> Result<MachineFacts, Failure> {
@@ -151,7 +153,8 @@ impl Target for MachineTarget {
     async fn preflight(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
         self.tools.terraform.require().await?;
         let machine = infra::spec(site)?;
-        account::check(&self.tools.aws, self.cloud, site, machine, work.progress).await
+        state::refuse_others(&self.tools.terraform, site, work).await?;
+        account::check(&self.tools, self.cloud, site, machine, work).await
     }
 
     async fn fetch(&self, site: &Site, work: Work<'_>) -> Result<Artefact, Failure> {
@@ -241,6 +244,7 @@ impl Target for MachineTarget {
         }
         self.forget(site);
         let removed = infra::destroy(self.cloud, &self.tools, site, work).await?;
+        state::Kept::of(site).remove()?;
         match std::fs::remove_dir_all(site.dir()) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}

@@ -129,10 +129,9 @@ impl Case {
         fs::read_to_string(self.file(name)).expect("the file")
     }
 
-    /// What Terraform's state holds, by id and by name.
-    fn held(&self) -> BTreeSet<String> {
-        let text = fs::read_to_string(self.file("terraform.tfstate")).unwrap_or_default();
-        let state: Value = serde_json::from_str(&text).unwrap_or_default();
+    /// What a state of Terraform's holds, by id and by name.
+    fn held(state: &str) -> BTreeSet<String> {
+        let state: Value = serde_json::from_str(state).unwrap_or_default();
         let each = |value: &Value| value.as_array().cloned().unwrap_or_default();
         let mut held = BTreeSet::new();
         for resource in each(&state["resources"]) {
@@ -150,7 +149,14 @@ impl Case {
     /// instance.
     #[track_caller]
     pub fn all_is_accounted_for(&self) -> Vec<Resource> {
-        let (held, there) = (self.held(), self.cloud.state());
+        let text = fs::read_to_string(self.file("terraform.tfstate")).unwrap_or_default();
+        self.all_is_accounted_for_in(&text)
+    }
+
+    /// The same, where the state is elsewhere.
+    #[track_caller]
+    pub fn all_is_accounted_for_in(&self, state: &str) -> Vec<Resource> {
+        let (held, there) = (Self::held(state), self.cloud.state());
         let has_instance = self.cloud.instances().iter().any(|it| held.contains(&it.id));
         let is_held =
             |it: &&Resource| held.contains(&it.id) || it.kind == "ec2:volume" && has_instance;

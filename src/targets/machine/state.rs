@@ -1,0 +1,171 @@
+//! Terraform's state of a machine: where it is, and what it holds.
+//!
+//! Owns that each deployment has one of its own, for its owner alone, with the deployment's files
+//! unless another place was named. Refuses one that holds what no run of this deployment made.
+
+use std::fs;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::files::{Files, suffix_of, write};
+use crate::domain::{DeploymentName, Failure, FailureKind, StatePlace};
+use crate::drivers::terraform::{Bucket, Message, Run, State, StateAt, Terraform};
+use crate::targets::{Site, Work};
+
+/// The name that a deployment's resources have in an account, and its state in a folder.
+pub fn resource_name(installation: &str, deployment: &str, name: &DeploymentName) -> String {
+    format!("openclaw-{name}-{}", suffix_of(installation, deployment))
+}
+
+/// Where a deployment's state is.
+#[derive(Debug)]
+pub(super) enum Kept {
+    File(PathBuf),
+    Bucket(Bucket),
+}
+
+impl Kept {
+    pub(super) fn of(site: &Site) -> Self {
+        let place = site.deployment.spec.machine.as_ref().and_then(|it| it.state.clone());
+        match place {
+            None => Self::File(Files::of(site).state()),
+            Some(StatePlace::File { path }) => Self::File(path.into()),
+            Some(StatePlace::S3 { bucket, key, region }) => {
+                Self::Bucket(Bucket { name: bucket, key, region })
+            }
+        }
+    }
+
+    pub(super) fn at(&self) -> StateAt<'_> {
+        match self {
+            Self::File(path) => StateAt::File(path),
+            Self::Bucket(bucket) => StateAt::S3(bucket),
+        }
+    }
+
+    /// Makes a file one for its owner alone, before Terraform makes it one for everybody.
+    pub(super) fn close(&self) -> Result<(), Failure> {
+        let Self::File(path) = self else { return Ok(()) };
+        if let Some(within) = path.parent() {
+            fs::create_dir_all(within)?;
+        }
+        let mut open = fs::OpenOptions::new();
+        let file = open.create(true).append(true).mode(0o600).open(path)?;
+        Ok(file.set_permissions(fs::Permissions::from_mode(0o600))?)
+    }
+
+    /// Removes a file that holds nothing any more, and what Terraform left beside it. An object in a
+    /// bucket stays, and is empty.
+    pub(super) fn remove(&self) -> Result<(), Failure> {
+        let Self::File(path) = self else { return Ok(()) };
+        let beside = |ending: &str| {
+            let mut name = path.clone().into_os_string();
+            name.push(ending);
+            PathBuf::from(name)
+        };
+        for path in [path.clone(), beside(".backup")] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a deployment's state is, in words.
+pub(super) fn place(site: &Site) -> String {
+    match Kept::of(site) {
+        Kept::File(path) => path.display().to_string(),
+        Kept::Bucket(Bucket { name, key, .. }) => format!("s3://{name}/{key}"),
+    }
+}
+
+/// What a deployment's state holds, once what an earlier run could not write to it is there.
+pub(super) async fn held(
+    terraform: &Terraform,
+    site: &Site,
+    work: Work<'_>,
+) -> Result<State, Failure> {
+    read(terraform, site, work).await.map(|(state, _)| state)
+}
+
+/// Puts a deployment's state into a file, for somebody who only looks.
+pub(super) async fn copy(
+    terraform: &Terraform,
+    site: &Site,
+    to: &Path,
+    work: Work<'_>,
+) -> Result<(), Failure> {
+    let text = match read(terraform, site, work).await? {
+        (_, Some(text)) => text,
+        (_, None) => match Kept::of(site) {
+            Kept::File(path) if path.exists() => fs::read_to_string(path)?,
+            _ => return Ok(()),
+        },
+    };
+    if text.trim().is_empty() { Ok(()) } else { write(to, text.as_bytes()) }
+}
+
+/// A state, and its text where it is not a file here.
+async fn read(
+    terraform: &Terraform,
+    site: &Site,
+    work: Work<'_>,
+) -> Result<(State, Option<String>), Failure> {
+    let (name, dir) = (&site.deployment.name, Files::of(site).run());
+    match Kept::of(site) {
+        Kept::File(path) => {
+            let state = State::settled(&dir, &path).map_err(|failure| {
+                if failure.kind != FailureKind::BadInput {
+                    return failure;
+                }
+                failure.remedy(format!(
+                    "put its last good form in its place ({}.backup beside it); or move it away, \
+                     and openclaw-pipeline destroy {name} removes what was made by its tags",
+                    path.display()
+                ))
+            })?;
+            Ok((state, None))
+        }
+        Kept::Bucket(bucket) => {
+            // A place of its own: the run's own directory says that there was a run.
+            let looks = site.layout.looks();
+            crate::secrets::private::create_private_directory(&looks)?;
+            let prefix = format!("{name}.");
+            let within = tempfile::Builder::new().prefix(&prefix).tempdir_in(looks)?;
+            let told = |_: &Message| {};
+            let run = Run { cancel: work.cancel, lock: work.lock, told: &told };
+            let left = dir.join("errored.tfstate");
+            if left.exists() {
+                terraform.push(&bucket, within.path(), &left, run).await?;
+                fs::remove_file(left)?;
+            }
+            let (state, text) = terraform.pull(&bucket, within.path(), run).await?;
+            Ok((state, Some(text)))
+        }
+    }
+}
+
+/// Refuses a state that holds something before this deployment has made anything.
+pub(super) async fn refuse_others(
+    terraform: &Terraform,
+    site: &Site,
+    work: Work<'_>,
+) -> Result<(), Failure> {
+    let has_begun = site.deployment.facts.machine.is_some() || Files::of(site).run().exists();
+    if has_begun {
+        return Ok(());
+    }
+    let held = held(terraform, site, work).await?.held;
+    let Some(first) = held.first() else { return Ok(()) };
+    let (name, place) = (&site.deployment.name, place(site));
+    Err(Failure::conflict(format!(
+        "the state in {place} holds {} and {} more, which {name} has not made; nothing was changed",
+        super::in_words(&first.kind),
+        held.len() - 1
+    ))
+    .remedy(format!("name another place by TF_STATE, or take what is there over: openclaw-pipeline adopt {name} --state {place}")))
+}
