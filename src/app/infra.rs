@@ -277,7 +277,7 @@ impl App {
     }
 
     /// The deployment as a launch would make it, or as it is with what a launch would change.
-    async fn machine_site(
+    pub(super) async fn machine_site(
         &self,
         request: &MachineRequest<'_>,
         sink: &dyn Sink,
@@ -313,7 +313,7 @@ impl App {
 
     /// The lock of a deployment that nobody is at work on. What a killed operation has left running
     /// is for the one that goes on with it: taking the lock would end it.
-    async fn lock_idle(&self, name: &DeploymentName) -> Result<LockFile, Failure> {
+    pub(super) async fn lock_idle(&self, name: &DeploymentName) -> Result<LockFile, Failure> {
         if let Some(operation) = self.store().active_operation(name)? {
             return Err(Failure::conflict(format!(
                 "the {} of {name} has not come to its end",

@@ -53,7 +53,7 @@ pub(super) struct LaunchPlan {
 
 impl LaunchPlan {
     /// Refuses a machine that would be paid for and could not answer a message.
-    fn refuse_idle_machine(&self) -> Result<(), Failure> {
+    pub(super) fn refuse_idle_machine(&self) -> Result<(), Failure> {
         let target = self.params.spec.target;
         if target.is_local() || self.is_provided_for() {
             return Ok(());

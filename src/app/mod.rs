@@ -4,6 +4,7 @@
 //! is begun. Refuses to print and to know of terminals.
 
 pub mod access;
+mod adopt;
 pub mod audit;
 mod backups;
 pub mod check;
@@ -60,6 +61,7 @@ pub use crate::store::{
 pub use crate::targets::LogOptions;
 pub use crate::webhooks::address::is_near;
 pub use access::{Access, AccessKind};
+pub use adopt::Adopted;
 pub use audit::Denials;
 pub use devices::{Device, Devices, Waiting, check_request_id};
 pub use infra::{Held, MachineRequest, Planned, PlannedChange, Price};

@@ -9,7 +9,7 @@ mod machines;
 mod webhooks;
 
 pub use access::{Audit, CreateToken, Tokens};
-pub use machines::{Infra, OfMachine};
+pub use machines::{Adopt, Infra, OfMachine};
 pub use webhooks::{ReplayArgs, Webhooks};
 
 /// Launches OpenClaw gateways, proves that they work, lets your browser in, and keeps them.
@@ -43,6 +43,9 @@ pub enum Command {
     /// Bring a gateway on a machine (ec2, lightsail) to what the settings say now: machine,
     /// firewall, configuration; like a launch of it, and what runs is stopped for it.
     Deploy(Box<Launch>),
+    /// Take over a machine on ec2 or lightsail that an earlier version made, by its Terraform state,
+    /// and launch a gateway on it.
+    Adopt(Box<Adopt>),
     /// Show what a launch would make or change on ec2 or lightsail, and what the machine costs per
     /// month; nothing is made.
     Plan(OfMachine),
@@ -382,6 +385,7 @@ impl Command {
     pub fn deployment(&self) -> Option<Option<&str>> {
         let name = match self {
             Self::Launch(launch) | Self::Deploy(launch) => &launch.name,
+            Self::Adopt(adopt) => &adopt.launch.name,
             Self::Plan(of) => &of.name,
             Self::Infra(infra) => infra.name(),
             Self::Status(named)

@@ -31,6 +31,23 @@ pub struct OfMachine {
     pub port: Option<String>,
 }
 
+/// What is taken over.
+#[derive(Debug, Args)]
+pub struct Adopt {
+    /// The state file of the earlier version (terraform-NAME.tfstate); it stays as it is.
+    #[arg(long, value_name = "FILE")]
+    pub state: String,
+    /// The private key that the machine takes; it is copied.
+    #[arg(long, value_name = "FILE")]
+    pub key: String,
+    /// The file in which SSH knows the machine [default: ~/.ssh/known_hosts].
+    #[arg(long, value_name = "FILE")]
+    pub known_hosts: Option<String>,
+    /// The gateway on it.
+    #[command(flatten)]
+    pub launch: Launch,
+}
+
 /// The parts of a machine.
 #[derive(Debug, Subcommand)]
 pub enum Infra {

@@ -6,7 +6,7 @@ use super::super::args::Launch;
 use super::super::output::Output;
 use super::super::progress::Shown;
 use super::Session;
-use crate::app::{Access, AccessKind, App, LaunchRequest};
+use crate::app::{Access, AccessKind, App, LaunchRequest, Launched};
 use crate::config::{Sources, Variable};
 use crate::domain::{Deployment, DeploymentName, Expose, Failure};
 
@@ -51,12 +51,7 @@ pub(super) enum How {
 }
 
 pub(super) async fn run(session: &Session<'_>, args: &Launch, how: How) -> Result<u8, Failure> {
-    if let Some(failure) = session.settings.broken() {
-        return Err(failure.clone());
-    }
-    if let Some((_, failure)) = session.settings.problems().into_iter().next() {
-        return Err(failure);
-    }
+    refuse_broken(session)?;
     let name = session.name(args.name.as_deref())?;
     let target = args.target.as_deref().map(str::parse).transpose()?;
     let user_config = super::user_config()?;
@@ -72,17 +67,36 @@ pub(super) async fn run(session: &Session<'_>, args: &Launch, how: How) -> Resul
         How::Deploy | How::Apply => app.deploy(request, &shown, session.cancel).await?,
     };
     drop(shown);
+    end(session, &app, &launched, args.no_link).await
+}
+
+/// Refuses settings of which one cannot be used.
+pub(super) fn refuse_broken(session: &Session<'_>) -> Result<(), Failure> {
+    if let Some(failure) = session.settings.broken() {
+        return Err(failure.clone());
+    }
+    session.settings.problems().into_iter().next().map_or(Ok(()), |(_, failure)| Err(failure))
+}
+
+/// Says what a launch led to.
+pub(super) async fn end(
+    session: &Session<'_>,
+    app: &App,
+    launched: &Launched,
+    no_link: bool,
+) -> Result<u8, Failure> {
+    let name = &launched.deployment.name;
     if launched.ran_already {
         session.out.say(&format!("{name} runs already."));
     }
     // A link that was printed before may be in use; a person gets a new one by asking for it.
-    let access = if args.no_link || launched.ran_already {
+    let access = if no_link || launched.ran_already {
         None
     } else {
         if !session.out.is_json() {
             session.out.say("making a link for your browser…");
         }
-        Some(app.access(&name).await?)
+        Some(app.access(name).await?)
     };
     report(session.out, &launched.deployment, access.as_ref(), launched.ran_already);
     Ok(0)

@@ -1,5 +1,6 @@
 //! The commands, one file each where there is more to one than a call.
 
+mod adopt;
 mod backups;
 mod check;
 mod config;
@@ -149,6 +150,7 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
         Command::Launch(launch)
         | Command::Deploy(launch)
         | Command::Infra(Infra::Apply(launch)) => sources = launch::flags(sources, launch),
+        Command::Adopt(args) => sources = launch::flags(sources, &args.launch),
         Command::Plan(of) => sources = infra::flags(sources, of),
         Command::Infra(args) => {
             if let Some(of) = args.of_machine() {
@@ -168,7 +170,11 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
     if let Some(failure) = settings.broken()
         && !matches!(
             cli.command,
-            Command::Launch(_) | Command::Deploy(_) | Command::Serve(_) | Command::Doctor { .. }
+            Command::Launch(_)
+                | Command::Deploy(_)
+                | Command::Adopt(_)
+                | Command::Serve(_)
+                | Command::Doctor { .. }
         )
     {
         out.say(&format!("note: {failure}; nothing of that file is used"));
@@ -218,6 +224,7 @@ fn tells(command: &Command) -> bool {
     match command {
         Command::Launch(_)
         | Command::Deploy(_)
+        | Command::Adopt(_)
         | Command::Infra(Infra::Apply(_) | Infra::Destroy { .. })
         | Command::Approve { .. }
         | Command::Devices { .. }
@@ -239,6 +246,7 @@ async fn dispatch(session: &Session<'_>, command: Command) -> Result<u8, Failure
     match command {
         Command::Launch(args) => launch::run(session, &args, launch::How::Launch).await,
         Command::Deploy(args) => launch::run(session, &args, launch::How::Deploy).await,
+        Command::Adopt(args) => adopt::run(session, &args).await,
         Command::Plan(args) => infra::plan(session, &args).await,
         Command::Infra(args) => infra::run(session, args).await,
         Command::List => status::list(session).await,

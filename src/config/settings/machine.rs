@@ -1,5 +1,7 @@
 //! Settings of machines in a cloud.
 
+use std::path::PathBuf;
+
 use super::Settings;
 use crate::config::rules;
 use crate::config::variables::Variable;
@@ -58,6 +60,11 @@ impl Settings {
         // A folder that is there is one, however it is written.
         let slash = if is_folder || std::path::Path::new(path).is_dir() { "/" } else { "" };
         Ok(Some(StatePlace::File { path: format!("{path}{slash}") }))
+    }
+
+    /// The file in which the user's own SSH knows hosts.
+    pub fn known_hosts(&self) -> Result<PathBuf, Failure> {
+        self.places.complete(Variable::Home, "~/.ssh/known_hosts", None)
     }
 
     /// Terraform, or what stands in for it.

@@ -235,6 +235,23 @@ pub async fn public_key(path: &Path) -> Result<String, Failure> {
     Err(refusal::of_key(path, &output.stderr))
 }
 
+/// The public keys that a file of known hosts has for a host.
+pub async fn known_keys(file: &Path, host: &str) -> Result<Vec<String>, Failure> {
+    if !file.is_file() {
+        return Ok(Vec::new());
+    }
+    let mut cmd = Cmd::new("ssh-keygen");
+    cmd.args(["-F", host, "-f"]).arg(file);
+    let output = cmd.output().await.map_err(no_ssh)?;
+    // What it does not find is no error.
+    let lines = output.stdout.lines().filter(|line| !line.starts_with(['#', '@']));
+    let keys = lines.filter_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        Some(format!("{} {}", words.next()?, words.next()?))
+    });
+    Ok(keys.collect())
+}
+
 fn no_ssh(error: ExecError) -> Failure {
     let missing = matches!(error, ExecError::NotFound(_));
     let failure = Failure::from(error);

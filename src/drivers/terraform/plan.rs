@@ -13,6 +13,20 @@ pub struct Change {
     pub kind: String,
     /// What would be done.
     pub verb: Verb,
+    /// Which of its values cannot be changed otherwise, where it would be made anew.
+    pub because: Vec<String>,
+}
+
+impl Change {
+    fn in_words(&self) -> String {
+        let Self { address, verb, because, .. } = self;
+        let because = if because.is_empty() {
+            String::new()
+        } else {
+            format!(" (for another {})", because.join(", "))
+        };
+        format!("{} {address}{because}", verb.as_str())
+    }
 }
 
 /// What would be done.
@@ -64,6 +78,8 @@ struct ShownChange {
 #[derive(Deserialize)]
 struct Actions {
     actions: Vec<String>,
+    #[serde(default)]
+    replace_paths: Vec<Vec<serde_json::Value>>,
 }
 
 impl Plan {
@@ -90,7 +106,13 @@ impl Plan {
                     )));
                 }
             };
-            changes.push(Change { address, kind, verb });
+            let path = |steps: &Vec<serde_json::Value>| {
+                let steps =
+                    steps.iter().map(|it| it.as_str().map_or(it.to_string(), str::to_owned));
+                steps.collect::<Vec<_>>().join(".")
+            };
+            let because = change.replace_paths.iter().map(path).collect();
+            changes.push(Change { address, kind, verb, because });
         }
         Ok(Self { changes })
     }
@@ -111,8 +133,7 @@ impl Plan {
             matches!(change.verb, Verb::Delete | Verb::Replace)
                 && kinds.contains(&change.kind.as_str())
         });
-        let lost: Vec<String> =
-            lost.map(|change| format!("{} {}", change.verb.as_str(), change.address)).collect();
+        let lost: Vec<String> = lost.map(Change::in_words).collect();
         if lost.is_empty() {
             return Ok(());
         }

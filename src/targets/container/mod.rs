@@ -26,6 +26,7 @@ use crate::exec::Cmd;
 use crate::gateway::Dial;
 
 pub use engine::{Engine, SETTINGS, failure};
+pub(in crate::targets) use owner::ID;
 
 /// The gateway's port inside its container.
 pub const CONTAINER_PORT: u16 = 18789;

@@ -13,7 +13,7 @@ use crate::domain::Failure;
 use crate::domain::text::clean;
 
 /// The label with the deployment's own id, which no other installation has.
-pub(super) const ID: &str = "io.openclaw.pipeline.id";
+pub(in crate::targets) const ID: &str = "io.openclaw.pipeline.id";
 /// The label with the deployment's name, for people.
 pub(super) const NAME: &str = "io.openclaw.pipeline.deployment";
 /// The label that compose finds a project's resources by.

@@ -62,6 +62,11 @@ impl Files {
         self.dir.join("once.tfvars.json")
     }
 
+    /// What was taken over from an earlier version.
+    pub(super) fn adopted(&self) -> PathBuf {
+        self.dir.join("adopted.json")
+    }
+
     /// A plan that is looked at.
     pub(super) fn plan(&self) -> PathBuf {
         self.dir.join("plan")

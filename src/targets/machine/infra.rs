@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::cloud::{Cloud, in_words};
 use super::files::{Files, Own};
 use super::state::{Kept, held, place};
-use super::{Tools, account, reach};
+use super::{Tools, account, adopted, reach};
 use crate::domain::{Failure, MachineFacts, MachineSpec};
 use crate::drivers::aws::address::public_address;
 use crate::drivers::ssh::{KeyKind, make_key, public_key};
@@ -30,6 +30,7 @@ pub(super) async fn write_config(
     let known = site.deployment.facts.machine.as_ref();
     let region = region(site, machine)?;
     if known.is_none_or(|machine| !machine.ready)
+        && !adopted::is_adopted(site)
         && !held(&tools.terraform, site, work).await?.has_machine()
     {
         // By it alone the machine is known at the first connection.
@@ -130,11 +131,14 @@ pub(super) async fn make(
     let meter = Meter::new(work.progress);
     let told = |message: &Message| meter.told(message);
     let run = Run { cancel: work.cancel, lock: work.lock, told: &told };
-    let before = held(terraform, site, work).await?;
-    kept.close()?;
     let known = site.deployment.facts.machine.as_ref();
     // An earlier run began, and may have been killed with something under way.
     let went_before = known.is_none() && dir.exists();
+    if known.is_none() {
+        adopted::place(cloud, terraform, site, work).await?;
+    }
+    let before = held(terraform, site, work).await?;
+    kept.close()?;
     let region = region(site, spec(site)?)?;
     let sweep = async |held: &State| {
         for stray in account::remove_strays(&tools.aws, cloud, site, &region, held).await? {
@@ -160,6 +164,9 @@ pub(super) async fn make(
             {
                 return Err(gone(site, machine));
             }
+            if known.is_none() && adopted::is_adopted(site) && plan.creates(cloud.instance()) {
+                return Err(adopted::gone(site));
+            }
             terraform.apply_plan(workspace, &file, run).await
         };
         let applied = applied.await;
@@ -170,6 +177,7 @@ pub(super) async fn make(
         // What was asked for last may have come only after the first look.
         sweep(&held(terraform, site, work).await?).await?;
     }
+    adopted::placed(site)?;
     facts(site, &outputs)
 }
 

@@ -6,6 +6,7 @@
 //! would take away what holds data.
 
 mod account;
+mod adopted;
 mod ahead;
 mod boot;
 mod cloud;
@@ -33,6 +34,7 @@ use crate::drivers::terraform::Terraform;
 use crate::exec::Cmd;
 use crate::gateway::{Dial, TcpDial};
 
+pub use adopted::Earlier;
 pub use ahead::Written;
 pub use cloud::{Cloud, in_words};
 use files::Files;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::boot;
 use super::files::{Files, write};
+use super::{adopted, boot};
 use crate::domain::{Failure, FailureKind, MachineFacts};
 use crate::drivers::ssh::{Machine, Refusal};
 use crate::exec::{Place, wait};
@@ -79,6 +79,10 @@ pub(super) async fn ready(site: &Site, work: Work<'_>) -> Result<(), Failure> {
     up(&machine, is_first, work).await?;
     if is_first {
         own_key(site, &machine, work).await?;
+    }
+    if adopted::is_adopted(site) {
+        // An earlier version set it up, and says nothing of it.
+        return adopted::refuse_other_gateway(&machine, site, work).await;
     }
     boot::done(&machine, work).await
 }

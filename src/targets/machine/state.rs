@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::adopted;
 use super::files::{Files, suffix_of, write};
 use crate::domain::{DeploymentName, Failure, FailureKind, StatePlace};
 use crate::drivers::terraform::{Bucket, Message, Run, State, StateAt, Terraform};
@@ -155,7 +156,9 @@ pub(super) async fn refuse_others(
     site: &Site,
     work: Work<'_>,
 ) -> Result<(), Failure> {
-    let has_begun = site.deployment.facts.machine.is_some() || Files::of(site).run().exists();
+    let has_begun = site.deployment.facts.machine.is_some()
+        || Files::of(site).run().exists()
+        || adopted::is_adopted(site);
     if has_begun {
         return Ok(());
     }
