@@ -25,7 +25,7 @@ built_file := $(subst $(blank),\ ,$(built))
 program_file := $(if $(filter file,$(origin PROGRAM)),$(built_file))
 
 # Everything that the program is made from.
-sources := Cargo.toml Cargo.lock docker-compose.yml $(wildcard terraform/*/*.tf terraform/*/*.sh) \
+sources := Cargo.toml Cargo.lock docker-compose.yml $(wildcard terraform/*/*.tf terraform/*/*.sh packaging/*) \
   $(shell find src assets migrations -type f)
 
 # ------------------------------------------------------- what a command is given
@@ -35,7 +35,7 @@ sources := Cargo.toml Cargo.lock docker-compose.yml $(wildcard terraform/*/*.tf 
 SECRETS := OPENCLAW_GATEWAY_TOKEN CLAUDE_CODE_OAUTH_TOKEN ANTHROPIC_API_KEY GEMINI_API_KEY \
   OPENAI_API_KEY GROQ_API_KEY XAI_API_KEY MISTRAL_API_KEY OPENROUTER_API_KEY \
   OPENCLAW_PIPELINE_API_TOKEN OPENCLAW_PIPELINE_EVENTS_TOKEN OPENCLAW_PIPELINE_DATABASE_URL \
-  OPENCLAW_PIPELINE_WEBHOOK_SECRET
+  OPENCLAW_PIPELINE_WEBHOOK_SECRET OPENCLAW_PIPELINE_SERVER_AWS_SECRET_ACCESS_KEY
 
 # make hands its command line to every child in these, secrets included.
 unexport MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL
@@ -94,6 +94,12 @@ lint: ## Check the format and the lints
 .PHONY: build
 build: ## Build the release
 	@$(cargo) build --release --locked
+
+.PHONY: build-static
+build-static: ## Build the release that stands alone, for other machines; print its path
+	@host=$$(rustc -vV | sed -n 's/^host: //p'); \
+	  RUSTFLAGS='-C target-feature=+crt-static' $(cargo) build --release --locked --bins --target "$$host" && \
+	  echo "$(or $(CARGO_TARGET_DIR),target)/$$host/release/openclaw-pipeline"
 
 .PHONY: install
 install: build ## Install the release as PREFIX/bin/openclaw-pipeline (PREFIX is ~/.local)
@@ -318,6 +324,59 @@ ls-restart: $(program_file) ## Stop, start and prove the gateway
 .PHONY: ls-approve
 ls-approve: $(program_file) ## Let the browsers that wait in
 	$(program) --on lightsail approve
+
+# ------------------------------------------------------------- Pipeline server
+##@ Pipeline server
+
+.PHONY: server-full-setup
+server-full-setup: next := A machine is made on EC2, the server brought there and proven; then its address and token are printed.
+server-full-setup: $(program_file) ## Make a machine on EC2, bring the server there, print address and token
+	$(program) --on ec2 server full-setup
+
+.PHONY: server-setup
+server-setup: $(program_file) ## Make the machine alone
+	$(program) --on ec2 server setup
+
+.PHONY: server-deploy
+server-deploy: $(program_file) ## Bring program and settings there; what runs goes on
+	$(program) --on ec2 server deploy
+
+.PHONY: server-logs
+server-logs: $(program_file) ## Follow the server's log
+	$(program) --on ec2 server logs --follow
+
+.PHONY: server-url
+server-url: $(program_file) ## Print the address of the API and the console
+	$(program) --on ec2 server url
+
+.PHONY: server-destroy
+server-destroy: $(program_file) ## Remove the machine with everything on it
+	$(program) --on ec2 server destroy $(yes)
+
+.PHONY: server-ls-full-setup
+server-ls-full-setup: next := A machine is made on Lightsail, the server brought there and proven; then its address and token are printed.
+server-ls-full-setup: $(program_file) ## Make a machine on Lightsail, bring the server there, print address and token
+	$(program) --on lightsail server full-setup
+
+.PHONY: server-ls-setup
+server-ls-setup: $(program_file) ## Make the machine alone (Lightsail)
+	$(program) --on lightsail server setup
+
+.PHONY: server-ls-deploy
+server-ls-deploy: $(program_file) ## Bring program and settings there; what runs goes on (Lightsail)
+	$(program) --on lightsail server deploy
+
+.PHONY: server-ls-logs
+server-ls-logs: $(program_file) ## Follow the server's log (Lightsail)
+	$(program) --on lightsail server logs --follow
+
+.PHONY: server-ls-url
+server-ls-url: $(program_file) ## Print the address of the API and the console (Lightsail)
+	$(program) --on lightsail server url
+
+.PHONY: server-ls-destroy
+server-ls-destroy: $(program_file) ## Remove the machine with everything on it (Lightsail)
+	$(program) --on lightsail server destroy $(yes)
 
 # ---------------------------------------------------------------------- the build
 

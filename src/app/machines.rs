@@ -27,6 +27,7 @@ pub(super) fn machine(
         expose: settings.expose()?,
         ssh_cidrs: settings.ssh_cidrs()?,
         state: settings.state_place()?,
+        server: None,
     }))
 }
 

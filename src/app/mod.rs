@@ -23,6 +23,7 @@ pub mod logs;
 mod machines;
 mod orders;
 mod orphans;
+mod own_server;
 mod pruning;
 pub mod rate;
 mod reachable;
@@ -68,6 +69,7 @@ pub use infra::{Held, MachineRequest, Planned, PlannedChange, Price};
 pub use launching::{LaunchRequest, Launched};
 pub use orders::Order;
 pub use orphans::{Orphan, Orphans};
+pub use own_server::{LeftBehind, OwnServer, OwnServerRequest, OwnServerWork, certificate_here};
 pub use requests::{
     Alongs, LaunchOrder, checked_artefact, checked_key, is_trusted_image, steps_ahead,
 };
@@ -173,6 +175,14 @@ impl App {
     pub async fn look(&self, deployment: &Deployment) -> Result<Deployment, Failure> {
         if !listing::is_watched(deployment) {
             return Ok(deployment.clone());
+        }
+        if deployment.name.is_server() {
+            let answers = self.server_answers(deployment).await;
+            let change = answers.map(|it| if it { Change::Recover } else { Change::Degrade });
+            if let Some(change) = change {
+                self.store().observe(&deployment.name, change)?;
+            }
+            return self.deployment(&deployment.name);
         }
         let site = self.engine.site(deployment)?;
         let change = if deployment.spec.target.has_machine() {

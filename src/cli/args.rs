@@ -6,10 +6,12 @@ use clap::{Args, Parser, Subcommand};
 
 mod access;
 mod machines;
+mod own_server;
 mod webhooks;
 
 pub use access::{Audit, CreateToken, Tokens};
 pub use machines::{Adopt, Infra, OfMachine};
+pub use own_server::{OfServer, OwnServer};
 pub use webhooks::{ReplayArgs, Webhooks};
 
 /// Launches OpenClaw gateways, proves that they work, lets your browser in, and keeps them.
@@ -249,6 +251,9 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// The pipeline server on a machine of its own (ec2, lightsail): make it, deploy, look, remove.
+    #[command(subcommand)]
+    Server(OwnServer),
     /// Answer the HTTP API, carry out what it begins, and tell front ends what happens.
     Serve(Serve),
     /// Keep a deployment (started by the program itself).

@@ -52,7 +52,9 @@ pub struct Shown {
     pace: Mutex<Pace>,
     quiet: bool,
     /// What the phases of a launch on a machine are called, and the one that has begun.
-    phases: Option<[&'static str; 4]>,
+    phases: Option<&'static [&'static str]>,
+    /// Which of them a step is part of.
+    phase_of: fn(&str) -> Option<usize>,
     phase: Mutex<Option<usize>>,
 }
 
@@ -68,6 +70,14 @@ fn phase_of(step: &str) -> Option<usize> {
     }
 }
 
+/// The phase that a step of bringing the pipeline server to its machine is part of.
+fn server_phase_of(step: &str) -> Option<usize> {
+    match step {
+        "prepare" | "create_key" | "create_config" | "create_machine" | "connect" => Some(0),
+        _ => Some(1),
+    }
+}
+
 impl Shown {
     /// Progress as the terminal allows.
     pub fn new(out: Output) -> Self {
@@ -78,6 +88,7 @@ impl Shown {
             pace: Mutex::new(Pace::begin("")),
             quiet: false,
             phases: None,
+            phase_of,
             phase: Mutex::new(None),
         }
     }
@@ -86,15 +97,23 @@ impl Shown {
     pub fn launching(out: Output, target: Option<TargetKind>) -> Self {
         let phases = match target {
             Some(TargetKind::Ec2) => {
-                Some(["ec2-create-key", "ec2-config", "ec2-setup", "deploy-ec2"])
+                Some(["ec2-create-key", "ec2-config", "ec2-setup", "deploy-ec2"].as_slice())
             }
             Some(TargetKind::Lightsail) => {
-                Some(["ls-create-key", "ls-config", "ls-setup", "deploy-ls"])
+                Some(["ls-create-key", "ls-config", "ls-setup", "deploy-ls"].as_slice())
             }
             _ => None,
         };
         let mut shown = Self::new(out);
         shown.phases = phases;
+        shown
+    }
+
+    /// The same for the pipeline server's own machine.
+    pub fn bringing_server(out: Output) -> Self {
+        let mut shown = Self::new(out);
+        shown.phases = Some(&["server-setup", "server-deploy"]);
+        shown.phase_of = server_phase_of;
         shown
     }
 
@@ -106,6 +125,7 @@ impl Shown {
             pace: Mutex::new(Pace::begin("")),
             quiet: true,
             phases: None,
+            phase_of,
             phase: Mutex::new(None),
         }
     }
@@ -120,7 +140,7 @@ impl Shown {
 
     /// Says that a phase begins, where one does.
     fn heading(&self, step: &str) {
-        let (Some(names), Some(phase)) = (self.phases, phase_of(step)) else { return };
+        let (Some(names), Some(phase)) = (self.phases, (self.phase_of)(step)) else { return };
         let Ok(mut begun) = self.phase.lock() else { return };
         if begun.replace(phase) != Some(phase) {
             self.out.say(&format!("[{}/{}] {}", phase + 1, names.len(), names[phase]));

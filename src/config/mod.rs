@@ -20,6 +20,6 @@ pub mod variables;
 
 pub use explain::{Explained, explain};
 pub use gateway_env::GatewayEnv;
-pub use settings::{Settings, TlsFiles};
+pub use settings::{Settings, TlsFiles, Travelling};
 pub use sources::{FileText, Origin, Sources, tool_variable};
 pub use variables::{VARIABLES, Variable};

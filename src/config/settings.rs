@@ -372,6 +372,10 @@ impl Settings {
             V::TrustedImages => self.trusted_images().map(drop),
             V::CorsOrigins => self.cors_origins().map(drop),
             V::TlsCert | V::TlsKey => self.tls().map(drop),
+            V::OwnServerCidr => self.own_server_cidrs().map(drop),
+            V::OwnServerBinary | V::OwnServerTerraform => self.path(variable).map(drop),
+            V::OwnServerTlsCert | V::OwnServerTlsKey => self.own_server_tls().map(drop),
+            V::OwnServerAwsKeyId | V::OwnServerAwsSecret => self.own_server_aws().map(drop),
             V::OtlpEndpoint => self.otlp_endpoint().map(drop),
             V::FrontendUrl => self.frontend_url().map(drop),
             V::WebhookUrl => self.webhook_url().map(drop),
@@ -626,9 +630,11 @@ fn unknown_in_environment(sources: &Sources, notices: &mut Vec<String>) {
 
 mod events;
 mod machine;
+mod own_server;
 mod request;
 mod server;
 
+pub use own_server::Travelling;
 pub use server::TlsFiles;
 
 #[cfg(test)]

@@ -15,6 +15,11 @@ pub const DEFAULT_MEMORY_MIB: u32 = 2048;
 /// What the project's own variables start with.
 pub const OWN_PREFIX: &str = "OPENCLAW_PIPELINE_";
 
+mod definition;
+mod own_server;
+
+pub use definition::{DefaultValue, Definition};
+
 /// A variable of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "the table says what each one means")]
@@ -47,6 +52,13 @@ pub enum Variable {
     Size,
     Expose,
     SshCidr,
+    OwnServerCidr,
+    OwnServerBinary,
+    OwnServerTerraform,
+    OwnServerTlsCert,
+    OwnServerTlsKey,
+    OwnServerAwsKeyId,
+    OwnServerAwsSecret,
     TfBin,
     TfDir,
     TfState,
@@ -71,36 +83,6 @@ pub enum Variable {
     FrontendUrl,
     WebhookSecret,
     WebhookRetry,
-}
-
-/// What the value of a variable is when nobody gives one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DefaultValue {
-    /// This text.
-    Text(&'static str),
-    /// Nothing; the text says what happens then, where that is not plain.
-    Unset(&'static str),
-    /// Something that depends on the machine; the text says what.
-    Computed(&'static str),
-}
-
-/// A row of the table.
-#[derive(Debug, Clone, Copy)]
-pub struct Definition {
-    /// The variable.
-    pub variable: Variable,
-    /// Its name.
-    pub name: &'static str,
-    /// Another spelling of it, which wins over the name where both are set.
-    pub alias: Option<&'static str>,
-    /// Whether its value is a secret.
-    pub secret: bool,
-    /// Its default.
-    pub default: DefaultValue,
-    /// What it means, in a line.
-    pub doc: &'static str,
-    /// The heading that it stands under.
-    pub group: &'static str,
 }
 
 impl Variable {
@@ -162,7 +144,7 @@ use DefaultValue::{Computed, Text, Unset};
 
 /// Every variable, in the order in which people meet them. The credentials are
 /// [`crate::domain::credential::CREDENTIALS`], in their order.
-pub const VARIABLES: [Definition; 52] = [
+pub const VARIABLES: [Definition; 59] = [
     credential(
         Variable::ClaudeCodeOauthToken,
         "CLAUDE_CODE_OAUTH_TOKEN",
@@ -478,6 +460,13 @@ pub const VARIABLES: [Definition; 52] = [
         Unset("no traces are sent"),
         "Where traces go, by OTLP over HTTP: http://localhost:4318 for example",
     ),
+    own_server::CIDR,
+    own_server::BINARY,
+    own_server::TERRAFORM,
+    own_server::TLS_CERT,
+    own_server::TLS_KEY,
+    own_server::AWS_KEY_ID,
+    own_server::AWS_SECRET,
     row(
         EVENTS,
         Variable::FrontendUrl,

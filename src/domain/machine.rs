@@ -84,6 +84,61 @@ pub struct MachineSpec {
     /// Where Terraform's state is kept. `None`: with the deployment's own files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<StatePlace>,
+    /// What the pipeline server there should be, where it is that one's own machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerSpec>,
+}
+
+/// How a pipeline server on a machine of its own is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reach {
+    /// By TLS, with a certificate that was given, or one that it made itself.
+    #[default]
+    Https,
+    /// Over plain HTTP, said outright.
+    Http,
+    /// On its loopback alone, by SSH.
+    Tunnel,
+}
+
+/// What a pipeline server on a machine of its own should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerSpec {
+    /// The id that the installation there will have: what carries it, its role may change.
+    pub installation: String,
+    /// Who reaches its port, as IPv4 ranges. Empty: whoever reaches SSH.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cidrs: Vec<String>,
+    /// How it is reached.
+    #[serde(default)]
+    pub reach: Reach,
+    /// Further names by which it is called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// Its settings by their names; those that are secrets are sealed beside this.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<(String, String)>,
+}
+
+/// The port of a pipeline server on a machine of its own.
+pub const SERVER_PORT: u16 = 4000;
+
+/// What is known of a pipeline server on a machine of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerFacts {
+    /// The release that it runs: the operation that brought it there.
+    pub release: String,
+    /// The program's own word.
+    pub version: String,
+    /// How it is reached.
+    pub reach: Reach,
+    /// The name that its address is shown with, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The SHA-256 of its certificate, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
 }
 
 /// What is known of a machine that was made.

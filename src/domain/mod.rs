@@ -22,7 +22,7 @@ pub use access::{Denied, Limits, NamePrefix, Need, Principal, PrincipalKind, Sco
 pub use credential::{Credential, Provider};
 pub use event::{Event, EventSource, EventType};
 pub use failure::{Failure, FailureKind};
-pub use machine::{Expose, MachineFacts, MachineSpec};
+pub use machine::{Expose, MachineFacts, MachineSpec, Reach, SERVER_PORT, ServerFacts, ServerSpec};
 pub use name::DeploymentName;
 pub use operation::{Operation, OperationKind, OperationStatus, StepRecord, StepStatus};
 pub use spec::{Deployment, DeploymentSpec, ExecAsk, Facts, TargetKind};

@@ -8,11 +8,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::spec::TargetKind;
+
 /// The longest name, in characters.
 pub const MAX_LENGTH: usize = 40;
 
-/// Names that mean something else to the program.
-const RESERVED: [&str; 1] = ["server"];
+/// The pipeline server's own machine, which nobody launches under this name.
+const SERVER: &str = "server";
 
 /// A valid deployment name: 1 to 40 of `a-z 0-9 -`, starting and ending with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -39,6 +41,34 @@ impl DeploymentName {
         Self("main".to_owned())
     }
 
+    /// The pipeline server's own machine. No text that somebody gives is this name.
+    pub fn server() -> Self {
+        Self(SERVER.to_owned())
+    }
+
+    /// Whether it is the pipeline server's own machine.
+    pub fn is_server(&self) -> bool {
+        self.0 == SERVER
+    }
+
+    /// The command that makes what has this name, and goes on with it.
+    pub fn launching(&self, target: Option<TargetKind>) -> String {
+        match (self.is_server(), target) {
+            (true, Some(target)) => format!("openclaw-pipeline server full-setup --on {target}"),
+            (true, None) => "openclaw-pipeline server full-setup".to_owned(),
+            (false, Some(target)) => format!("openclaw-pipeline launch {self} --target {target}"),
+            (false, None) => format!("openclaw-pipeline launch {self}"),
+        }
+    }
+
+    /// The command that removes it.
+    pub fn destroying(&self) -> String {
+        if self.is_server() {
+            return "openclaw-pipeline server destroy".to_owned();
+        }
+        format!("openclaw-pipeline destroy {self}")
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -59,7 +89,7 @@ impl FromStr for DeploymentName {
             // The text is echoed, so it is bounded: a megabyte of name is not an error message.
             return Err(NameError::Invalid(super::text::clean(text, 60)));
         }
-        if RESERVED.contains(&text) {
+        if text == SERVER {
             return Err(NameError::Reserved(text.to_owned()));
         }
         Ok(Self(text.to_owned()))
@@ -69,8 +99,9 @@ impl FromStr for DeploymentName {
 impl TryFrom<String> for DeploymentName {
     type Error = NameError;
 
+    /// A name that was recorded: the server's own is among these.
     fn try_from(text: String) -> Result<Self, NameError> {
-        text.parse()
+        if text == SERVER { Ok(Self::server()) } else { text.parse() }
     }
 }
 
@@ -111,5 +142,8 @@ mod tests {
     #[test]
     fn the_servers_name_is_reserved() {
         assert!(matches!("server".parse::<DeploymentName>(), Err(NameError::Reserved(_))));
+        let recorded = DeploymentName::try_from("server".to_owned()).expect("as it was recorded");
+        assert_eq!(recorded, DeploymentName::server());
+        assert!(recorded.is_server() && !DeploymentName::main().is_server());
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::approval::ApprovalPolicy;
 use super::failure::Failure;
-use super::machine::{Expose, MachineFacts, MachineSpec};
+use super::machine::{Expose, MachineFacts, MachineSpec, Reach, SERVER_PORT, ServerFacts};
 use super::name::DeploymentName;
 use super::status::DeploymentStatus;
 
@@ -48,6 +48,15 @@ impl TargetKind {
     /// Whether each deployment has a machine of its own there.
     pub fn has_machine(self) -> bool {
         matches!(self, Self::Ec2 | Self::Lightsail)
+    }
+
+    /// The size of the pipeline server's own machine there, unless another one is asked for.
+    pub fn server_size(self) -> Option<&'static str> {
+        match self {
+            Self::Process | Self::Docker => None,
+            Self::Ec2 => Some("t3.xlarge"),
+            Self::Lightsail => Some("xlarge_3_0"),
+        }
     }
 
     /// The size of a machine there, unless another one is asked for.
@@ -200,6 +209,9 @@ pub struct Facts {
     /// The machine, once it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<MachineFacts>,
+    /// The pipeline server on it, where it is that one's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerFacts>,
 }
 
 impl Facts {
@@ -237,8 +249,23 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// The address of the pipeline server on a machine of its own, as it is reached from where it
+    /// was made; `None` while there is none.
+    pub fn server_url(&self) -> Option<String> {
+        let (server, machine) = (self.facts.server.as_ref()?, self.facts.machine.as_ref()?);
+        let host = server.host.clone().unwrap_or_else(|| machine.address.to_string());
+        Some(match server.reach {
+            Reach::Https => format!("https://{host}:{SERVER_PORT}/"),
+            Reach::Http => format!("http://{host}:{SERVER_PORT}/"),
+            Reach::Tunnel => format!("http://127.0.0.1:{SERVER_PORT}/"),
+        })
+    }
+
     /// The bare address of the gateway's page: it holds no secret and lets nobody in by itself.
     pub fn url(&self) -> Option<String> {
+        if self.name.is_server() {
+            return self.server_url();
+        }
         let port = self.facts.port?;
         if self.spec.target.has_machine() {
             self.facts.machine.as_ref()?;

@@ -33,6 +33,15 @@ pub fn raise_descriptor_limit() {
     }
 }
 
+/// The file of a program: a path as it is, a name as `PATH` has it.
+pub fn find_program(name: &str) -> Option<std::path::PathBuf> {
+    if name.contains('/') {
+        return Some(name.into());
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|it| it.is_file())
+}
+
 /// How many bytes are free for this user where a path lies.
 pub fn free_bytes(path: &std::path::Path) -> std::io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;

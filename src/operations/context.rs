@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::vault::{Slot, Vault};
 use super::watcher::Watcher;
 use crate::domain::{
-    Aftermath, Deployment, DeploymentStatus, EventType, Facts, Failure, OperationKind,
+    Aftermath, Change, Deployment, DeploymentStatus, EventType, Facts, Failure, OperationKind,
 };
 use crate::exec::LockFile;
 use crate::store::{Lease, Store};
@@ -38,6 +38,14 @@ pub struct OperationDef {
 }
 
 impl OperationDef {
+    /// What its success makes of the deployment. Where a machine alone was made, nothing runs.
+    pub fn succeeds(&self, c: &Context<'_>) -> Change {
+        let is_machine_alone = c.deployment.name.is_server()
+            && self.kind == OperationKind::Launch
+            && c.params["shipped"].is_null();
+        Change::Succeed(if is_machine_alone { OperationKind::Stop } else { self.kind })
+    }
+
     /// The event of its failure. A browser that was not let in is no failed deployment.
     pub fn failed(&self) -> EventType {
         match self.kind {

@@ -20,7 +20,7 @@ pub struct DestroyParams {
     pub backup: bool,
 }
 
-pub(super) static DEFINITION: OperationDef = OperationDef {
+pub(super) const DEFINITION: OperationDef = OperationDef {
     kind: OperationKind::Destroy,
     done: Some(EventType::Destroyed),
     done_says: |c| {
@@ -38,7 +38,7 @@ pub(super) static DEFINITION: OperationDef = OperationDef {
 
 /// The deployment as its target sees it. Its secrets may be forgotten already, by a destroy that
 /// was given up: that keeps nobody from removing the rest.
-fn site(c: &Context<'_>) -> Result<Site, Failure> {
+pub(super) fn site(c: &Context<'_>) -> Result<Site, Failure> {
     let known = c.vault.peek(c.store, &c.deployment.id, Slot::Current)?;
     let secrets = known.unwrap_or_else(|| GatewaySecrets {
         token: Secret::new(""),
@@ -89,7 +89,7 @@ fn is_of_its_own(c: &Context<'_>) -> bool {
     c.deployment.spec.target.has_machine()
 }
 
-const REMOVE: StepDef = StepDef {
+pub(super) const REMOVE: StepDef = StepDef {
     name: "remove",
     says: |_| "remove the gateway, its data and its files".into(),
     event: None,
@@ -108,7 +108,7 @@ fn remove<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>>
 
 /// The same failure, with how to go on: what is left of a machine stays recorded, and costs.
 fn half_removed(c: &Context<'_>, failure: Failure) -> Failure {
-    let again = format!("openclaw-pipeline destroy {}", c.deployment.name);
+    let again = c.deployment.name.destroying();
     let known = failure.remedy.clone();
     if !is_of_its_own(c)
         || failure.kind == FailureKind::Interrupted
@@ -120,7 +120,7 @@ fn half_removed(c: &Context<'_>, failure: Failure) -> Failure {
     failure.remedy(format!("{first}what is left is recorded, and may cost: {again} removes it"))
 }
 
-const FORGET: StepDef = StepDef {
+pub(super) const FORGET: StepDef = StepDef {
     name: "forget",
     says: |_| "forget its token and keys".into(),
     event: None,

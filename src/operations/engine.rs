@@ -17,7 +17,7 @@ use super::backup;
 use super::context::{Context, OperationDef, Repeat, Sink, StepDef, StepEnd, Told};
 use super::definition_of;
 use super::machine;
-use super::steps;
+use super::server;
 use super::vault::{Slot, Vault};
 use super::watcher::Watcher;
 use crate::domain::{
@@ -417,7 +417,7 @@ impl Run<'_, '_> {
             &self.context.lease,
             &Finish {
                 status: OperationStatus::Succeeded,
-                change: Some(Change::Succeed(self.definition.kind)),
+                change: Some(self.definition.succeeds(self.context)),
                 error: None,
                 event,
             },
@@ -452,8 +452,7 @@ impl Run<'_, '_> {
             }
         }
         if changed && left == Aftermath::Serving {
-            failure.message =
-                format!("{}; {}", failure.message, steps::works_at(self.context, "went back"));
+            failure.message = format!("{}; {}", failure.message, server::went_back(self.context));
         }
         let kind = self.definition.kind;
         let told = match &failure.remedy {

@@ -38,7 +38,7 @@ pub(super) static ON_EC2: OperationDef =
 pub(super) static ON_LIGHTSAIL: OperationDef =
     launch_on!(StepDef { event: Some(EventType::CreatingInstance), ..MACHINE });
 
-const KEY: StepDef = StepDef {
+pub(super) const KEY: StepDef = StepDef {
     name: "create_key",
     says: |c| format!("make the SSH key of {}", c.deployment.name),
     event: Some(EventType::CreatingKey),
@@ -54,7 +54,7 @@ fn key<'a>(c: &'a mut Context<'_>) -> Step<'a> {
     })
 }
 
-const CONFIG: StepDef = StepDef {
+pub(super) const CONFIG: StepDef = StepDef {
     name: "create_config",
     says: |_| "write what the machine is made with".into(),
     event: Some(EventType::CreatingConfig),
@@ -70,7 +70,7 @@ fn config<'a>(c: &'a mut Context<'_>) -> Step<'a> {
     })
 }
 
-const MACHINE: StepDef = StepDef {
+pub(super) const MACHINE: StepDef = StepDef {
     name: "create_machine",
     says: |c| {
         let target = match c.deployment.spec.target {
@@ -99,7 +99,7 @@ fn machine<'a>(c: &'a mut Context<'_>) -> Step<'a> {
     })
 }
 
-const READY: StepDef = StepDef {
+pub(super) const READY: StepDef = StepDef {
     name: "connect",
     says: |c| {
         let machine = c.deployment.facts.machine.as_ref();
@@ -157,12 +157,12 @@ fn told<'a>(c: &'a mut Context<'_>, run: for<'b> fn(&'b mut Context<'_>) -> Step
 }
 
 /// The same failure, with what exists by now, and the commands that go on and that clean up.
-fn begun(c: &Context<'_>, failure: Failure) -> Failure {
+pub(super) fn begun(c: &Context<'_>, failure: Failure) -> Failure {
     if failure.kind == FailureKind::Interrupted {
         return failure;
     }
     let (name, target) = (&c.deployment.name, c.deployment.spec.target);
-    let removal = format!("openclaw-pipeline destroy {name}");
+    let removal = name.destroying();
     // One that knows better what is there says so itself.
     if failure.remedy.as_ref().is_some_and(|remedy| remedy.contains(&removal)) {
         return failure;
@@ -170,8 +170,8 @@ fn begun(c: &Context<'_>, failure: Failure) -> Failure {
     let exists = exists(&c.deployment);
     let first = failure.remedy.clone().map(|remedy| format!("{remedy}; ")).unwrap_or_default();
     failure.remedy(format!(
-        "{first}{exists}: openclaw-pipeline launch {name} --target {target} goes on, \
-         {removal} removes it"
+        "{first}{exists}: {} goes on, {removal} removes it",
+        name.launching(Some(target))
     ))
 }
 
@@ -194,9 +194,9 @@ pub(super) fn interrupted(
     }
     let remedy = failure.remedy.clone().unwrap_or_default();
     failure.remedy(format!(
-        "{}; {remedy}; or remove it: openclaw-pipeline destroy {}",
+        "{}; {remedy}; or remove it: {}",
         exists(deployment),
-        deployment.name
+        deployment.name.destroying()
     ))
 }
 

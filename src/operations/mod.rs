@@ -16,6 +16,7 @@ mod port;
 mod restart;
 mod restore;
 mod rotate;
+mod server;
 mod start;
 mod steps;
 mod stop;
@@ -33,6 +34,7 @@ pub use launch::LaunchParams;
 pub use restart::RestartParams;
 pub use restore::RestoreParams;
 pub use rotate::RotateParams;
+pub use server::{ServerParams, Shipped};
 pub use steps::prove_site;
 pub use update::UpdateParams;
 pub use watcher::Watcher;
@@ -62,5 +64,9 @@ pub fn definition(kind: OperationKind, target: TargetKind) -> &'static Operation
 pub fn definition_of(operation: &Operation) -> &'static OperationDef {
     let target = &operation.params["spec"]["target"];
     let target = target.as_str().and_then(|it| it.parse().ok()).unwrap_or(TargetKind::Process);
+    let own = operation.deployment.is_server().then(|| server::definition(operation.kind, target));
+    if let Some(definition) = own.flatten() {
+        return definition;
+    }
     definition(operation.kind, target)
 }

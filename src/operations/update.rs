@@ -30,7 +30,7 @@ struct Before {
     next_version: Option<String>,
 }
 
-pub(super) static DEFINITION: OperationDef = OperationDef {
+pub(super) const DEFINITION: OperationDef = OperationDef {
     kind: OperationKind::Update,
     done: Some(EventType::Updated),
     done_says: |c| steps::works_at(c, "is updated"),

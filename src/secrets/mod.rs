@@ -4,6 +4,7 @@
 //! by accident: `Debug`, `Display` and `Serialize` all say `[redacted]`.
 
 pub mod bearer;
+pub mod certificate;
 pub mod envfile;
 pub mod private;
 pub mod redact;

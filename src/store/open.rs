@@ -78,6 +78,24 @@ impl Store {
         self.read(|db| Ok(db.query_row("SELECT id FROM installation", [], |row| row.get(0))?))
     }
 
+    /// Takes an id that was given beforehand for the installation's own. Refused once anything was
+    /// recorded under another one.
+    pub fn take_installation_id(&self, id: &str) -> Result<()> {
+        self.write(|tx| {
+            let known: String = tx.query_row("SELECT id FROM installation", [], |r| r.get(0))?;
+            let used: i64 = tx.query_row("SELECT count(*) FROM deployments", [], |r| r.get(0))?;
+            if known == id {
+                return Ok(());
+            }
+            if used > 0 {
+                let why = "this data directory belongs to another installation";
+                return Err(StoreError::Refused(Failure::conflict(why)));
+            }
+            tx.execute("UPDATE installation SET id = ?1", [id])?;
+            Ok(())
+        })
+    }
+
     /// The fingerprint of the key that sealed values are sealed with.
     pub fn key_fingerprint(&self) -> Result<Option<String>> {
         self.read(|db| {

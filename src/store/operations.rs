@@ -136,8 +136,7 @@ impl Store {
             let Some((epoch, deployment)) = taken else {
                 return Err(StoreError::LeaseLost);
             };
-            let deployment = deployment
-                .parse()
+            let deployment = DeploymentName::try_from(deployment)
                 .map_err(|_| StoreError::Corrupt("a deployment's name".into()))?;
             Ok(Lease { operation: operation.to_owned(), deployment, epoch })
         })

@@ -1,7 +1,5 @@
 //! From rows to the domain's nouns.
 
-use std::str::FromStr;
-
 use rusqlite::Row;
 use serde::de::DeserializeOwned;
 
@@ -31,7 +29,8 @@ fn known<T>(what: &str, text: &str, value: Option<T>) -> Result<T> {
 }
 
 fn name(text: &str) -> Result<DeploymentName> {
-    DeploymentName::from_str(text).map_err(|error| StoreError::Corrupt(error.to_string()))
+    DeploymentName::try_from(text.to_owned())
+        .map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 pub(super) fn deployment(row: &Row<'_>) -> Result<Deployment> {

@@ -40,6 +40,7 @@ fn recorded(product: &Product, names: &[String], at: SocketAddr, expose: Expose)
             expose,
             ssh_cidrs: Vec::new(),
             state: None,
+            server: None,
         }),
         ..Bench::new().spec(OLD)
     };

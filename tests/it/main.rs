@@ -66,6 +66,7 @@ mod server_events;
 mod server_kill;
 mod server_life;
 mod server_limits;
+mod server_machine;
 mod server_machines;
 mod server_metrics;
 mod server_observed;

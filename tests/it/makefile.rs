@@ -105,8 +105,8 @@ fn callers() -> Vec<String> {
 }
 
 /// The targets that users and scripts call by name, by group.
-const PROMISED: [(&str, &[&str]); 4] = [
-    ("The project", &["quick-start", "test", "bench", "lint", "build", "install"]),
+const PROMISED: [(&str, &[&str]); 5] = [
+    ("The project", &["quick-start", "test", "bench", "lint", "build", "build-static", "install"]),
     (
         "Docker (local)",
         &[
@@ -171,6 +171,23 @@ const PROMISED: [(&str, &[&str]); 4] = [
             "ls-url",
             "ls-restart",
             "ls-approve",
+        ],
+    ),
+    (
+        "Pipeline server",
+        &[
+            "server-full-setup",
+            "server-setup",
+            "server-deploy",
+            "server-logs",
+            "server-url",
+            "server-destroy",
+            "server-ls-full-setup",
+            "server-ls-setup",
+            "server-ls-deploy",
+            "server-ls-logs",
+            "server-ls-url",
+            "server-ls-destroy",
         ],
     ),
 ];
@@ -285,6 +302,8 @@ fn targets_of_a_cloud_refuse_what_is_elsewhere() {
     assert_eq!(asked[0].args, ["--on", "lightsail", "destroy"]);
     let answered = recorder.calls(&["ec2-destroy", "YES=1"], &[]);
     assert_eq!(answered[0].args, ["--on", "ec2", "destroy", "--yes"]);
+    let answered = recorder.calls(&["server-ls-destroy", "YES=1"], &[]);
+    assert_eq!(answered[0].args, ["--on", "lightsail", "server", "destroy", "--yes"]);
 }
 
 /// What a script leads to: the make target that it calls, or its exit code.
@@ -308,6 +327,7 @@ fn leads_to(script: &str, module: Option<&str>) -> Result<String, Option<i32>> {
 fn scripts_call_the_make_target_that_tf_dir_says() {
     for (script, ec2, lightsail) in [
         ("deploy-ec2.sh", "deploy-ec2", "deploy-ls"),
+        ("deploy-server.sh", "server-deploy", "server-ls-deploy"),
         ("ec2-approve.sh", "ec2-approve", "ls-approve"),
     ] {
         assert_eq!(leads_to(script, None), Ok(ec2.into()));

@@ -18,9 +18,8 @@ use crate::support::source::{code_of, files, has_extension, read, root, rust_fil
 const LINES: usize = 500;
 
 /// The files whose answer was that they belong together.
-const LONG: [(&str, &str); 7] = [
+const LONG: [(&str, &str); 6] = [
     ("src/config/settings.rs", "one setting after the other, each a few lines"),
-    ("src/config/variables.rs", "one table, a row for each variable"),
     ("src/exec/command.rs", "a child's whole life, and its tests"),
     ("tests/it/operations_harness.rs", "one walk over every operation"),
     ("tests/it/standin_contract.rs", "one transcript, call by call"),

@@ -2,6 +2,7 @@
 
 use super::Session;
 use crate::domain::Failure;
+use crate::secrets::Secret;
 use crate::targets::LogOptions;
 
 pub(super) async fn run(
@@ -20,12 +21,23 @@ pub(super) async fn run(
         return Ok(u8::from(!status.success()));
     }
     session.stoppable()?;
+    let secrets: Vec<Secret> = site.secrets.all().into_iter().cloned().collect();
+    shown(session, &mut cmd, &secrets, follow).await
+}
+
+/// Shows what a child prints, line by line, without these secrets.
+pub(super) async fn shown(
+    session: &Session<'_>,
+    cmd: &mut crate::exec::Cmd,
+    secrets: &[Secret],
+    follow: bool,
+) -> Result<u8, Failure> {
     cmd.cancel_on(session.cancel);
     if follow {
         // Following ends when the person says so.
         cmd.deadline(std::time::Duration::from_secs(u64::from(u32::MAX)));
     }
-    let redactor = crate::secrets::Redactor::new(site.secrets.all());
+    let redactor = crate::secrets::Redactor::new(secrets);
     let out = session.out;
     let ended = cmd
         .lines(|_, line| {

@@ -13,6 +13,7 @@ mod infra;
 mod launch;
 mod logs;
 mod orphans;
+mod own_server;
 mod place;
 mod serve;
 mod status;
@@ -157,6 +158,11 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
                 sources = infra::flags(sources, of);
             }
         }
+        Command::Server(args) => {
+            if let Some(of) = args.of() {
+                sources = own_server::flags(sources, of);
+            }
+        }
         Command::Serve(args) => sources = serve::flags(sources, args),
         _ => {}
     }
@@ -180,8 +186,14 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
         out.say(&format!("note: {failure}; nothing of that file is used"));
     }
     let session = Session { out, cancel, settings };
-    if let Some(on) = &cli.on {
-        refuse_other_target(&session, on.parse()?, &cli.command)?;
+    let on = cli.on.as_deref().map(str::parse).transpose()?;
+    if let Command::Server(args) = cli.command {
+        let ended = own_server::run(&session, args, on).await;
+        serve::tell_front_end(&session).await;
+        return ended;
+    }
+    if let Some(on) = on {
+        refuse_other_target(&session, on, &cli.command)?;
     }
     let tells = tells(&cli.command);
     let ended = dispatch(&session, cli.command).await;
@@ -302,6 +314,6 @@ async fn dispatch(session: &Session<'_>, command: Command) -> Result<u8, Failure
         Command::Image(args) => image::run(session, &args).await,
         Command::Serve(args) => serve::run(session, &args).await,
         Command::Keep { name } => place::keep(session, &name).await,
-        Command::Env { .. } | Command::Completions { .. } => Ok(0),
+        Command::Env { .. } | Command::Completions { .. } | Command::Server(_) => Ok(0),
     }
 }

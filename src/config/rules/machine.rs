@@ -44,26 +44,39 @@ pub fn size(text: &str) -> Result<String, Failure> {
 
 /// IPv4 ranges that may reach SSH.
 pub fn ssh_cidrs(text: &str) -> Result<Vec<String>, Failure> {
+    ranges("OPENCLAW_PIPELINE_SSH_CIDR", text, 8)
+}
+
+/// IPv4 ranges that may reach the API of a server on a machine of its own: everybody, where that is
+/// said.
+pub fn server_cidrs(text: &str) -> Result<Vec<String>, Failure> {
+    ranges("OPENCLAW_PIPELINE_SERVER_CIDR", text, 0)
+}
+
+/// IPv4 ranges of at least so many bits.
+fn ranges(variable: &str, text: &str, least: u32) -> Result<Vec<String>, Failure> {
     let refused = |given: &str, why: &str| {
-        Failure::bad_input(format!(
-            "OPENCLAW_PIPELINE_SSH_CIDR: {:?} {why}",
-            text::clean(given, 60)
-        ))
-        .remedy("give IPv4 ranges, such as 203.0.113.7/32, separated by commas")
+        Failure::bad_input(format!("{variable}: {:?} {why}", text::clean(given, 60)))
+            .remedy("give IPv4 ranges, such as 203.0.113.7/32, separated by commas")
     };
     let mut ranges = Vec::new();
     for given in text.split(',').map(str::trim).filter(|it| !it.is_empty()) {
         let (address, bits) = given.split_once('/').unwrap_or((given, "32"));
         let address: std::net::Ipv4Addr =
             address.parse().map_err(|_| refused(given, "is no IPv4 range"))?;
-        let bits: u32 = bits.parse().map_err(|_| refused(given, "has no length from 8 to 32"))?;
-        if !(8..=32).contains(&bits) {
+        let bits: u32 = bits
+            .parse()
+            .map_err(|_| refused(given, &format!("has no length from {least} to 32")))?;
+        if bits > 32 {
+            return Err(refused(given, "is longer than an address"));
+        }
+        if bits < least {
             return Err(refused(
                 given,
                 "is not narrower than a /8: SSH is never open to the world",
             ));
         }
-        let mask = u32::MAX << (32 - bits);
+        let mask = u32::MAX.checked_shl(32 - bits).unwrap_or_default();
         if u32::from(address) & !mask != 0 {
             let first = std::net::Ipv4Addr::from(u32::from(address) & mask);
             return Err(refused(given, &format!("does not begin a range; {first}/{bits} does")));

@@ -123,11 +123,13 @@ pub(super) async fn is_off(
     })
 }
 
-fn kinds(cloud: Cloud) -> Vec<Kind> {
-    let of_it = |kind: &Kind| match cloud {
-        Cloud::Lightsail => kind.is_lightsail(),
+fn kinds(cloud: Cloud, site: &Site) -> Vec<Kind> {
+    let is_server = site.deployment.name.is_server();
+    let of_it = |kind: &Kind| match (cloud, kind) {
+        (Cloud::Lightsail, kind) => kind.is_lightsail(),
         // A gateway's machine has no role.
-        Cloud::Ec2 => !kind.is_lightsail() && !matches!(kind, Kind::Role | Kind::InstanceProfile),
+        (Cloud::Ec2, Kind::Role | Kind::InstanceProfile) => is_server,
+        (Cloud::Ec2, kind) => !kind.is_lightsail(),
     };
     Kind::ALL.into_iter().filter(of_it).collect()
 }
@@ -165,7 +167,7 @@ pub(super) async fn remove_strays(
     state: &State,
 ) -> Result<Vec<String>, Failure> {
     let (aws, mark) = (aws(environment, region)?, mark(site));
-    let sweep = aws.sweep(&mark, &kinds(cloud)).await;
+    let sweep = aws.sweep(&mark, &kinds(cloud, site)).await;
     if let Some((kind, failure)) = sweep.unseen.into_iter().next() {
         return Err(failure.context(format!("looking for what is left ({kind})")));
     }

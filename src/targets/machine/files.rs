@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::cloud::Cloud;
-use crate::domain::{Expose, Failure, MachineSpec};
+use crate::config::variables::DEFAULT_PORT;
+use crate::domain::{Expose, Failure, MachineSpec, Reach, ServerSpec, TargetKind};
 use crate::secrets::private::create_private_directory;
 use crate::targets::{DEFAULT_IMAGE, Site};
 
@@ -195,7 +196,7 @@ impl Own<'_> {
             Expose::Operator => self.ssh_cidrs,
             Expose::None => &[],
         };
-        json!({
+        let mut values = json!({
             "name": deployment.name,
             // Whatever becomes of the user's file: what was made is nowhere else.
             "region": self.region,
@@ -208,7 +209,27 @@ impl Own<'_> {
             "gateway_port": deployment.facts.port,
             "gateway_cidrs": gateway,
             "ssh_cidrs": self.ssh_cidrs,
-        })
+        });
+        if let Some(server) = &self.machine.server {
+            self.of_server(server, &mut values);
+        }
+        values
+    }
+
+    /// What the machine of a pipeline server has beside that, and has not.
+    fn of_server(&self, server: &ServerSpec, values: &mut Value) {
+        values["server"] = true.into();
+        values["server_cidrs"] = match server.reach {
+            Reach::Tunnel => json!([]),
+            _ if server.cidrs.is_empty() => json!(self.ssh_cidrs),
+            _ => json!(server.cidrs),
+        };
+        // No gateway runs there by itself.
+        values["image"] = "".into();
+        values["gateway_port"] = DEFAULT_PORT.into();
+        if self.site.deployment.spec.target == TargetKind::Ec2 {
+            values["server_installation"] = server.installation.as_str().into();
+        }
     }
 }
 

@@ -77,8 +77,9 @@ pub(super) fn region(site: &Site, machine: &MachineSpec) -> Result<String, Failu
              {made}; nothing was changed"
         ))
         .remedy(format!(
-            "write {made} there again; to begin anew elsewhere: openclaw-pipeline destroy {name}, \
-             then openclaw-pipeline launch {name} --region {users}"
+            "write {made} there again; to begin anew elsewhere: {}, then {} --region {users}",
+            name.destroying(),
+            name.launching(None)
         )));
     }
     Ok(made.or(users).unwrap_or_else(|| machine.region.clone()))
@@ -87,14 +88,19 @@ pub(super) fn region(site: &Site, machine: &MachineSpec) -> Result<String, Failu
 /// That a machine which was made is there no more.
 pub(super) fn gone(site: &Site, machine: &MachineFacts) -> Failure {
     let name = &site.deployment.name;
-    Failure::not_found(format!(
-        "the machine {} is gone from {} in {}, and the gateway's data with it; nothing was changed",
+    let failure = Failure::not_found(format!(
+        "the machine {} is gone from {} in {}, and the data on it; nothing was changed",
         machine.id, site.deployment.spec.target, machine.region
-    ))
-    .remedy(format!(
-        "openclaw-pipeline destroy {name} removes what is left of it; after that, \
-         openclaw-pipeline launch {name} makes another one, and openclaw-pipeline restore {name} \
-         puts a backup there"
+    ));
+    let (removes, makes) = (name.destroying(), name.launching(None));
+    if name.is_server() {
+        return failure.remedy(format!(
+            "{removes} removes what is left of it; after that, {makes} makes another one"
+        ));
+    }
+    failure.remedy(format!(
+        "{removes} removes what is left of it; after that, {makes} makes another one, and \
+         openclaw-pipeline restore {name} puts a backup there"
     ))
 }
 
@@ -197,9 +203,10 @@ fn lost(site: &Site, machine: &MachineFacts) -> Failure {
         machine.id
     ))
     .remedy(format!(
-        "put the state back (in {}, or its .backup); openclaw-pipeline destroy {name} finds what \
-         was made by its tags, and removes it",
-        place(site)
+        "put the state back (in {}, or its .backup); {} finds what was made by its tags, and \
+         removes it",
+        place(site),
+        name.destroying()
     ))
 }
 

@@ -14,6 +14,7 @@ mod files;
 mod infra;
 mod reach;
 mod route;
+pub mod server;
 mod state;
 mod sweep;
 

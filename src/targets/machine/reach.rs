@@ -48,8 +48,7 @@ pub(super) fn machine(site: &Site) -> Result<Machine, Failure> {
 pub(super) fn known(site: &Site) -> Result<&MachineFacts, Failure> {
     let name = &site.deployment.name;
     site.deployment.facts.machine.as_ref().ok_or_else(|| {
-        Failure::not_found(format!("{name} has no machine yet"))
-            .remedy(format!("openclaw-pipeline launch {name}"))
+        Failure::not_found(format!("{name} has no machine yet")).remedy(name.launching(None))
     })
 }
 

@@ -125,8 +125,9 @@ async fn read(
                 }
                 failure.remedy(format!(
                     "put its last good form in its place ({}.backup beside it); or move it away, \
-                     and openclaw-pipeline destroy {name} removes what was made by its tags",
-                    path.display()
+                     and {} removes what was made by its tags",
+                    path.display(),
+                    name.destroying()
                 ))
             })?;
             Ok((state, None))

@@ -185,7 +185,7 @@ impl Case {
 
 /// Runs it to its end. Terraform on busy cores takes its time, twice where an interrupted launch is
 /// gone on with first.
-fn patient(run: Run) -> Done {
+pub fn patient(run: Run) -> Done {
     let mut command = run.into_command();
     let output = command.stdin(Stdio::null()).output().expect("the program starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

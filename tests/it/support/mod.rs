@@ -24,6 +24,7 @@ pub mod machine_case;
 pub mod memory_gateway;
 pub mod netns;
 pub mod outbox;
+pub mod own_server;
 pub mod placed;
 pub mod private_client;
 pub mod product;
