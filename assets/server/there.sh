@@ -106,8 +106,12 @@ case $verb in
     systemctl enable --quiet "$unit"
     systemctl reset-failed "$unit" 2>/dev/null || true
     if ! systemctl restart "$unit" 2>/dev/null; then
-      journalctl --unit="$unit" --lines=20 --no-pager --output=cat |
-        grep -v '^[[:space:]]*$' | grep -vi '^systemd\|^openclaw-pipeline.service:' | tail -n 1 >&2
+      run=$(systemctl show --property=InvocationID --value "$unit")
+      echo "it ended with $(systemctl show --property=ExecMainStatus --value "$unit")" >&2
+      journalctl --sync 2>/dev/null || true
+      # Its own last words, and not what systemd says of it.
+      journalctl --no-pager --output=cat "_SYSTEMD_INVOCATION_ID=$run" _TRANSPORT=stdout |
+        grep -v '^[[:space:]]*$' | tail -n 1 >&2
       exit 1
     fi
     ;;

@@ -31,7 +31,10 @@ pub enum NameError {
     )]
     Invalid(String),
     /// The name is reserved.
-    #[error("the name {0:?} is reserved for the pipeline's own machine; choose another one")]
+    #[error(
+        "the name {0:?} is reserved for the pipeline's own machine (openclaw-pipeline server); \
+         choose another one"
+    )]
     Reserved(String),
 }
 

@@ -167,6 +167,14 @@ pub(super) fn begun(c: &Context<'_>, failure: Failure) -> Failure {
     if failure.remedy.as_ref().is_some_and(|remedy| remedy.contains(&removal)) {
         return failure;
     }
+    if c.kind == OperationKind::Update {
+        // Of the server's own: nothing that runs was touched yet.
+        return if failure.remedy.is_some() {
+            failure
+        } else {
+            failure.remedy("what ran before runs on; openclaw-pipeline server deploy tries again")
+        };
+    }
     let exists = exists(&c.deployment);
     let first = failure.remedy.clone().map(|remedy| format!("{remedy}; ")).unwrap_or_default();
     failure.remedy(format!(

@@ -131,6 +131,12 @@ fn shipped(c: &Context<'_>) -> Result<Option<Shipped>, Failure> {
     Ok(c.params::<ServerParams>()?.shipped)
 }
 
+/// What exists, for who makes it: where a release replaces another one, what becomes of the two is
+/// told when it is known.
+fn begun(c: &Context<'_>, failure: Failure) -> Failure {
+    if c.kind == OperationKind::Update { failure } else { machine::begun(c, failure) }
+}
+
 fn machine_alone() -> Result<StepEnd, Failure> {
     Ok(StepEnd::Skipped("the machine alone was asked for".into()))
 }
@@ -252,7 +258,7 @@ fn switch<'a>(c: &'a mut Context<'_>) -> Step<'a> {
         let next = next(c)?;
         let site = c.site()?;
         let switched = target(c)?.switch(&site, &next.release, c.work()).await;
-        switched.map_err(|failure| machine::begun(c, failure))?;
+        switched.map_err(|failure| begun(c, failure))?;
         c.change_facts(|facts| facts.server = Some(next))?;
         Ok(StepEnd::NOTHING)
     })
@@ -287,7 +293,7 @@ fn prove<'a>(c: &'a mut Context<'_>) -> Step<'a> {
         let site = c.site()?;
         let facts = next(c)?;
         let proven = target(c)?.prove_server(&site, &facts, c.work()).await;
-        proven.map_err(|failure| machine::begun(c, failure))?;
+        proven.map_err(|failure| begun(c, failure))?;
         c.change_facts(|facts| facts.proven_at = Some(now()))?;
         Ok(StepEnd::Done(json!({ "version": facts.version })))
     })

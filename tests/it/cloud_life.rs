@@ -55,11 +55,32 @@ fn its_files_are_private(case: &Case) {
     }
 }
 
+/// The ports that the machine's firewall lets in.
+fn open_ports(case: &Case, id: &str) -> Vec<u16> {
+    let ports = if case.is_ec2() {
+        "it = boto3.client('ec2', region_name='us-east-1')\n\
+         rules = it.describe_security_group_rules()['SecurityGroupRules']\n\
+         print(*[r['FromPort'] for r in rules if not r['IsEgress']])"
+            .to_owned()
+    } else {
+        format!(
+            "it = boto3.client('lightsail', region_name='us-east-1')\n\
+             ports = it.get_instance_port_states(instanceName='{id}')['portStates']\n\
+             print(*[p['fromPort'] for p in ports if p['state'] == 'open'])"
+        )
+    };
+    let ports = case.cloud.api(&ports);
+    let ports: Vec<u16> = ports.split_whitespace().filter_map(|it| it.parse().ok()).collect();
+    assert!(ports.contains(&22), "{ports:?}");
+    ports
+}
+
 fn life(target: &'static str) {
     let Some(case) = Case::start(target) else { return };
     case.launch_to_the_image();
     let id = case.only().id;
     its_files_are_private(&case);
+    assert!(!open_ports(&case, &id).contains(&4000), "that is the pipeline server's alone");
     let same = |what: &str| {
         case.launch_to_the_image();
         assert_eq!(case.only().id, id, "{what}");

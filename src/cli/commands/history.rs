@@ -16,7 +16,7 @@ pub(super) fn events(
     after: Option<i64>,
     limit: usize,
 ) -> Result<u8, Failure> {
-    let name = name.map(|name| session.name(Some(name))).transpose()?;
+    let name = name.map(|name| session.shown_name(Some(name))).transpose()?;
     let app = session.app()?;
     let events = match after {
         Some(after) => app.store().events(name.as_ref(), after, limit)?,
@@ -52,7 +52,7 @@ pub(super) async fn operations(
     let app = session.app()?;
     match operations {
         Operations::List { name } => {
-            let name = name.map(|name| session.name(Some(&name))).transpose()?;
+            let name = name.map(|name| session.shown_name(Some(&name))).transpose()?;
             let found = app.store().operations(name.as_ref(), 50)?;
             if let Some(name) = name.filter(|_| found.is_empty()) {
                 known(&app, &name)?;

@@ -57,6 +57,12 @@ impl Session<'_> {
         }
     }
 
+    /// The same for whoever only looks: the pipeline server's own machine can be meant, too.
+    pub fn shown_name(&self, given: Option<&str>) -> Result<DeploymentName, Failure> {
+        let server = DeploymentName::server();
+        if given == Some(server.as_str()) { Ok(server) } else { self.name(given) }
+    }
+
     /// Lets Ctrl-C and SIGTERM interrupt the operation in a way that it can be gone on with. A
     /// step that changes something is finished first; who cannot wait says so once more.
     pub fn interruptible(&self) -> Result<(), Failure> {

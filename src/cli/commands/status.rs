@@ -19,8 +19,8 @@ pub(super) async fn list(session: &Session<'_>) -> Result<u8, Failure> {
                 vec![
                     deployment.name.to_string(),
                     deployment.status.to_string(),
-                    deployment.spec.target.to_string(),
-                    deployment.facts.gateway_version.clone().unwrap_or_else(|| "-".into()),
+                    place(deployment),
+                    version(deployment).unwrap_or_else(|| "-".into()),
                     deployment.url().unwrap_or_else(|| "-".into()),
                 ]
             })
@@ -30,13 +30,30 @@ pub(super) async fn list(session: &Session<'_>) -> Result<u8, Failure> {
     Ok(0)
 }
 
+/// Where it is; the pipeline server's own machine is no gateway.
+fn place(deployment: &Deployment) -> String {
+    let target = deployment.spec.target;
+    if deployment.name.is_server() {
+        return format!("{target} (the pipeline server)");
+    }
+    target.to_string()
+}
+
+/// The version of what runs there.
+fn version(deployment: &Deployment) -> Option<String> {
+    match &deployment.facts.server {
+        Some(server) => Some(server.version.clone()),
+        None => deployment.facts.gateway_version.clone(),
+    }
+}
+
 fn summary(deployment: &Deployment) -> serde_json::Value {
     json!({
         "name": deployment.name,
         "status": deployment.status,
         "target": deployment.spec.target,
         "url": deployment.url(),
-        "version": deployment.facts.gateway_version,
+        "version": version(deployment),
         "model": deployment.spec.model,
         "created_at": deployment.created_at,
         "updated_at": deployment.updated_at,
@@ -44,7 +61,7 @@ fn summary(deployment: &Deployment) -> serde_json::Value {
 }
 
 pub(super) async fn show(session: &Session<'_>, name: Option<&str>) -> Result<u8, Failure> {
-    let name = session.name(name)?;
+    let name = session.shown_name(name)?;
     let app = session.app()?;
     let deployment = app.look(&app.deployment(&name)?).await?;
     let last = app.store().operations(Some(&name), 1)?.into_iter().next();
@@ -63,11 +80,12 @@ pub(super) async fn show(session: &Session<'_>, name: Option<&str>) -> Result<u8
                 lines.push(format!("  {title:<9} {value}"));
             }
         };
-        fact("target", Some(deployment.spec.target.to_string()));
+        fact("target", Some(place(&deployment)));
         fact("address", deployment.url());
-        fact("version", deployment.facts.gateway_version.clone());
+        fact("version", version(&deployment));
         fact("model", deployment.spec.model.clone());
-        fact("keys", Some(keys(&deployment)));
+        let is_gateway = !deployment.name.is_server();
+        fact("keys", is_gateway.then(|| keys(&deployment)));
         fact("proven", deployment.facts.proven_at.clone());
         if let Some(operation) = &last {
             lines.push(String::new());

@@ -137,7 +137,7 @@ impl Case {
         for resource in each(&state["resources"]) {
             for instance in each(&resource["instances"]) {
                 let attributes = &instance["attributes"];
-                for id in [&attributes["id"], &attributes["key_pair_id"]] {
+                for id in [&attributes["id"], &attributes["key_pair_id"], &attributes["arn"]] {
                     held.extend(id.as_str().map(str::to_owned));
                 }
             }
@@ -149,8 +149,14 @@ impl Case {
     /// instance.
     #[track_caller]
     pub fn all_is_accounted_for(&self) -> Vec<Resource> {
-        let text = fs::read_to_string(self.file("terraform.tfstate")).unwrap_or_default();
-        self.all_is_accounted_for_in(&text)
+        self.all_is_accounted_for_of(NAME)
+    }
+
+    /// The same of another deployment, the only one that there is.
+    #[track_caller]
+    pub fn all_is_accounted_for_of(&self, name: &str) -> Vec<Resource> {
+        let state = self.product.deployment(name).join("terraform.tfstate");
+        self.all_is_accounted_for_in(&fs::read_to_string(state).unwrap_or_default())
     }
 
     /// The same, where the state is elsewhere.

@@ -17,6 +17,8 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 use serde_json::Value;
 use sha2::Digest as _;
 
+use super::product::until;
+
 /// The program, linked so that it runs on every machine. Only its own last step is made anew: what
 /// it is made of is that of the tests.
 pub fn static_program() -> PathBuf {
@@ -63,7 +65,12 @@ impl Reached {
         body: &str,
     ) -> std::io::Result<(u16, Value)> {
         let to = (self.address, 4000);
-        let tcp = TcpStream::connect_timeout(&to.into(), Duration::from_secs(10))?;
+        // Before anything is sent, a machine of the lab's may be slow.
+        let tcp = until("it takes connections", || {
+            let tried = TcpStream::connect_timeout(&to.into(), Duration::from_secs(10));
+            let slow = |error: &std::io::Error| error.kind() == std::io::ErrorKind::TimedOut;
+            (!tried.as_ref().is_err_and(slow)).then_some(tried)
+        })?;
         tcp.set_read_timeout(Some(Duration::from_secs(30)))?;
         let bearer = token.map(|it| format!("authorization: Bearer {it}\r\n")).unwrap_or_default();
         let request = format!(
