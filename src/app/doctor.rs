@@ -143,6 +143,16 @@ async fn gateway(app: &App, site: &Site) -> Result<Vec<Finding>, Failure> {
         findings.extend(taken.map(|failure| Finding::from(Verdict::Note, name, failure)));
         return Ok(findings);
     }
+    if site.deployment.name.is_server() {
+        findings.push(match app.server_answers(&site.deployment).await {
+            Some(true) => Finding::ok(name, "the pipeline server takes work"),
+            _ => problem(last_failure(app, site)?.unwrap_or_else(|| {
+                Failure::failed("the pipeline server does not answer")
+                    .remedy("openclaw-pipeline server logs shows what it said")
+            })),
+        });
+        return Ok(findings);
+    }
     let observed = app.target(site).observe(site).await;
     let start = format!("openclaw-pipeline start {name}");
     let absent = matches!(observed, Ok(Observed::Absent | Observed::Stopped));

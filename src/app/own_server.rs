@@ -126,6 +126,12 @@ impl App {
         {
             return Ok(OwnServer { deployment, token: None, ran_already: true });
         }
+        if existing.as_ref().is_some_and(|it| it.facts.proven_at.is_some())
+            && how == OwnServerWork::Setup
+        {
+            return Err(Failure::conflict("the pipeline server was deployed to its machine")
+                .remedy("openclaw-pipeline server deploy brings both to what the settings say"));
+        }
         let update = existing.as_ref().is_some_and(|it| it.facts.proven_at.is_some());
         let kind = if update { OperationKind::Update } else { OperationKind::Launch };
         let lock = self.engine().lock(&name, kind.as_str()).await?;

@@ -124,9 +124,14 @@ fn a_server_on_ec2_is_made_deployed_again_and_removed() {
     let kinds: BTreeSet<String> = case.cloud.state().into_iter().map(|it| it.kind).collect();
     assert!(kinds.contains("iam:role") && kinds.contains("iam:instance-profile"), "{kinds:?}");
     ends(server(&case, ["url"]), 3);
-    let live = Case::at(server(&case, ["deploy"]), "begin");
-    live.signal(Signal::KILL);
-    live.done();
+    let killed_at = |run: Run, step: &str| {
+        let live = Case::at(run, step);
+        live.signal(Signal::KILL);
+        live.done();
+    };
+    for step in ["ship", "begin", "switch", "prove"] {
+        killed_at(server(&case, ["deploy"]), step);
+    }
     let done = answer(server(&case, ["full-setup"]));
     assert_eq!(case.only().id, machine.id, "the same machine");
     let token = done["token"].as_str().expect("a token").to_owned();
@@ -142,6 +147,7 @@ fn a_server_on_ec2_is_made_deployed_again_and_removed() {
     assert_eq!(list["items"][0]["url"], done["url"]);
     let status = case.product.run(["status", "server"]).ok();
     status.answers("ec2 (the pipeline server)").answers("running");
+    case.product.run(["doctor"]).done().answers("the pipeline server takes work");
     case.product.run(["launch", "server"]).code(2).says("openclaw-pipeline server");
     case.product.run(["destroy", "server", "--yes"]).code(2);
     let again = answer(server(&case, ["full-setup"]));
@@ -168,7 +174,9 @@ fn a_server_on_ec2_is_made_deployed_again_and_removed() {
     });
     let process = "systemctl show -P MainPID openclaw-pipeline";
     let before = there(&case, process);
-    let other = answer(server(&case, ["deploy"]).env("FRONTEND_URL", "https://shop.example"));
+    let other = || server(&case, ["deploy"]).env("FRONTEND_URL", "https://shop.example");
+    killed_at(other(), "switch");
+    let other = answer(other());
     assert_eq!(other["token"], Value::Null);
     assert_ne!(there(&case, process), before, "another process");
     assert_eq!(operation()["status"], "running");
