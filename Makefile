@@ -35,7 +35,8 @@ sources := Cargo.toml Cargo.lock docker-compose.yml $(wildcard terraform/*/*.tf 
 SECRETS := OPENCLAW_GATEWAY_TOKEN CLAUDE_CODE_OAUTH_TOKEN ANTHROPIC_API_KEY GEMINI_API_KEY \
   OPENAI_API_KEY GROQ_API_KEY XAI_API_KEY MISTRAL_API_KEY OPENROUTER_API_KEY \
   OPENCLAW_PIPELINE_API_TOKEN OPENCLAW_PIPELINE_EVENTS_TOKEN OPENCLAW_PIPELINE_DATABASE_URL \
-  OPENCLAW_PIPELINE_WEBHOOK_SECRET OPENCLAW_PIPELINE_SERVER_AWS_SECRET_ACCESS_KEY
+  OPENCLAW_PIPELINE_WEBHOOK_SECRET OPENCLAW_PIPELINE_TUNNEL_TOKEN \
+  OPENCLAW_PIPELINE_SERVER_AWS_SECRET_ACCESS_KEY
 
 # make hands its command line to every child in these, secrets included.
 unexport MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL
@@ -256,6 +257,14 @@ ec2-restart: $(program_file) ## Stop, start and prove the gateway
 ec2-approve: $(program_file) ## Let the browsers that wait in
 	$(program) --on ec2 approve
 
+.PHONY: ec2-cloudflare-tunnel
+ec2-cloudflare-tunnel: $(program_file) ## Put a Cloudflare tunnel with HTTPS in front of the gateway
+	$(program) --on ec2 expose tunnel
+
+.PHONY: ec2-cloudflare-stop
+ec2-cloudflare-stop: $(program_file) ## Take the tunnel away: plain HTTP again
+	$(program) --on ec2 expose http
+
 # ------------------------------------------------------------------ Lightsail
 ##@ Lightsail
 
@@ -324,6 +333,14 @@ ls-restart: $(program_file) ## Stop, start and prove the gateway
 .PHONY: ls-approve
 ls-approve: $(program_file) ## Let the browsers that wait in
 	$(program) --on lightsail approve
+
+.PHONY: ls-cloudflare-tunnel
+ls-cloudflare-tunnel: $(program_file) ## Put a Cloudflare tunnel with HTTPS in front of the gateway
+	$(program) --on lightsail expose tunnel
+
+.PHONY: ls-cloudflare-stop
+ls-cloudflare-stop: $(program_file) ## Take the tunnel away: plain HTTP again
+	$(program) --on lightsail expose http
 
 # ------------------------------------------------------------- Pipeline server
 ##@ Pipeline server

@@ -98,6 +98,7 @@ pub fn fill(app: &App, count: u32) {
         credentials: Vec::new(),
         env: Vec::new(),
         user_config: None,
+        tunnel_token: None,
     };
     for number in 0..count {
         let name = format!("d{number}").parse().expect("a name");

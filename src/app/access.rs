@@ -209,7 +209,7 @@ impl Way {
                 readable: false,
             });
         }
-        Ok(Self { origin: site.origin()?, readable: !site.deployment.spec.bind.is_loopback() })
+        Ok(Self { origin: site.origin()?, readable: site.deployment.is_readable_on_its_way() })
     }
 }
 

@@ -244,6 +244,7 @@ impl App {
             ),
             env: merge(known.env, env.variables),
             user_config: user_config.or(known.user_config),
+            tunnel_token: settings.named_tunnel()?.map(|(_, token)| token).or(known.tunnel_token),
         };
         let target = match (existing, request.target) {
             (Some(deployment), _) => deployment.spec.target,

@@ -79,6 +79,7 @@ impl App {
                 credentials: Vec::new(),
                 env: Vec::new(),
                 user_config: None,
+                tunnel_token: None,
             },
         }
     }

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use crate::assets;
 use crate::config::Settings;
 use crate::domain::access::{Denied, Wanted};
-use crate::domain::{DeploymentSpec, Failure, Limits, MachineSpec, TargetKind};
+use crate::domain::{DeploymentSpec, Expose, Failure, Limits, MachineSpec, TargetKind};
 use crate::drivers::aws::prices::Prices;
 
 /// The disk that an EC2 instance is made with; the bundles of Lightsail have theirs.
@@ -20,7 +20,16 @@ pub(super) fn machine(
     target: TargetKind,
     settings: &Settings,
 ) -> Result<Option<MachineSpec>, Failure> {
-    let Some(default) = target.default_size() else { return Ok(None) };
+    let Some(default) = target.default_size() else {
+        if settings.expose()? == Expose::Tunnel {
+            return Err(Failure::bad_input(format!(
+                "EXPOSE or CLOUDFLARE asks for a tunnel, and none can be put in front of a gateway \
+                 on the {target} target"
+            ))
+            .remedy("launch on ec2 or lightsail, or leave the two out"));
+        }
+        return Ok(None);
+    };
     Ok(Some(MachineSpec {
         region: settings.region()?,
         size: Some(settings.size()?.unwrap_or_else(|| default.to_owned())),
@@ -28,7 +37,20 @@ pub(super) fn machine(
         ssh_cidrs: settings.ssh_cidrs()?,
         state: settings.state_place()?,
         server: None,
+        tunnel_host: settings.tunnel_host()?,
+        tunnel_image: settings.tunnel_image()?,
     }))
+}
+
+/// Takes over what the settings say of the tunnel; what they do not say stays.
+pub(super) fn name_tunnel(machine: &mut MachineSpec, settings: &Settings) -> Result<(), Failure> {
+    if let Some(host) = settings.tunnel_host()? {
+        machine.tunnel_host = Some(host);
+    }
+    if let Some(image) = settings.tunnel_image()? {
+        machine.tunnel_image = Some(image);
+    }
+    Ok(())
 }
 
 /// Refuses a launch that a token's limits do not allow by itself. What it comes to together with

@@ -12,6 +12,7 @@ pub mod devices;
 pub mod doctor;
 pub mod endpoints;
 pub mod env_file;
+mod exposing;
 pub mod external;
 mod figures;
 mod handover;
@@ -65,6 +66,7 @@ pub use access::{Access, AccessKind};
 pub use adopt::Adopted;
 pub use audit::Denials;
 pub use devices::{Device, Devices, Waiting, check_request_id};
+pub use exposing::{Exposure, refuse_without_machine};
 pub use infra::{Held, MachineRequest, Planned, PlannedChange, Price};
 pub use launching::{LaunchRequest, Launched};
 pub use orders::Order;
@@ -197,6 +199,8 @@ impl App {
         let Some(change) = change else { return Ok(deployment.clone()) };
         if matches!(change, Change::Recover) {
             self.watch_again(&site).await?;
+        } else if self.follow_tunnel(deployment).await {
+            return self.deployment(&deployment.name);
         }
         self.store().observe(&deployment.name, change)?;
         self.deployment(&deployment.name)

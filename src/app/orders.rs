@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::App;
 use super::devices::check_request_id;
+use super::exposing::Exposure;
 use super::rotation::{Rotation, rotated_notices};
 use super::specification::{Wanted, updated};
 use crate::domain::{
@@ -43,6 +44,8 @@ pub enum Order<'a> {
     },
     /// Replace the token, provider keys, or both; take keys out.
     Rotate(Rotation),
+    /// Have it reached in another way.
+    Expose(Exposure),
     /// Put the user's own configuration in place of the gateway's, with the managed keys merged
     /// in.
     Sync(Secret),
@@ -65,6 +68,7 @@ impl Order<'_> {
             Self::Update(_) => OperationKind::Update,
             Self::Restore { .. } => OperationKind::Restore,
             Self::Rotate(_) => OperationKind::Rotate,
+            Self::Expose(_) => OperationKind::Expose,
             Self::Approve { .. } => OperationKind::Approve,
         }
     }
@@ -87,7 +91,7 @@ pub(super) enum Planned {
 
 impl Planned {
     /// An operation without a new secret, unless the one that was gone on with did the same.
-    fn unless_done(params: Value, done: Option<Operation>) -> Self {
+    pub(super) fn unless_done(params: Value, done: Option<Operation>) -> Self {
         match done.filter(|it| it.params == params) {
             Some(done) => Self::Done(done),
             None => Self::Begin { params, sealed: Vec::new(), notices: Vec::new() },
@@ -131,6 +135,7 @@ impl App {
             }
             Order::Sync(config) => self.plan_sync(name, config, done),
             Order::Rotate(rotation) => self.plan_rotation(name, rotation, done),
+            Order::Expose(exposure) => self.plan_exposure(name, exposure, done),
         }
     }
 
@@ -179,7 +184,11 @@ impl App {
     }
 
     /// The deployment, unless it is stopped.
-    fn unless_stopped(&self, name: &DeploymentName, why: &str) -> Result<Deployment, Failure> {
+    pub(super) fn unless_stopped(
+        &self,
+        name: &DeploymentName,
+        why: &str,
+    ) -> Result<Deployment, Failure> {
         let deployment = self.deployment(name)?;
         if deployment.status == DeploymentStatus::Stopped {
             return Err(Failure::conflict(format!("{name} is stopped; {why}"))
@@ -189,7 +198,7 @@ impl App {
     }
 
     /// Seals secrets for the operation that begins with them.
-    fn sealed(
+    pub(super) fn sealed(
         &self,
         deployment: &Deployment,
         slot: Slot,
@@ -207,7 +216,7 @@ pub(super) fn approved(operation: &Operation) -> Result<Approved, Failure> {
         .map_err(|error| Failure::failed(format!("the approval's outcome: {error}")))
 }
 
-fn to_value<T: serde::Serialize>(params: &T) -> Result<Value, Failure> {
+pub(super) fn to_value<T: serde::Serialize>(params: &T) -> Result<Value, Failure> {
     serde_json::to_value(params)
         .map_err(|error| Failure::failed(format!("the operation's parameters: {error}")))
 }

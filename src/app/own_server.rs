@@ -237,6 +237,8 @@ impl App {
                 expose: Expose::None,
                 ssh_cidrs: settings.ssh_cidrs()?,
                 state: None,
+                tunnel_host: None,
+                tunnel_image: None,
                 server: Some(server),
             },
         };

@@ -25,12 +25,17 @@ impl App {
     /// looks: a round of its own would keep a connection to each.
     pub(super) async fn survey_machines(&self) -> Result<(), Failure> {
         let outside = |it: &Deployment| {
-            let expose = it.spec.machine.as_ref().map(|machine| machine.expose);
-            is_watched(it) && expose.is_some_and(|expose| expose != Expose::None)
+            is_watched(it) && it.expose().is_some_and(|expose| expose != Expose::None)
         };
         let due = self.store().deployments(false)?.into_iter().filter(outside);
         let mut looks = stream::iter(due)
-            .map(|it| async move { (self.reached(&it).await, it) })
+            .map(|it| async move {
+                let change = self.reached(&it).await;
+                if matches!(change, Some(Change::Degrade)) {
+                    self.follow_tunnel(&it).await;
+                }
+                (change, it)
+            })
             .buffer_unordered(AT_ONCE);
         while let Some((change, seen)) = looks.next().await {
             let Some(change) = change else { continue };

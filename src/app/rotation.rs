@@ -120,6 +120,7 @@ mod tests {
             credentials: keys.iter().map(pair).collect(),
             env: vec![("TELEGRAM_BOT_TOKEN".into(), Secret::new("t"))],
             user_config: None,
+            tunnel_token: None,
         }
     }
 

@@ -4,7 +4,7 @@
 //! what somebody gave outright replaces it. Refuses another version by a launch where there is
 //! data: only an update makes a backup first.
 
-use super::machines::machine;
+use super::machines::{machine, name_tunnel};
 use super::requests::is_trusted_image;
 use crate::config::{Settings, Variable, image};
 use crate::domain::{
@@ -75,9 +75,10 @@ impl Asked<'_> {
             if !is_made && settings.is_given(V::Size) {
                 machine.size = settings.size()?;
             }
-            if settings.is_given(V::Expose) {
+            if settings.is_exposure_given() {
                 machine.expose = settings.expose()?;
             }
+            name_tunnel(machine, settings)?;
             if settings.is_given(V::SshCidr) {
                 machine.ssh_cidrs = settings.ssh_cidrs()?;
             }
@@ -316,6 +317,7 @@ mod tests {
             credentials: keys.iter().map(key).collect(),
             env: Vec::new(),
             user_config: None,
+            tunnel_token: None,
         }
     }
 

@@ -154,6 +154,18 @@ pub enum Command {
         #[arg(long, value_name = "VARIABLE")]
         drop: Vec<String>,
     },
+    /// Change who reaches a running gateway on a machine (ec2, lightsail): tunnel (everybody, over
+    /// HTTPS; the plain port is closed), http (everybody, over plain HTTP), operator (whoever may
+    /// reach SSH) or none.
+    #[command(override_usage = "openclaw-pipeline expose [NAME] <WHO>")]
+    Expose {
+        /// The deployment [default: NAME, or main].
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// tunnel, http, operator or none.
+        #[arg(value_name = "WHO")]
+        who: Option<String>,
+    },
     /// Make a verified, sealed backup of a gateway's state.
     Backup(Named),
     /// List a gateway's backups, or delete one.
@@ -306,7 +318,8 @@ pub struct Launch {
     /// The instance type or bundle (ec2, lightsail).
     #[arg(long)]
     pub size: Option<String>,
-    /// Who reaches the gateway: http (everybody), operator or none (ec2, lightsail; EXPOSE).
+    /// Who reaches the gateway: http (everybody), tunnel (everybody, over HTTPS), operator or none
+    /// (ec2, lightsail; EXPOSE).
     #[arg(long)]
     pub expose: Option<String>,
     /// Who may reach SSH, as IPv4 ranges (ec2, lightsail; OPENCLAW_PIPELINE_SSH_CIDR).
@@ -389,6 +402,7 @@ impl Command {
     /// The deployment that a command is for, as it was given; `None` for one that is for none.
     pub fn deployment(&self) -> Option<Option<&str>> {
         let name = match self {
+            Self::Expose { name, who } => return Some(who.as_ref().map(|_| name.as_str())),
             Self::Launch(launch) | Self::Deploy(launch) => &launch.name,
             Self::Adopt(adopt) => &adopt.launch.name,
             Self::Plan(of) => &of.name,

@@ -356,6 +356,13 @@ impl Settings {
             V::Region => self.region().map(drop),
             V::Size => self.size().map(drop),
             V::Expose => self.expose().map(drop),
+            V::Cloudflare => {
+                self.read(variable, |text| rules::boolean(variable.name(), text)).map(drop)
+            }
+            // Of the two that go together, the one that was given is wrong without the other.
+            V::TunnelHost | V::TunnelToken if self.given(variable).is_none() => Ok(()),
+            V::TunnelHost | V::TunnelToken => self.named_tunnel().map(drop),
+            V::TunnelImage => self.tunnel_image().map(drop),
             V::SshCidr => self.ssh_cidrs().map(drop),
             V::TfBin => self.terraform().map(drop),
             V::TfDir => self.module_target().map(drop),
@@ -633,6 +640,7 @@ mod machine;
 mod own_server;
 mod request;
 mod server;
+mod tunnel;
 
 pub use own_server::Travelling;
 pub use server::TlsFiles;

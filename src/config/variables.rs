@@ -8,6 +8,8 @@
 pub const DEFAULT_VERSION: &str = "2026.9.6";
 /// The image that is run unless another one is asked for.
 pub const DEFAULT_IMAGE: &str = "ghcr.io/openclaw/openclaw:latest";
+/// The image of a tunnel's program unless another one is asked for.
+pub const DEFAULT_TUNNEL_IMAGE: &str = "docker.io/cloudflare/cloudflared:2026.7.3@sha256:e39ee8da81ad5e05d77f38d2f51c60ca51bf2a8450ac3abab50c17fdb91d91bf";
 /// The gateway's port, unless another one is asked for.
 pub const DEFAULT_PORT: u16 = 18789;
 /// The gateway's memory limit in mebibytes, unless another one is asked for.
@@ -51,6 +53,10 @@ pub enum Variable {
     Region,
     Size,
     Expose,
+    Cloudflare,
+    TunnelHost,
+    TunnelToken,
+    TunnelImage,
     SshCidr,
     OwnServerCidr,
     OwnServerBinary,
@@ -144,7 +150,7 @@ use DefaultValue::{Computed, Text, Unset};
 
 /// Every variable, in the order in which people meet them. The credentials are
 /// [`crate::domain::credential::CREDENTIALS`], in their order.
-pub const VARIABLES: [Definition; 59] = [
+pub const VARIABLES: [Definition; 63] = [
     credential(
         Variable::ClaudeCodeOauthToken,
         "CLAUDE_CODE_OAUTH_TOKEN",
@@ -297,7 +303,42 @@ pub const VARIABLES: [Definition; 59] = [
         Variable::Expose,
         "EXPOSE",
         Text("http"),
-        "Who reaches the gateway: http (everybody), operator (whoever may reach SSH) or none",
+        "Who reaches the gateway: http (everybody), tunnel (everybody, over HTTPS), operator \
+         (whoever may reach SSH) or none",
+    ),
+    Definition {
+        alias: Some("cloudflare"),
+        ..row(
+            MACHINE,
+            Variable::Cloudflare,
+            "CLOUDFLARE",
+            Text("false"),
+            "true: a Cloudflare tunnel in front of the gateway, as EXPOSE=tunnel",
+        )
+    },
+    row(
+        MACHINE,
+        Variable::TunnelHost,
+        "OPENCLAW_PIPELINE_TUNNEL_HOSTNAME",
+        Unset("a quick tunnel, whose name is new at each start"),
+        "The host name of a named Cloudflare tunnel; its token goes with it",
+    ),
+    Definition {
+        secret: true,
+        ..row(
+            MACHINE,
+            Variable::TunnelToken,
+            "OPENCLAW_PIPELINE_TUNNEL_TOKEN",
+            Unset("a quick tunnel"),
+            "The token of a named Cloudflare tunnel that leads to http://openclaw-gateway:18789",
+        )
+    },
+    row(
+        MACHINE,
+        Variable::TunnelImage,
+        "OPENCLAW_PIPELINE_TUNNEL_IMAGE",
+        Text(DEFAULT_TUNNEL_IMAGE),
+        "The image of cloudflared",
     ),
     row(
         MACHINE,

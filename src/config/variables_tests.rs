@@ -33,6 +33,7 @@ fn every_credential_is_a_secret_of_the_table_in_the_same_order() {
             Variable::DatabaseUrl,
             Variable::WebhookSecret,
             Variable::OwnServerAwsSecret,
+            Variable::TunnelToken,
         ];
         let secret = row.group == CREDENTIAL || others.contains(&row.variable);
         assert_eq!(row.secret, secret, "{}", row.name);

@@ -18,6 +18,8 @@ pub enum Expose {
     /// Everybody, over plain HTTP.
     #[default]
     Http,
+    /// Everybody, over HTTPS through a tunnel, and in no other way.
+    Tunnel,
     /// Whoever may reach SSH, over plain HTTP.
     Operator,
     /// Nobody but who has a shell there.
@@ -26,12 +28,13 @@ pub enum Expose {
 
 impl Expose {
     /// Each, in the order in which help lists them.
-    pub const ALL: [Self; 3] = [Self::Http, Self::Operator, Self::None];
+    pub const ALL: [Self; 4] = [Self::Http, Self::Tunnel, Self::Operator, Self::None];
 
     /// Its name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
+            Self::Tunnel => "tunnel",
             Self::Operator => "operator",
             Self::None => "none",
         }
@@ -42,7 +45,7 @@ impl Expose {
     pub fn published_on(self) -> IpAddr {
         match self {
             Self::Http | Self::Operator => Ipv4Addr::UNSPECIFIED.into(),
-            Self::None => Ipv4Addr::LOCALHOST.into(),
+            Self::Tunnel | Self::None => Ipv4Addr::LOCALHOST.into(),
         }
     }
 }
@@ -59,8 +62,8 @@ impl FromStr for Expose {
     fn from_str(text: &str) -> Result<Self, Failure> {
         Self::ALL.into_iter().find(|it| it.as_str() == text).ok_or_else(|| {
             Failure::bad_input(format!(
-                "EXPOSE is http (everybody), operator (whoever may reach SSH) or none; {:?} is none \
-                 of these",
+                "EXPOSE is http (everybody), tunnel (everybody, over HTTPS), operator (whoever may \
+                 reach SSH) or none; {:?} is none of these",
                 super::text::clean(text, 40)
             ))
         })
@@ -84,6 +87,13 @@ pub struct MachineSpec {
     /// Where Terraform's state is kept. `None`: with the deployment's own files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<StatePlace>,
+    /// The host name of its tunnel, where that has one of its own. `None`: a quick one, whose name
+    /// is new at each start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel_host: Option<String>,
+    /// The image of the tunnel's program. `None`: the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel_image: Option<String>,
     /// What the pipeline server there should be, where it is that one's own machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSpec>,

@@ -16,6 +16,7 @@ pub mod spec;
 pub mod state_place;
 pub mod status;
 pub mod text;
+pub mod tunnel;
 pub mod version;
 
 pub use access::{Denied, Limits, NamePrefix, Need, Principal, PrincipalKind, Scope};
@@ -28,4 +29,5 @@ pub use operation::{Operation, OperationKind, OperationStatus, StepRecord, StepS
 pub use spec::{Deployment, DeploymentSpec, ExecAsk, Facts, TargetKind};
 pub use state_place::StatePlace;
 pub use status::{Aftermath, Change, DeploymentStatus};
+pub use tunnel::TunnelFacts;
 pub use version::OpenClawVersion;

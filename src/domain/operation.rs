@@ -29,6 +29,8 @@ pub enum OperationKind {
     Restore,
     /// New token or keys.
     Rotate,
+    /// Another way for its users: a tunnel, or the plain port.
+    Expose,
     /// Remove it.
     Destroy,
     /// Let a browser in.
@@ -37,7 +39,7 @@ pub enum OperationKind {
 
 impl OperationKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Launch,
         Self::Restart,
         Self::Stop,
@@ -46,6 +48,7 @@ impl OperationKind {
         Self::Backup,
         Self::Restore,
         Self::Rotate,
+        Self::Expose,
         Self::Destroy,
         Self::Approve,
     ];
@@ -61,6 +64,7 @@ impl OperationKind {
             Self::Backup => "backup",
             Self::Restore => "restore",
             Self::Rotate => "rotate",
+            Self::Expose => "expose",
             Self::Destroy => "destroy",
             Self::Approve => "approve",
         }
@@ -77,6 +81,7 @@ impl OperationKind {
             Self::Backup => "backed up",
             Self::Restore => "restored",
             Self::Rotate => "given new keys",
+            Self::Expose => "exposed",
             Self::Destroy => "destroyed",
             Self::Approve => "approved",
         }

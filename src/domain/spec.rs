@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::machine::{Expose, MachineFacts, MachineSpec, Reach, SERVER_PORT, ServerFacts};
 use super::name::DeploymentName;
 use super::status::DeploymentStatus;
+use super::tunnel::TunnelFacts;
 
 /// Where a gateway runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -212,6 +213,9 @@ pub struct Facts {
     /// The pipeline server on it, where it is that one's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerFacts>,
+    /// The tunnel, while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<TunnelFacts>,
 }
 
 impl Facts {
@@ -284,12 +288,33 @@ impl Deployment {
         origins.filter(|_| published).map(|it| format!("{it}/")).collect()
     }
 
+    /// Who reaches it, where it has a machine of its own.
+    pub fn expose(&self) -> Option<Expose> {
+        self.spec.machine.as_ref().map(|machine| machine.expose)
+    }
+
+    /// The tunnel that its user takes, once there is one.
+    pub fn tunnel(&self) -> Option<&TunnelFacts> {
+        self.facts.tunnel.as_ref().filter(|_| self.expose() == Some(Expose::Tunnel))
+    }
+
+    /// Whether its page comes over plain HTTP by a way that others may be on.
+    pub fn is_readable_on_its_way(&self) -> bool {
+        let beyond = match self.expose() {
+            Some(expose) => matches!(expose, Expose::Http | Expose::Operator),
+            None => !self.spec.bind.is_loopback(),
+        };
+        beyond && self.facts.port.is_some()
+    }
+
     /// The page's origin, as its user's browser sees it: where nobody reaches it on its machine,
-    /// through a tunnel.
+    /// through a tunnel of SSH.
     pub fn origin(&self, port: u16) -> String {
-        if let Some(machine) = &self.facts.machine
-            && self.spec.machine.as_ref().is_none_or(|it| it.expose != Expose::None)
-        {
+        if let Some(tunnel) = self.tunnel() {
+            return tunnel.origin();
+        }
+        let is_published = !matches!(self.expose(), Some(Expose::None | Expose::Tunnel));
+        if let Some(machine) = self.facts.machine.as_ref().filter(|_| is_published) {
             return format!("http://{}:{port}", machine.address);
         }
         let host = match self.spec.bind {

@@ -139,17 +139,17 @@ pub fn next(status: Option<DeploymentStatus>, change: Change) -> Result<Deployme
         Change::Fail { kind: K::Destroy, .. } => Ok(S::Failed),
         Change::Begin(kind) if current == S::Destroying => illegal(kind.participle()),
         Change::Begin(K::Launch) => Ok(S::Launching),
-        Change::Begin(K::Restart | K::Start | K::Rotate) => Ok(S::Restarting),
+        Change::Begin(K::Restart | K::Start | K::Rotate | K::Expose) => Ok(S::Restarting),
         Change::Begin(K::Update | K::Restore) => Ok(S::Updating),
         // These leave what they found in force until they are done.
         Change::Begin(K::Stop | K::Backup | K::Approve)
         | Change::Succeed(K::Backup | K::Approve)
         | Change::Fail { kind: K::Backup | K::Approve | K::Stop, .. } => Ok(current),
         Change::Succeed(K::Stop) => Ok(S::Stopped),
-        Change::Succeed(K::Launch | K::Restart | K::Start | K::Rotate | K::Update | K::Restore) => {
-            Ok(S::Running)
-        }
-        Change::Fail { left: Aftermath::Serving, .. } => Ok(S::Running),
+        Change::Succeed(
+            K::Launch | K::Restart | K::Start | K::Rotate | K::Expose | K::Update | K::Restore,
+        )
+        | Change::Fail { left: Aftermath::Serving, .. } => Ok(S::Running),
         Change::Fail { left: Aftermath::Broken, .. } => Ok(S::Failed),
         Change::Degrade => match current {
             S::Running => Ok(S::Degraded),

@@ -185,14 +185,27 @@ pub async fn wait_started(
     }
 }
 
+/// Reads what something beside a gateway tells of itself, by the same rules: the status, and as
+/// much of the body as a probe may have.
+///
+/// # Errors
+/// [`ProbeError::Io`] and [`ProbeError::Timeout`].
+pub async fn read(
+    dial: &dyn Dial,
+    host: &str,
+    path: &'static str,
+) -> Result<(u16, Vec<u8>), ProbeError> {
+    let exchange = tokio::time::timeout(REQUEST_TIMEOUT, exchange(dial, host, path));
+    Ok(exchange.await.map_err(|_| ProbeError::Timeout(REQUEST_TIMEOUT))??)
+}
+
 /// The status, and the body when it is a JSON object.
 async fn get(
     dial: &dyn Dial,
     host: &str,
     path: &'static str,
 ) -> Result<(u16, Option<Body>), ProbeError> {
-    let exchange = tokio::time::timeout(REQUEST_TIMEOUT, exchange(dial, host, path));
-    let (status, bytes) = exchange.await.map_err(|_| ProbeError::Timeout(REQUEST_TIMEOUT))??;
+    let (status, bytes) = read(dial, host, path).await?;
     Ok((status, serde_json::from_slice(&bytes).ok()))
 }
 

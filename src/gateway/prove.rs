@@ -36,6 +36,9 @@ pub struct Route {
     pub token: Secret,
     /// The model to be found available, `provider/id`.
     pub expected_model: Option<String>,
+    /// How long the page's origin may be refused: a gateway that runs takes a changed list over a
+    /// moment after it was written.
+    pub origin_patience: Duration,
     /// Take a model that the catalogue does not hold. It may be newer than the gateway, or
     /// misspelled; the caller has to say so to its user.
     pub accept_unlisted_model: bool,
@@ -149,7 +152,16 @@ pub async fn prove(
     let mut options = ConnectOptions::new(route.token.clone(), host, deadline);
     options.origin = Some(route.origin.clone());
     let routed = async {
-        let client = connect_retrying(dial, &options, |_| {}).await.map_err(ProveError::Connect)?;
+        let refused_since = Instant::now();
+        let mut backoff = Backoff::until(deadline);
+        let client = loop {
+            match connect_retrying(dial, &options, |_| {}).await {
+                Err(ConnectError::OriginNotAllowed)
+                    if refused_since.elapsed() < route.origin_patience
+                        && backoff.pause(None).await => {}
+                connected => break connected.map_err(ProveError::Connect)?,
+            }
+        };
         let hello = client.hello().clone();
         client.close().await;
         Ok(hello)

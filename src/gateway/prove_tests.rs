@@ -14,6 +14,7 @@ fn route(model: &str) -> Route {
         origin: "http://203.0.113.7:18789".into(),
         token: Secret::new(TOKEN),
         expected_model: Some(model.into()),
+        origin_patience: Duration::ZERO,
         accept_unlisted_model: false,
     }
 }
@@ -66,6 +67,26 @@ async fn a_working_gateway_is_proven() {
     let proof = prove(&outside, Some(&inside), &route, soon(), |_| {}).await.expect("proof");
     assert_eq!(proof.server_version.as_deref(), Some("2026.9.6"));
     assert_eq!((proof.protocol, proof.model), (4, Some(Availability::Available)));
+}
+
+#[tokio::test]
+async fn a_page_that_was_let_in_just_now_is_waited_for() {
+    let details = json!({ "code": "CONTROL_UI_ORIGIN_NOT_ALLOWED" });
+    let refusal = json!({ "code": "INVALID_REQUEST", "details": details });
+    let outside = FakeDial::new(0, move |number, stream| {
+        let refusal = refusal.clone();
+        async move {
+            match number {
+                0 => http(&("/startupz", 200, STARTED.into()), stream).await,
+                1 | 2 => Peer::accept(stream).await.refuse(refusal).await,
+                _ => accept(stream).await,
+            }
+        }
+    });
+    let patient = Duration::from_secs(60);
+    let route = Route { origin_patience: patient, expected_model: None, ..route("a/b") };
+    let deadline = Instant::now() + patient;
+    prove(&outside, None, &route, deadline, |_| {}).await.expect("the list is taken over");
 }
 
 #[tokio::test]

@@ -45,6 +45,7 @@ pub(super) fn site(c: &Context<'_>) -> Result<Site, Failure> {
         credentials: Vec::new(),
         env: Vec::new(),
         user_config: None,
+        tunnel_token: None,
     });
     Ok(Site { layout: c.layout.clone(), deployment: c.deployment.clone(), secrets })
 }

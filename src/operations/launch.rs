@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::context::{Context, OperationDef, Repeat, StepDef, StepEnd};
-use super::{port, steps};
+use super::{port, steps, tunnel};
 use crate::domain::{
     Aftermath, DeploymentSpec, DeploymentStatus, EventType, Failure, OperationKind,
 };
@@ -42,6 +42,10 @@ fn prepare<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>
         if spec != c.deployment.spec {
             c.store.set_spec(&c.lease, &spec)?;
             c.deployment.spec = spec;
+        }
+        if c.deployment.facts.tunnel.is_some() && c.deployment.tunnel().is_none() {
+            // Launched again to be reached in another way.
+            tunnel::lower(c).await?;
         }
         let site = c.site()?;
         c.target().preflight(&site, c.work()).await?;

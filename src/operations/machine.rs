@@ -7,14 +7,14 @@ use futures_util::future::BoxFuture;
 use serde_json::json;
 
 use super::context::{Context, OperationDef, Repeat, StepDef, StepEnd};
-use super::{launch, steps};
+use super::{launch, steps, tunnel};
 use crate::domain::{Deployment, EventType, Failure, FailureKind, OperationKind, TargetKind};
 use crate::targets::Machines;
 
 type Step<'a> = BoxFuture<'a, Result<StepEnd, Failure>>;
 
 macro_rules! launch_on {
-    ($machine:expr) => {
+    ($machine:expr $(, $more:expr)*) => {
         OperationDef {
             steps: &[
                 launch::PREPARE,
@@ -26,6 +26,7 @@ macro_rules! launch_on {
                 CONFIGURE,
                 START,
                 PROVE,
+                $($more,)*
                 steps::OPEN_WINDOW,
             ],
             ..launch::DEFINITION
@@ -37,6 +38,37 @@ pub(super) static ON_EC2: OperationDef =
     launch_on!(StepDef { event: Some(EventType::CreatingEc2), ..MACHINE });
 pub(super) static ON_LIGHTSAIL: OperationDef =
     launch_on!(StepDef { event: Some(EventType::CreatingInstance), ..MACHINE });
+
+// Nobody reached its port before: there is nothing to close, only to see closed.
+pub(super) static ON_EC2_BY_TUNNEL: OperationDef = launch_on!(
+    StepDef { event: Some(EventType::CreatingEc2), ..MACHINE },
+    TUNNEL,
+    ALLOW,
+    PROVE_TUNNEL,
+    tunnel::CLOSED
+);
+pub(super) static ON_LIGHTSAIL_BY_TUNNEL: OperationDef = launch_on!(
+    StepDef { event: Some(EventType::CreatingInstance), ..MACHINE },
+    TUNNEL,
+    ALLOW,
+    PROVE_TUNNEL,
+    tunnel::CLOSED
+);
+
+const TUNNEL: StepDef = StepDef { run: raise, repeat: Repeat::Always, ..tunnel::RAISE };
+
+fn raise<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    told(c, tunnel::RAISE.run)
+}
+
+const ALLOW: StepDef = StepDef { repeat: Repeat::Always, ..tunnel::ALLOW };
+
+const PROVE_TUNNEL: StepDef =
+    StepDef { run: prove_tunnel, repeat: Repeat::Always, ..tunnel::PROVE };
+
+fn prove_tunnel<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    told(c, tunnel::PROVE.run)
+}
 
 pub(super) const KEY: StepDef = StepDef {
     name: "create_key",

@@ -10,6 +10,7 @@ pub mod backup;
 pub mod context;
 mod destroy;
 mod engine;
+mod expose;
 mod launch;
 mod machine;
 mod port;
@@ -20,6 +21,7 @@ mod server;
 mod start;
 mod steps;
 mod stop;
+mod tunnel;
 mod update;
 pub mod vault;
 mod watcher;
@@ -30,6 +32,7 @@ pub use approve::ApproveParams;
 pub use context::{Context, OperationDef, Sink, StepDef, StepEnd, Told};
 pub use destroy::DestroyParams;
 pub use engine::{Ended, Engine};
+pub use expose::ExposeParams;
 pub use launch::LaunchParams;
 pub use restart::RestartParams;
 pub use restore::RestoreParams;
@@ -39,7 +42,8 @@ pub use steps::prove_site;
 pub use update::UpdateParams;
 pub use watcher::Watcher;
 
-/// The definition of an operation on a target.
+/// The definition of an operation on a target; of those that lead to a tunnel or from one, the one
+/// that leads there.
 pub fn definition(kind: OperationKind, target: TargetKind) -> &'static OperationDef {
     static LAUNCH: OperationDef = launch::DEFINITION;
     match kind {
@@ -55,6 +59,7 @@ pub fn definition(kind: OperationKind, target: TargetKind) -> &'static Operation
         OperationKind::Backup => &backup::DEFINITION,
         OperationKind::Restore => &restore::DEFINITION,
         OperationKind::Rotate => &rotate::DEFINITION,
+        OperationKind::Expose => &expose::TO_TUNNEL,
         OperationKind::Destroy => &destroy::DEFINITION,
         OperationKind::Approve => &approve::DEFINITION,
     }
@@ -68,5 +73,11 @@ pub fn definition_of(operation: &Operation) -> &'static OperationDef {
     if let Some(definition) = own.flatten() {
         return definition;
     }
-    definition(operation.kind, target)
+    let expose = &operation.params["spec"]["machine"]["expose"];
+    match (operation.kind, target, expose == "tunnel") {
+        (OperationKind::Launch, TargetKind::Ec2, true) => &machine::ON_EC2_BY_TUNNEL,
+        (OperationKind::Launch, TargetKind::Lightsail, true) => &machine::ON_LIGHTSAIL_BY_TUNNEL,
+        (OperationKind::Expose, _, false) => &expose::TO_PORT,
+        (kind, ..) => definition(kind, target),
+    }
 }

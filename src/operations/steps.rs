@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::approval;
 use super::context::{Context, Repeat, StepDef, StepEnd};
+use super::tunnel;
 use crate::domain::{
     Credential, EventType, Failure, FailureKind, OpenClawVersion, approval::ApprovalMode, model,
 };
@@ -165,6 +166,10 @@ pub(super) fn managed(site: &Site) -> Result<ManagedConfig, Failure> {
     let version = facts.artefact_version.as_deref().or(facts.gateway_version.as_deref());
     config.version = version.and_then(OpenClawVersion::parse);
     config.origins = vec![site.origin()?];
+    if let Some(tunnel) = &facts.tunnel {
+        config.proxy = Some(crate::targets::container::TUNNEL_ADDRESS.into());
+        config.origins.extend(Some(tunnel.origin()).filter(|it| !config.origins.contains(it)));
+    }
     if !spec.target.is_local() {
         // Through a tunnel of SSH.
         let local = ["127.0.0.1", "localhost"].map(|it| format!("http://{it}:{port}"));
@@ -246,9 +251,11 @@ pub(super) fn prove<'a>(c: &'a mut Context<'_>) -> Step<'a> {
 /// Proves the gateway that was started.
 pub(super) fn prove_begun<'a>(c: &'a mut Context<'_>) -> Rise<'a> {
     Box::pin(async move {
+        tunnel::follow(c).await?;
         let site = c.site()?;
         let proof =
             prove_site(c.target(), &site, PROVE_DEADLINE, c.sink.progress(), &c.cancel).await?;
+        tunnel::announce(c)?;
         c.change_facts(|facts| {
             facts.proven_at = Some(now());
             // Its own word, which goes into messages and events: a version, or nothing.
@@ -292,6 +299,7 @@ pub async fn prove_site(
         origin: site.origin()?,
         token: site.secrets.token.clone(),
         expected_model: expected_model(site),
+        origin_patience: tunnel::origin_patience(site),
         accept_unlisted_model: false,
     };
     let (way, loopback) = (target.route(site)?, target.loopback(site)?);
@@ -461,40 +469,5 @@ pub(super) fn nothing() -> Result<StepEnd, Failure> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{Deployment, DeploymentStatus, Facts, TargetKind};
-
-    #[test]
-    fn an_image_that_worked_is_gone_on_with() {
-        let pinned = |target, artefact: Option<&str>, proven: Option<&str>| {
-            let facts = Facts {
-                artefact: artefact.map(str::to_owned),
-                proven_at: proven.map(str::to_owned),
-                ..Facts::default()
-            };
-            let spec = serde_json::json!({
-                "target": target, "bind": "127.0.0.1", "heartbeat": "0m", "image": "own:latest",
-                "approval": crate::domain::approval::ApprovalPolicy::default(),
-                "memory_mib": 2048,
-            });
-            let mut deployment = Deployment {
-                id: "1".into(),
-                name: crate::domain::DeploymentName::main(),
-                status: DeploymentStatus::Stopped,
-                spec: serde_json::from_value(spec).expect("a specification"),
-                facts,
-                owner: None,
-                created_at: String::new(),
-                updated_at: String::new(),
-            };
-            pin(&mut deployment);
-            deployment.spec.image.expect("an image")
-        };
-        let (docker, then) = (TargetKind::Docker, Some("then"));
-        assert_eq!(pinned(docker, Some("own@sha256:1"), then), "own@sha256:1");
-        assert_eq!(pinned(docker, Some("own@sha256:1"), None), "own:latest");
-        assert_eq!(pinned(docker, None, then), "own:latest");
-        assert_eq!(pinned(TargetKind::Process, Some("2026.9.6"), then), "own:latest");
-    }
-}
+#[path = "steps_tests.rs"]
+mod tests;

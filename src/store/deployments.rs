@@ -2,6 +2,7 @@
 
 use rusqlite::{OptionalExtension, Transaction};
 
+use super::events::{NewEvent, append};
 use super::retention::Rule;
 use super::{Lease, Result, Store, StoreError, now, operations, rows};
 use crate::domain::status::next;
@@ -162,6 +163,19 @@ impl Store {
                 "UPDATE deployments SET facts = ?2, updated_at = ?3 WHERE name = ?1",
                 (lease.deployment.as_str(), facts, now()),
             )?;
+            Ok(())
+        })
+    }
+
+    /// Stores changed facts together with the event that tells of them.
+    pub fn set_facts_and_tell(&self, lease: &Lease, facts: &Facts, event: &NewEvent) -> Result<()> {
+        self.write(|tx| {
+            operations::check_lease(tx, lease)?;
+            tx.execute(
+                "UPDATE deployments SET facts = ?2, updated_at = ?3 WHERE name = ?1",
+                (lease.deployment.as_str(), rows::to_json(facts)?, now()),
+            )?;
+            append(tx, &lease.deployment, Some(&lease.operation), event)?;
             Ok(())
         })
     }

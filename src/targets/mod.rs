@@ -169,6 +169,23 @@ pub trait Machines: Send + Sync {
     async fn ready(&self, site: &Site, work: Work<'_>) -> Result<(), Failure>;
 }
 
+/// What a target does that can put a tunnel in front of a gateway. Each can be told twice.
+#[async_trait]
+pub trait Tunnels: Send + Sync {
+    /// Starts the tunnel, or leaves the one that runs as it should, and waits until it leads
+    /// somewhere; answers its host name.
+    async fn raise(&self, site: &Site, work: Work<'_>) -> Result<String, Failure>;
+
+    /// The host name that it has now; `None` where it leads nowhere.
+    async fn host(&self, site: &Site) -> Result<Option<String>, Failure>;
+
+    /// Removes it.
+    async fn lower(&self, site: &Site, work: Work<'_>) -> Result<(), Failure>;
+
+    /// Waits until nobody reaches the gateway's plain port from here.
+    async fn closed(&self, site: &Site, work: Work<'_>) -> Result<(), Failure>;
+}
+
 /// A place where gateways run.
 #[async_trait]
 pub trait Target: Send + Sync {
@@ -177,6 +194,11 @@ pub trait Target: Send + Sync {
 
     /// The machines that it makes, where it makes any.
     fn machines(&self) -> Option<&dyn Machines> {
+        None
+    }
+
+    /// The tunnels that it puts in front of gateways, where it can.
+    fn tunnels(&self) -> Option<&dyn Tunnels> {
         None
     }
 

@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::container::TUNNEL_ADDRESS;
 use crate::domain::text::clean;
 use crate::domain::{DeploymentSpec, ExecAsk, Failure, OpenClawVersion};
 
@@ -23,6 +24,8 @@ pub struct ManagedConfig {
     pub origins: Vec<String>,
     /// Origins that were added by the program before.
     pub stale_origins: Vec<String>,
+    /// The address whose word on a client's address is taken, while a tunnel has it.
+    pub proxy: Option<String>,
     /// The model, when there is one.
     pub model: Option<String>,
     /// Whether the user chose that model. One that follows from the keys gives way to the model
@@ -62,6 +65,7 @@ impl ManagedConfig {
             bind,
             origins: Vec::new(),
             stale_origins: Vec::new(),
+            proxy: None,
             model: spec.model.clone(),
             model_is_chosen: spec.model_is_chosen,
             last_model: None,
@@ -162,7 +166,7 @@ pub fn merge(current: &str, managed: &ManagedConfig) -> Result<Merged, Failure> 
     let mut replaced = Vec::new();
     overlay(&mut after, &managed.tree(&before), "", &mut replaced);
     merge_origins(&mut after, managed, &mut replaced);
-    name_proxies(&mut after, &mut replaced);
+    name_proxies(&mut after, managed, &mut replaced);
     // The program's own, of an earlier run: nobody has to be told.
     let own = managed.last_model.is_some() && default_model(&before) == managed.last_model;
     replaced.retain(|path| !(own && path == MODEL));
@@ -395,10 +399,13 @@ fn merge_origins(tree: &mut Value, managed: &ManagedConfig, replaced: &mut Vec<S
     put(tree, "/gateway/controlUi", "allowedOrigins", origins);
 }
 
-/// Says outright that no proxy is believed, where the user names none: who stands before these
-/// gateways is a browser.
-fn name_proxies(tree: &mut Value, replaced: &mut Vec<String>) {
-    let proxies = taken_list(tree, "/gateway", "trustedProxies", replaced);
+/// Says outright that no proxy is believed but the tunnel and those that the user names: who
+/// stands before these gateways otherwise is a browser.
+fn name_proxies(tree: &mut Value, managed: &ManagedConfig, replaced: &mut Vec<String>) {
+    let mut proxies = taken_list(tree, "/gateway", "trustedProxies", replaced);
+    // One that was there for a tunnel goes with it: later the address may be anybody's.
+    proxies.retain(|proxy| proxy != TUNNEL_ADDRESS);
+    proxies.extend(managed.proxy.as_ref().map(|proxy| json!(proxy)));
     put(tree, "/gateway", "trustedProxies", proxies);
 }
 

@@ -10,6 +10,7 @@ fn managed() -> ManagedConfig {
         port: 18789,
         bind: Bind::Lan,
         origins: vec!["http://127.0.0.1:18789".into(), "http://localhost:18789".into()],
+        proxy: None,
         stale_origins: Vec::new(),
         model: Some("anthropic/claude-sonnet-5".into()),
         model_is_chosen: true,
@@ -311,4 +312,22 @@ proptest! {
             prop_assert_eq!(again.text, None, "it settles");
         }
     }
+}
+
+#[test]
+fn the_tunnel_is_the_one_proxy_that_is_believed_and_goes_with_it() {
+    let proxies = |text: &str, proxy: Option<&str>| {
+        let managed = ManagedConfig { proxy: proxy.map(str::to_owned), ..managed() };
+        let merged = merge(text, &managed).expect("merges");
+        let text = merged.text.unwrap_or_else(|| text.to_owned());
+        (parse(&text).expect("JSON")["gateway"]["trustedProxies"].clone(), text)
+    };
+    let (with, text) = proxies("", Some(TUNNEL_ADDRESS));
+    assert_eq!(with, json!([TUNNEL_ADDRESS]));
+    assert_eq!(proxies(&text, Some(TUNNEL_ADDRESS)).0, with, "once");
+    assert_eq!(proxies(&text, None).0, json!([]), "it is gone");
+    let users = r#"{ gateway: { trustedProxies: ["10.0.0.7"] } }"#;
+    let (both, text) = proxies(users, Some(TUNNEL_ADDRESS));
+    assert_eq!(both, json!(["10.0.0.7", TUNNEL_ADDRESS]));
+    assert_eq!(proxies(&text, None).0, json!(["10.0.0.7"]), "the user's stays");
 }

@@ -117,6 +117,8 @@ pub struct GatewaySecrets {
     pub env: Vec<(String, Secret)>,
     /// The user's own configuration, as given at the first launch.
     pub user_config: Option<Secret>,
+    /// The token of a named tunnel, for the tunnel's program alone.
+    pub tunnel_token: Option<Secret>,
 }
 
 /// The form in which [`GatewaySecrets`] is sealed. It is the one place that writes them out.
@@ -126,12 +128,20 @@ struct Plain {
     credentials: Vec<(String, String)>,
     env: Vec<(String, String)>,
     user_config: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tunnel_token: Option<String>,
 }
 
 impl GatewaySecrets {
     /// A token, and nothing else.
     pub fn with_token(token: Secret) -> Self {
-        Self { token, credentials: Vec::new(), env: Vec::new(), user_config: None }
+        Self {
+            token,
+            credentials: Vec::new(),
+            env: Vec::new(),
+            user_config: None,
+            tunnel_token: None,
+        }
     }
 
     /// The bytes to seal.
@@ -144,6 +154,7 @@ impl GatewaySecrets {
             credentials: open(&self.credentials),
             env: open(&self.env),
             user_config: self.user_config.as_ref().map(|text| text.expose().to_owned()),
+            tunnel_token: self.tunnel_token.as_ref().map(|text| text.expose().to_owned()),
         };
         serde_json::to_vec(&plain)
             .map(zeroize::Zeroizing::new)
@@ -163,6 +174,7 @@ impl GatewaySecrets {
             credentials: wrap(plain.credentials),
             env: wrap(plain.env),
             user_config: plain.user_config.map(Secret::new),
+            tunnel_token: plain.tunnel_token.map(Secret::new),
         })
     }
 
@@ -208,6 +220,7 @@ impl GatewaySecrets {
         std::iter::once(&self.token)
             .chain(self.credentials.iter().map(|(_, value)| value))
             .chain(self.env.iter().map(|(_, value)| value))
+            .chain(self.tunnel_token.as_ref())
             .collect()
     }
 }
@@ -266,7 +279,8 @@ impl Site {
 
     /// The `Host` header of the user's route.
     pub fn host_header(&self) -> Result<String, Failure> {
-        Ok(self.origin()?.trim_start_matches("http://").to_owned())
+        let origin = self.origin()?;
+        Ok(origin.split_once("://").map_or(origin.as_str(), |(_, host)| host).to_owned())
     }
 
     /// The text without a control character or a secret of this deployment.

@@ -99,7 +99,7 @@ fn a_launch_that_never_gets_ready_heeds_ctrl_c() {
 }
 
 /// Every command in a form that harms nothing, and what it exits with.
-const FORMS: [(&str, &[&str], i32); 47] = [
+const FORMS: [(&str, &[&str], i32); 48] = [
     // Where others reach it, it takes a token; else it answers, and lives on.
     ("serve", &["--bind", "0.0.0.0"], 2),
     ("list", &[], 0),
@@ -110,6 +110,7 @@ const FORMS: [(&str, &[&str], i32); 47] = [
     ("url", &[], 0),
     // What is about machines refuses a gateway of this one.
     ("tunnel", &[], 4),
+    ("expose", &["tunnel"], 2),
     ("deploy", &[], 4),
     ("adopt", &["--state", "none", "--key", "none"], 4),
     ("plan", &[], 4),

@@ -75,6 +75,7 @@ fn renderings(
         port: 18789,
         bind: Bind::Loopback,
         origins: vec!["http://127.0.0.1:18789".into(), "http://localhost:18789".into()],
+        proxy: Some("192.168.213.2".into()),
         stale_origins: Vec::new(),
         model: None,
         model_is_chosen: true,

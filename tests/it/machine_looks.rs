@@ -41,6 +41,8 @@ fn recorded(product: &Product, names: &[String], at: SocketAddr, expose: Expose)
             ssh_cidrs: Vec::new(),
             state: None,
             server: None,
+            tunnel_host: None,
+            tunnel_image: None,
         }),
         ..Bench::new().spec(OLD)
     };

@@ -24,6 +24,7 @@ mod cloud_orphans;
 mod cloud_refusals;
 mod cloud_selftest;
 mod cloud_state;
+mod cloud_tunnel;
 mod config_validate;
 mod console;
 mod console_deliveries;

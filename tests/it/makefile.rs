@@ -150,6 +150,8 @@ const PROMISED: [(&str, &[&str]); 5] = [
             "ec2-url",
             "ec2-restart",
             "ec2-approve",
+            "ec2-cloudflare-tunnel",
+            "ec2-cloudflare-stop",
         ],
     ),
     (
@@ -171,6 +173,8 @@ const PROMISED: [(&str, &[&str]); 5] = [
             "ls-url",
             "ls-restart",
             "ls-approve",
+            "ls-cloudflare-tunnel",
+            "ls-cloudflare-stop",
         ],
     ),
     (
@@ -329,6 +333,8 @@ fn scripts_call_the_make_target_that_tf_dir_says() {
         ("deploy-ec2.sh", "deploy-ec2", "deploy-ls"),
         ("deploy-server.sh", "server-deploy", "server-ls-deploy"),
         ("ec2-approve.sh", "ec2-approve", "ls-approve"),
+        ("setup-cloudflare-tunnel.sh", "ec2-cloudflare-tunnel", "ls-cloudflare-tunnel"),
+        ("stop-cloudflare-tunnel.sh", "ec2-cloudflare-stop", "ls-cloudflare-stop"),
     ] {
         assert_eq!(leads_to(script, None), Ok(ec2.into()));
         assert_eq!(leads_to(script, Some("terraform/ec2")), Ok(ec2.into()));

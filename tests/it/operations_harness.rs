@@ -16,7 +16,9 @@ use openclaw_pipeline::domain::{
     Aftermath, Change, DeploymentStatus, EventType, FailureKind, Operation, OperationKind,
     OperationStatus, StepStatus, TargetKind,
 };
-use openclaw_pipeline::operations::{Ended, Engine, OperationDef, Sink, Told, definition};
+use openclaw_pipeline::operations::{
+    Ended, Engine, OperationDef, Sink, Told, definition, definition_of,
+};
 use openclaw_pipeline::targets::Progress;
 use tokio_util::sync::CancellationToken;
 
@@ -203,11 +205,21 @@ fn assert_over(bench: &Bench, definition: &OperationDef, outcome: &Outcome, what
 async fn each(kinds: &[OperationKind]) -> Vec<(&'static OperationDef, Bench, Outcome)> {
     let mut all = Vec::new();
     for kind in kinds {
-        let bench = Bench::arranged(*kind).await;
-        let alone = bench.fork();
-        alone.succeed(*kind).await;
-        let outcome = alone.outcome();
-        all.push((definition(*kind, TargetKind::Process), bench, outcome));
+        let mut benches = vec![Bench::arranged(*kind).await];
+        if *kind == OperationKind::Expose {
+            // What led there, and what leads back.
+            let there = benches[0].fork();
+            there.succeed(*kind).await;
+            benches.push(there);
+        }
+        for bench in benches {
+            let alone = bench.fork();
+            let begun = alone.fork();
+            let operation = begun.begin(&begun.engine(), *kind).expect("begins");
+            alone.succeed(*kind).await;
+            let outcome = alone.outcome();
+            all.push((definition_of(&operation), bench, outcome));
+        }
     }
     all
 }

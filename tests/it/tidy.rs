@@ -18,8 +18,9 @@ use crate::support::source::{code_of, files, has_extension, read, root, rust_fil
 const LINES: usize = 500;
 
 /// The files whose answer was that they belong together.
-const LONG: [(&str, &str); 6] = [
+const LONG: [(&str, &str); 7] = [
     ("src/config/settings.rs", "one setting after the other, each a few lines"),
+    ("src/config/variables.rs", "one table, a few lines for each row"),
     ("src/exec/command.rs", "a child's whole life, and its tests"),
     ("tests/it/operations_harness.rs", "one walk over every operation"),
     ("tests/it/standin_contract.rs", "one transcript, call by call"),

@@ -117,7 +117,7 @@ fn given_up(operation: &Operation) -> String {
             "How it stands: openclaw-pipeline status {name}; back to a backup: openclaw-pipeline \
              restore {name}"
         ),
-        K::Start | K::Restart | K::Rotate => {
+        K::Start | K::Restart | K::Rotate | K::Expose => {
             format!("Bring it up again: openclaw-pipeline restart {name}")
         }
         K::Stop | K::Backup | K::Approve => {

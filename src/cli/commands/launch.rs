@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::args::Launch;
 use super::super::output::Output;
 use super::super::progress::Shown;
-use super::Session;
+use super::{Session, expose};
 use crate::app::{Access, AccessKind, App, LaunchRequest, Launched};
 use crate::config::{Sources, Variable};
 use crate::domain::{Deployment, DeploymentName, Expose, Failure};
@@ -152,16 +152,18 @@ fn about(access: &Access) -> &'static str {
 /// How a gateway on a machine is reached so that nobody on the way can read what goes there.
 fn about_the_way(out: &Output, deployment: &Deployment, by_tunnel: bool) {
     let name = &deployment.name;
-    let Some(machine) = &deployment.spec.machine else { return };
-    if machine.expose == Expose::None || by_tunnel {
+    let Some(machine) = &deployment.spec.machine else { return expose::warn(out, deployment) };
+    let by_ssh = machine.expose == Expose::None
+        || (machine.expose == Expose::Tunnel && deployment.tunnel().is_none());
+    if by_ssh || by_tunnel {
         out.say(&format!(
             "It works while this runs on the machine of the browser: openclaw-pipeline tunnel {name}"
         ));
-    } else {
+    } else if deployment.tunnel().is_none() {
+        expose::warn(out, deployment);
         out.say(&format!(
-            "Plain HTTP can be read on its way. What goes by SSH cannot: openclaw-pipeline tunnel \
-             {name}, and openclaw-pipeline url {name} --tunnel for its link. Launched with \
-             EXPOSE=none, there is no other way in."
+            "Or by SSH, which nobody else reaches: openclaw-pipeline tunnel {name}, and \
+             openclaw-pipeline url {name} --tunnel for its link."
         ));
     }
 }

@@ -7,6 +7,7 @@ mod config;
 mod destroy;
 mod devices;
 mod env;
+mod expose;
 mod history;
 mod image;
 mod infra;
@@ -251,6 +252,7 @@ fn tells(command: &Command) -> bool {
         | Command::Restart(_)
         | Command::Update { .. }
         | Command::Rotate { .. }
+        | Command::Expose { .. }
         | Command::Backup(_)
         | Command::Restore { .. }
         | Command::Destroy { .. } => true,
@@ -294,6 +296,7 @@ async fn dispatch(session: &Session<'_>, command: Command) -> Result<u8, Failure
         Command::Rotate { name, token, keys, drop } => {
             verbs::rotate(session, name.as_deref(), token, keys, drop).await
         }
+        Command::Expose { name, who } => expose::run(session, &name, who.as_deref()).await,
         Command::Backup(named) => verbs::backup(session, named.name.as_deref()).await,
         Command::Backups { name, delete: Some(id) } => {
             backups::delete(session, name.as_deref(), &id).await

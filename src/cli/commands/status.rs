@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::super::output::table;
-use super::Session;
+use super::{Session, expose};
 use crate::domain::{Deployment, Failure, Operation};
 
 pub(super) async fn list(session: &Session<'_>) -> Result<u8, Failure> {
@@ -73,6 +73,7 @@ pub(super) async fn show(session: &Session<'_>, name: Option<&str>) -> Result<u8
     value["interrupted"] = json!(interrupted);
     value["approvals"] = json!(approvals);
     value["credentials"] = json!(deployment.facts.credentials);
+    value["expose"] = json!(deployment.expose());
     session.out.answer(&value, || {
         let mut lines = vec![format!("{}  {}", deployment.name, deployment.status)];
         let mut fact = |title: &str, value: Option<String>| {
@@ -83,6 +84,7 @@ pub(super) async fn show(session: &Session<'_>, name: Option<&str>) -> Result<u8
         fact("target", Some(place(&deployment)));
         fact("address", deployment.url());
         fact("version", version(&deployment));
+        fact("reached", deployment.expose().map(|expose| expose.to_string()));
         fact("model", deployment.spec.model.clone());
         let is_gateway = !deployment.name.is_server();
         fact("keys", is_gateway.then(|| keys(&deployment)));
@@ -103,6 +105,7 @@ pub(super) async fn show(session: &Session<'_>, name: Option<&str>) -> Result<u8
         }
         lines.join("\n")
     });
+    expose::warn(session.out, &deployment);
     if interrupted && !session.out.is_json() {
         let operation = last.map(|operation| operation.id).unwrap_or_default();
         session.out.say(&format!(

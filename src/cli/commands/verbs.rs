@@ -8,7 +8,7 @@ use super::Session;
 use crate::app::{App, Order, Rotation, Wanted};
 use crate::domain::{DeploymentName, Failure, Operation};
 
-async fn simple(
+pub(super) async fn simple(
     session: &Session<'_>,
     order: Order<'_>,
     name: Option<&str>,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Settings;
 use crate::config::rules;
 use crate::config::variables::Variable;
-use crate::domain::{Expose, Failure, StatePlace, TargetKind};
+use crate::domain::{Failure, StatePlace, TargetKind};
 
 impl Settings {
     /// The region.
@@ -16,15 +16,6 @@ impl Settings {
     /// The instance type or bundle; `None` is the target's default.
     pub fn size(&self) -> Result<Option<String>, Failure> {
         self.read(Variable::Size, rules::size)
-    }
-
-    /// Who reaches the gateway.
-    pub fn expose(&self) -> Result<Expose, Failure> {
-        self.read_or_default(Variable::Expose, |text| {
-            text.to_ascii_lowercase()
-                .parse::<Expose>()
-                .map_err(|failure| failure.remedy("set EXPOSE to http, operator or none"))
-        })
     }
 
     /// Who may reach SSH; none is the operator's own address.

@@ -8,8 +8,14 @@ use crate::domain::credential::CREDENTIALS;
 use crate::secrets::Secret;
 
 /// What of the server's own settings means one deployment of its operator's, and no request's.
-const NOT_INHERITED: [Variable; 4] =
-    [Variable::Name, Variable::GatewayToken, Variable::GatewayPort, Variable::EnvFile];
+const NOT_INHERITED: [Variable; 6] = [
+    Variable::Name,
+    Variable::GatewayToken,
+    Variable::GatewayPort,
+    Variable::EnvFile,
+    Variable::TunnelHost,
+    Variable::TunnelToken,
+];
 
 impl Settings {
     /// The settings of a request. The server's own provider credentials go into them only where

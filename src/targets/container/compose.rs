@@ -16,13 +16,13 @@ use serde_json::{Value, json};
 use super::super::Work;
 use super::super::site::Site;
 use super::engine::{Engine, SETTINGS, failure};
-use super::{container, owner};
+use super::{container, owner, tunnel};
 use crate::assets;
 use crate::domain::Failure;
 use crate::exec::{Cmd, Place};
 
 /// The service in the compose file.
-const SERVICE: &str = "openclaw-gateway";
+pub(super) const SERVICE: &str = "openclaw-gateway";
 /// The volumes of the file that are the other service's, and no deployment's.
 const SERVER_VOLUMES: [&str; 2] = ["pipeline-data", "pipeline-key"];
 /// Where a plugin of the Docker command line stands, beside the user's own directory.
@@ -35,6 +35,8 @@ const PLUGINS: [&str; 4] = [
 /// How long making the container may take: one that runs and has to be made anew drains first,
 /// for up to 330 s.
 const CREATE_DEADLINE: Duration = Duration::from_secs(480);
+/// How long making the tunnel's may take: it drains nothing.
+const TUNNEL_DEADLINE: Duration = Duration::from_secs(120);
 
 /// How long the plugin may take to say that it is there.
 const FIND_DEADLINE: Duration = Duration::from_secs(30);
@@ -159,6 +161,27 @@ impl Compose {
         if output.success() { Ok(()) } else { Err(create_failure(site, &output)) }
     }
 
+    /// Makes the tunnel's container and starts it. One that runs as it should is left alone.
+    pub(super) async fn raise(
+        self,
+        engine: &Engine,
+        site: &Site,
+        work: Work<'_>,
+    ) -> Result<(), Failure> {
+        let service = tunnel::service(site)?.to_string();
+        engine.put(site, &[("tunnel.yml", &service)]).await?;
+        let mut cmd = self.project(engine, site).await?;
+        if let Some(token) = &site.secrets.tunnel_token {
+            cmd.secret_env(tunnel::TOKEN, token);
+        }
+        cmd.args(["-f", "tunnel.yml", "up", "-d", "--no-deps", tunnel::SERVICE])
+            .deadline(TUNNEL_DEADLINE)
+            .cancel_on(work.cancel)
+            .hold(work.lock)?;
+        let output = cmd.output().await?;
+        if output.success() { Ok(()) } else { Err(create_failure(site, &output)) }
+    }
+
     /// A command in a container of its own, which is gone when it ends: with the gateway's image,
     /// volumes, network, environment and limits, and without its port.
     pub(super) async fn beside(
@@ -197,11 +220,16 @@ fn variables(site: &Site) -> Value {
     let name = format!("{}_{}", container(site), owner::VOLUMES[0]);
     let stand_in = json!({ "name": name, "labels": labels });
     volumes.extend(SERVER_VOLUMES.map(|volume| (volume, stand_in.clone())));
+    let mut network = labelled.clone();
+    if site.deployment.spec.target.has_machine() {
+        // The only deployment of its engine: its addresses can be chosen.
+        network["ipam"] = tunnel::network();
+    }
     // JSON is YAML; nothing here needs quoting rules of its own.
     json!({
         "services": { SERVICE: { "environment": names, "labels": labels } },
         "volumes": volumes,
-        "networks": { owner::NETWORK: labelled },
+        "networks": { owner::NETWORK: network },
     })
 }
 

@@ -96,6 +96,18 @@ pub(super) async fn ensure(
     pulled(engine, image).await
 }
 
+/// Makes sure that an image which is not the deployment's own is here.
+pub(super) async fn ensure_here(
+    engine: &Engine,
+    image: &str,
+    work: Work<'_>,
+) -> Result<(), Failure> {
+    match present(engine, image).await? {
+        Some(_) => Ok(()),
+        None => pull(engine, image, work).await,
+    }
+}
+
 /// Makes sure that what the deployment's image names today is here: a tag may have moved in its
 /// registry since it was pulled. One that cannot be pulled and is here, because it was built here
 /// or the registry is down, is used as it is, and that is said.

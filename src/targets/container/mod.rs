@@ -14,6 +14,7 @@ mod owner;
 mod relay;
 mod state;
 mod tarball;
+mod tunnel;
 
 use std::path::Path;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use crate::gateway::Dial;
 
 pub use engine::{Engine, SETTINGS, failure};
 pub(in crate::targets) use owner::ID;
+pub use tunnel::{Seen, TUNNEL_ADDRESS, metrics_port};
 
 /// The gateway's port inside its container.
 pub const CONTAINER_PORT: u16 = 18789;
@@ -301,6 +303,7 @@ fn site_of_a_test(home: &std::path::Path) -> Site {
             credentials: vec![("ANTHROPIC_API_KEY".into(), Secret::new("a-secret-key"))],
             env: vec![("MORE".into(), Secret::new("a-secret-more"))],
             user_config: None,
+            tunnel_token: None,
         },
     }
 }

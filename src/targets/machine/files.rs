@@ -194,7 +194,7 @@ impl Own<'_> {
         let gateway: &[String] = match self.machine.expose {
             Expose::Http => &everybody,
             Expose::Operator => self.ssh_cidrs,
-            Expose::None => &[],
+            Expose::Tunnel | Expose::None => &[],
         };
         let mut values = json!({
             "name": deployment.name,

@@ -17,6 +17,7 @@ mod route;
 pub mod server;
 mod state;
 mod sweep;
+mod tunnel;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -27,7 +28,7 @@ use async_trait::async_trait;
 use super::container::{self, Engine};
 use super::rendering::ManagedConfig;
 use super::site::Site;
-use super::{Artefact, LogOptions, Machines, NotUp, Observed, Placed, Target, Work};
+use super::{Artefact, LogOptions, Machines, NotUp, Observed, Placed, Target, Tunnels, Work};
 use crate::domain::{Expose, Failure, MachineFacts, TargetKind};
 use crate::drivers::aws::Environment;
 use crate::drivers::ssh::make_key;
@@ -153,6 +154,10 @@ impl Target for MachineTarget {
         Some(self)
     }
 
+    fn tunnels(&self) -> Option<&dyn Tunnels> {
+        Some(self)
+    }
+
     async fn preflight(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
         self.tools.terraform.require().await?;
         let machine = infra::spec(site)?;
@@ -201,8 +206,10 @@ impl Target for MachineTarget {
 
     fn route(&self, site: &Site) -> Result<Box<dyn Dial>, Failure> {
         let port = site.port()?;
-        let expose = site.deployment.spec.machine.as_ref().map(|it| it.expose);
-        if expose == Some(Expose::None) {
+        if let Some(tunnel) = site.deployment.tunnel() {
+            return Ok(Box::new(route::Https::new(tunnel.host.clone())));
+        }
+        if matches!(site.deployment.expose(), Some(Expose::None | Expose::Tunnel)) {
             return Ok(Box::new(route::Forwarded::new(reach::machine(site)?, port)));
         }
         let address = reach::known(site)?.address;

@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use openclaw_pipeline::domain::approval::ApprovalPolicy;
 use openclaw_pipeline::domain::{
-    Deployment, DeploymentName, DeploymentSpec, DeploymentStatus, EventType, ExecAsk, Facts,
-    Failure, Operation, OperationKind, OperationStatus, StepStatus, TargetKind,
+    Deployment, DeploymentName, DeploymentSpec, DeploymentStatus, EventType, ExecAsk, Expose,
+    Facts, Failure, MachineSpec, Operation, OperationKind, OperationStatus, StepStatus, TargetKind,
 };
 use openclaw_pipeline::exec::{LockFile, wait};
 use openclaw_pipeline::operations::vault::{Slot, Vault};
 use openclaw_pipeline::operations::{
-    ApproveParams, DestroyParams, Ended, Engine, LaunchParams, RestoreParams, RotateParams, Sink,
-    UpdateParams,
+    ApproveParams, DestroyParams, Ended, Engine, ExposeParams, LaunchParams, RestoreParams,
+    RotateParams, Sink, UpdateParams,
 };
 use openclaw_pipeline::secrets::{SealingKey, Secret};
 use openclaw_pipeline::store::{Begin, NewDeployment, NewEvent, Store, new_id};
@@ -68,6 +68,7 @@ pub fn secrets(token: &str) -> GatewaySecrets {
         credentials: vec![("ANTHROPIC_API_KEY".into(), Secret::new("sk-in-memory"))],
         env: Vec::new(),
         user_config: None,
+        tunnel_token: None,
     }
 }
 
@@ -189,7 +190,17 @@ impl Bench {
             memory_mib: 1024,
             protected: false,
             keys_of_request: false,
-            machine: None,
+            // Who reaches it is said of a machine alone.
+            machine: Some(MachineSpec {
+                region: "in-memory-1".into(),
+                size: None,
+                expose: Expose::Http,
+                ssh_cidrs: Vec::new(),
+                state: None,
+                server: None,
+                tunnel_host: None,
+                tunnel_image: None,
+            }),
         }
     }
 
@@ -212,6 +223,18 @@ impl Bench {
                 value(json!(LaunchParams { spec }))
             }
             OperationKind::Update => value(json!(UpdateParams { spec: self.spec(NEW) })),
+            OperationKind::Expose => {
+                let mut spec = living.map_or_else(|| self.spec(OLD), |living| living.spec);
+                let machine = spec.machine.as_mut().expect("it has one");
+                machine.expose = match machine.expose {
+                    Expose::Tunnel => Expose::Http,
+                    _ => Expose::Tunnel,
+                };
+                // Only that it moves counts: there is no other address in memory.
+                let last = if machine.expose == Expose::Tunnel { 2 } else { 1 };
+                spec.bind = std::net::Ipv4Addr::new(127, 0, 0, last).into();
+                value(json!(ExposeParams { spec }))
+            }
             OperationKind::Restore => value(json!(RestoreParams { backup: None })),
             OperationKind::Rotate => {
                 let id = living.map(|living| living.id).unwrap_or_default();
@@ -331,6 +354,7 @@ impl Bench {
             | OperationKind::Update
             | OperationKind::Backup
             | OperationKind::Rotate
+            | OperationKind::Expose
             | OperationKind::Destroy => {
                 bench.succeed(OperationKind::Launch).await;
                 mark("a conversation");

@@ -15,7 +15,7 @@ use openclaw_pipeline::domain::{Failure, FailureKind, TargetKind};
 use openclaw_pipeline::exec::Cmd;
 use openclaw_pipeline::gateway::Dial;
 use openclaw_pipeline::targets::{
-    Artefact, LogOptions, ManagedConfig, NotUp, Observed, Placed, Site, Target, Work,
+    Artefact, LogOptions, ManagedConfig, NotUp, Observed, Placed, Site, Target, Tunnels, Work,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -46,6 +46,8 @@ pub struct World {
     pub data: Option<Data>,
     /// Whether somebody watches for browsers.
     pub watched: bool,
+    /// Whether a tunnel leads to it.
+    pub tunnel: bool,
     /// The ports that a gateway could not have.
     pub lost: BTreeSet<u16>,
     /// How many more will be lost, and whether before or after the start.
@@ -229,10 +231,42 @@ fn wanted(site: &Site) -> String {
     site.deployment.spec.version.clone().unwrap_or_else(|| "0".into())
 }
 
+/// The host name that every tunnel has.
+const HOST: &str = "a-host-in-memory.trycloudflare.com";
+
+#[async_trait]
+impl Tunnels for FakeTarget {
+    async fn raise(&self, _site: &Site, work: Work<'_>) -> Result<String, Failure> {
+        let call = self.enter("raise", Some(work)).await?;
+        self.world().tunnel = true;
+        self.leave("raise", call).await?;
+        Ok(HOST.to_owned())
+    }
+
+    async fn host(&self, _site: &Site) -> Result<Option<String>, Failure> {
+        Ok(self.world().tunnel.then(|| HOST.to_owned()))
+    }
+
+    async fn lower(&self, _site: &Site, work: Work<'_>) -> Result<(), Failure> {
+        let call = self.enter("lower", Some(work)).await?;
+        self.world().tunnel = false;
+        self.leave("lower", call).await
+    }
+
+    async fn closed(&self, _site: &Site, work: Work<'_>) -> Result<(), Failure> {
+        let call = self.enter("closed", Some(work)).await?;
+        self.leave("closed", call).await
+    }
+}
+
 #[async_trait]
 impl Target for FakeTarget {
     fn kind(&self) -> TargetKind {
         TargetKind::Process
+    }
+
+    fn tunnels(&self) -> Option<&dyn Tunnels> {
+        Some(self)
     }
 
     async fn preflight(&self, _site: &Site, work: Work<'_>) -> Result<(), Failure> {

@@ -16,6 +16,7 @@ pub mod cloud;
 pub mod console;
 pub mod control_ui;
 pub mod disk;
+pub mod edge;
 pub mod engine;
 pub mod fake_target;
 pub mod lab;

@@ -161,6 +161,7 @@ impl Placed {
                     ("DOCKER_HOST".into(), Secret::new("tcp://192.0.2.1:2375")),
                 ],
                 user_config: None,
+                tunnel_token: None,
             },
         };
         Self {

@@ -9,6 +9,7 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use sha2::Digest as _;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -39,13 +40,45 @@ pub async fn asks_for(address: &str, token: &str, scopes: &[&str]) -> String {
 }
 
 async fn asks_as(address: &str, token: &str, scopes: &[&str]) -> Asked {
-    let mut request = format!("ws://{address}/").into_client_request().expect("a request");
     let host = format!("127.0.0.1:{}", address.rsplit(':').next().unwrap_or_default());
-    for (name, value) in [("Host", host.clone()), ("Origin", format!("http://{host}"))] {
-        request.headers_mut().insert(name, HeaderValue::from_str(&value).expect("a header"));
-    }
+    let headers = [("Host", host.clone()), ("Origin", format!("http://{host}"))];
     let tcp = TcpStream::connect(address).await.expect("the gateway listens");
-    let (mut socket, _) = tokio_tungstenite::client_async(request, tcp).await.expect("a WebSocket");
+    asks_on(tcp, address, &headers, token, scopes).await
+}
+
+/// Asks a gateway behind a proxy, through which the stream goes, and says of itself whatever would
+/// make it look like one of the gateway's own machine.
+pub async fn asks_through(stream: impl Stream, host: &str, token: &str) -> Asked {
+    let forged = "127.0.0.1".to_owned();
+    let headers = [
+        ("Origin", format!("https://{host}")),
+        ("X-Forwarded-For", forged.clone()),
+        ("X-Real-IP", forged.clone()),
+        ("CF-Connecting-IP", forged.clone()),
+        ("Forwarded", format!("for={forged};host=127.0.0.1:18789")),
+        ("X-Forwarded-Host", "127.0.0.1:18789".to_owned()),
+    ];
+    asks_on(stream, host, &headers, token, &SCOPES).await
+}
+
+/// What a client talks over.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
+
+async fn asks_on(
+    stream: impl Stream,
+    host: &str,
+    headers: &[(&'static str, String)],
+    token: &str,
+    scopes: &[&str],
+) -> Asked {
+    let mut request = format!("ws://{host}/").into_client_request().expect("a request");
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, HeaderValue::from_str(value).expect("a header"));
+    }
+    let opened = tokio_tungstenite::client_async(request, stream).await;
+    let (mut socket, _) = opened.expect("a WebSocket");
     let challenge = next(&mut socket).await["payload"].clone();
     let [id, mode, platform] = PAGE;
     let device = device(&challenge, token, scopes);
@@ -71,7 +104,7 @@ async fn asks_as(address: &str, token: &str, scopes: &[&str]) -> Asked {
     Asked { answer, device: device["id"].as_str().unwrap_or_default().to_owned() }
 }
 
-async fn next(socket: &mut tokio_tungstenite::WebSocketStream<TcpStream>) -> Value {
+async fn next(socket: &mut tokio_tungstenite::WebSocketStream<impl Stream>) -> Value {
     loop {
         match socket.next().await {
             Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).expect("JSON"),

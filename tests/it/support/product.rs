@@ -44,6 +44,7 @@ const LOOK: Duration = Duration::from_millis(10);
 pub struct Product {
     directory: tempfile::TempDir,
     env: BTreeMap<String, OsString>,
+    hosts: Option<PathBuf>,
 }
 
 impl Product {
@@ -62,7 +63,7 @@ impl Product {
             // On the same file system as the stand-in, so that it can be linked.
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
             .expect("a directory");
-        let mut product = Self { directory, env: BTreeMap::new() };
+        let mut product = Self { directory, env: BTreeMap::new(), hosts: None };
         for part in ["user", "work", "bin", "tmp"] {
             fs::create_dir_all(product.path(part)).expect("a directory");
         }
@@ -177,9 +178,20 @@ impl Product {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
     }
 
+    /// Has every command find host names in this file, in the place of the machine's own. Only
+    /// root can.
+    pub fn with_hosts(&mut self, hosts: PathBuf) -> &mut Self {
+        self.hosts = Some(hosts);
+        self
+    }
+
     /// A command to be.
     pub fn run<const N: usize>(&self, args: [&str; N]) -> Run {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_openclaw-pipeline"));
+        let program = env!("CARGO_BIN_EXE_openclaw-pipeline");
+        let mut command = match &self.hosts {
+            None => Command::new(program),
+            Some(hosts) => with_hosts(hosts, program),
+        };
         command.args(args).env_clear().envs(&self.env).current_dir(self.work());
         Run { command, input: None }
     }
@@ -609,4 +621,12 @@ fn manifest(place: &Path, version: &str) {
     }
     let manifest = json!({ "version": version, "files": files, "bytes": bytes });
     fs::write(place.join("installed.json"), manifest.to_string()).expect("a manifest");
+}
+
+/// A program with a hosts file of its own, in a mount namespace of its own.
+pub fn with_hosts(hosts: &Path, program: &str) -> Command {
+    let mut command = Command::new("/usr/bin/unshare");
+    let script = "/usr/bin/mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"";
+    command.args(["--mount", "/bin/sh", "-c", script, "sh"]).arg(hosts).arg(program);
+    command
 }

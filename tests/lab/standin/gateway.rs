@@ -398,17 +398,17 @@ async fn converse(
     let _ = stream.set_nodelay(true);
     let mut buffer = Vec::new();
     while let Some(request) = http::read_request(&mut stream, std::mem::take(&mut buffer)).await? {
-        let forwarded = ["x-forwarded-for", "x-real-ip", "forwarded"];
         if !request.is_websocket() {
             let (status, kind, body) = probe(&gateway, &request.path);
             http::respond(&mut stream, &request, status, kind, &body).await?;
             buffer = request.rest;
             continue;
         }
-        if forwarded.iter().any(|name| request.headers.contains_key(*name)) {
+        let Some(address) = crate::policy::client(&request.headers, address, &gateway.config())
+        else {
             let body = json!({"error": {"code": "proxy_attribution_required"}}).to_string();
             return http::respond(&mut stream, &request, 403, "application/json", &body).await;
-        }
+        };
         http::accept_websocket(&mut stream, request.header("sec-websocket-key")).await?;
         let peer = Peer {
             address,

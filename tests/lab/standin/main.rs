@@ -23,6 +23,7 @@ mod install;
 mod pairing;
 mod policy;
 mod rpc;
+mod tunnel;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,10 @@ use std::process::ExitCode;
 const NODE_VERSION: &str = "v24.21.0";
 
 fn main() -> ExitCode {
+    let mut words = std::env::args();
+    if words.next().is_some_and(|name| name.ends_with("/cloudflared")) {
+        return tunnel::run(&words.collect::<Vec<_>>());
+    }
     let mut arguments = std::env::args().skip(1).peekable();
     while let Some(option) = arguments.next_if(|argument| argument.starts_with('-')) {
         if option == "--version" || option == "-v" {

@@ -3,6 +3,7 @@
 //! Owns the origin check, the notion of a local peer, and which scopes imply which. Refuses to
 //! know sockets, files and pairing records; `connect.rs` puts the rules in order.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use serde_json::Value;
@@ -28,6 +29,25 @@ impl Peer {
     pub fn reported_ip(&self) -> Option<String> {
         (!self.is_local()).then(|| self.address.to_canonical().to_string())
     }
+}
+
+/// Whose request it is: who connects, or whom a proxy names that the configuration trusts. `None`
+/// where a proxy is seen and nobody knows whose it is.
+pub fn client(headers: &HashMap<String, String>, peer: IpAddr, config: &Value) -> Option<IpAddr> {
+    let peer = peer.to_canonical();
+    let trusted = config.pointer("/gateway/trustedProxies").and_then(Value::as_array);
+    let trusted: Vec<IpAddr> =
+        trusted.into_iter().flatten().filter_map(|it| it.as_str()?.parse().ok()).collect();
+    let is_forwarded = headers
+        .keys()
+        .any(|name| name == "forwarded" || name == "x-real-ip" || name.starts_with("x-forwarded-"));
+    if !trusted.contains(&peer) {
+        return (!is_forwarded).then_some(peer);
+    }
+    // From the right: what stands further left, the client may have said itself.
+    let chain = headers.get("x-forwarded-for").map(String::as_str).unwrap_or_default();
+    let mut hops = chain.rsplit(',').filter_map(|hop| hop.trim().parse::<IpAddr>().ok());
+    hops.find(|hop| !hop.is_loopback() && !trusted.contains(hop))
 }
 
 /// Why an origin is not let in.

@@ -39,6 +39,7 @@ fn site(env: &[(&str, &str)]) -> Site {
             credentials: vec![("ANTHROPIC_API_KEY".into(), Secret::new("sk-ant-`$(id)`\"\\"))],
             env: env.iter().map(pair).collect(),
             user_config: None,
+            tunnel_token: None,
         },
     }
 }

@@ -1,0 +1,48 @@
+//! `expose`, and what a person is told of a page that others on the way can read.
+
+use super::super::output::Output;
+use super::{Session, verbs};
+use crate::app::{Exposure, Order, refuse_without_machine};
+use crate::domain::{Deployment, Expose, Failure};
+
+pub(super) async fn run(
+    session: &Session<'_>,
+    name: &str,
+    who: Option<&str>,
+) -> Result<u8, Failure> {
+    // With one word, the deployment is the one that the settings name.
+    let (name, who) = match who {
+        Some(who) => (Some(name), who),
+        None => (None, name),
+    };
+    let who: Expose = who.parse().map_err(|failure: Failure| {
+        failure.remedy("openclaw-pipeline expose NAME tunnel, http, operator or none")
+    })?;
+    let exposure = Exposure::to(who, &session.settings)?;
+    let app = session.app()?;
+    let of = session.name(name)?;
+    let deployment = app.deployment(&of)?;
+    refuse_without_machine(&of, deployment.spec.target)?;
+    let code = verbs::simple(session, Order::Expose(exposure), name).await?;
+    warn(session.out, &app.deployment(&of)?);
+    Ok(code)
+}
+
+/// Warns of a page over plain HTTP, with the command that makes a tunnel.
+pub(super) fn warn(out: &Output, deployment: &Deployment) {
+    if out.is_json() || !deployment.is_readable_on_its_way() {
+        return;
+    }
+    let name = &deployment.name;
+    if deployment.spec.target.has_machine() {
+        out.say(&format!(
+            "Warning: plain HTTP can be read on its way. For HTTPS: openclaw-pipeline expose {name} \
+             tunnel"
+        ));
+    } else {
+        out.say(
+            "Warning: plain HTTP can be read on its way. A gateway on ec2 or lightsail can have a \
+             tunnel with HTTPS.",
+        );
+    }
+}
