@@ -53,6 +53,11 @@ fn call(command: &str) -> Option<(String, usize)> {
         // Going on with one that is there is no call: a launch by request makes a new one.
         "launch" if command[words.at..].starts_with(" --target") => return None,
         "launch" => "POST /launch".into(),
+        "expose" => match words.next()? {
+            "tunnel" => format!("POST /v1/deployments/{name}/tunnel"),
+            "http" => format!("DELETE /v1/deployments/{name}/tunnel"),
+            _ => return None,
+        },
         "destroy" => format!("DELETE /v1/deployments/{name}"),
         "status" => format!("GET /v1/deployments/{name}"),
         "devices" | "logs" | "backups" => format!("GET /v1/deployments/{name}/{verb}"),
@@ -91,6 +96,9 @@ mod tests {
     fn commands_become_calls_where_there_is_one() {
         for (remedy, expected) in [
             ("openclaw-pipeline start main", "POST /v1/deployments/main/start"),
+            ("openclaw-pipeline expose main tunnel", "POST /v1/deployments/main/tunnel"),
+            ("openclaw-pipeline expose main http", "DELETE /v1/deployments/main/tunnel"),
+            ("openclaw-pipeline expose main none", "openclaw-pipeline expose main none"),
             (
                 "openclaw-pipeline list shows what there is",
                 "GET /v1/deployments shows what there is",

@@ -73,6 +73,10 @@ pub struct DeploymentView {
     /// Who reaches the gateway on its machine; null on targets that make none.
     #[schema(required)]
     pub expose: Option<Expose>,
+    /// Whether its page comes over plain HTTP by a way that others may be on. `POST
+    /// /v1/deployments/{name}/tunnel` puts a tunnel with HTTPS in front of one on `ec2` and
+    /// `lightsail`.
+    pub readable_on_its_way: bool,
     /// Whether only an administrator may destroy it.
     pub protected: bool,
     /// The names of the credentials that the gateway was given.
@@ -118,6 +122,7 @@ impl From<&Deployment> for DeploymentView {
             size: machine.and_then(|machine| machine.size.clone().or_else(default_size)),
             address: it.facts.machine.as_ref().map(|made| made.address.to_string()),
             expose: machine.map(|machine| machine.expose),
+            readable_on_its_way: it.is_readable_on_its_way(),
             protected: it.spec.protected,
             credentials: it.facts.credentials.clone(),
             approval: ApprovalView {

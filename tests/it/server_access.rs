@@ -15,7 +15,7 @@ use crate::support::server::{API_TOKEN, Answer, SLOW, Served};
 
 /// Every call that needs a token, and the scopes that are good for it beside `admin`. What is
 /// named does not exist, so that nothing comes of the call.
-const CALLS: [(&str, &str, &[&str]); 53] = [
+const CALLS: [(&str, &str, &[&str]); 55] = [
     ("GET", "/status", &["read"]),
     ("POST", "/launch", &["deploy"]),
     ("POST", "/approve", &["connect"]),
@@ -26,6 +26,8 @@ const CALLS: [(&str, &str, &[&str]); 53] = [
     ("PATCH", "/v1/deployments/{name}", &[]),
     ("DELETE", "/v1/deployments/{name}", &["destroy"]),
     ("POST", "/v1/deployments/{name}/stop", &["deploy"]),
+    ("POST", "/v1/deployments/{name}/tunnel", &["deploy"]),
+    ("DELETE", "/v1/deployments/{name}/tunnel", &["deploy"]),
     ("POST", "/v1/deployments/{name}/start", &["deploy"]),
     ("POST", "/v1/deployments/{name}/restart", &["deploy"]),
     ("POST", "/v1/deployments/{name}/update", &["deploy"]),

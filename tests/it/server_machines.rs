@@ -43,7 +43,6 @@ fn what_a_machine_is_asked_to_be_is_refused_in_place() {
         ("size", json!("t3 medium")),
         ("size", json!("$(id)")),
         ("expose", json!("world")),
-        ("expose", json!("tunnel")),
         ("expose", json!(true)),
         ("ssh_cidr", json!("0.0.0.0/0")),
     ] {
@@ -51,9 +50,19 @@ fn what_a_machine_is_asked_to_be_is_refused_in_place() {
             served.post(path, &body("main", &json!({ field: wrong }))).names(field);
         }
     }
-    let tunnel = served.post("/launch", &body("main", &json!({ "cloudflare": true })));
-    let said = tunnel.names("cloudflare");
-    assert!(said["detail"].as_str().expect("text").contains("http, operator and none"), "{said}");
+    for target in ["docker", "process"] {
+        let more = json!({ "target": target, "cloudflare": true });
+        served.post("/launch", &body("main", &more)).names("cloudflare");
+    }
+    let both = json!({ "cloudflare": true, "expose": "none" });
+    let said = served.post("/launch", &body("main", &both)).names("expose");
+    assert!(said["detail"].as_str().expect("text").contains("cloudflare"), "{said}");
+    served
+        .post("/launch", &body("main", &json!({ "tunnel_hostname": "ai.example.com" })))
+        .names("tunnel_hostname");
+    served
+        .post("/launch", &body("main", &json!({ "tunnel_token": "eyJhIjoi0123456789" })))
+        .names("tunnel_token");
     // What has no machine has none of these.
     for field in ["region", "size", "expose"] {
         let value = if field == "expose" { "none" } else { "us-west-2" };

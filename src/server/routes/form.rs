@@ -101,7 +101,7 @@ pub struct LaunchForm {
     #[schema(examples("t3.medium"))]
     pub size: Option<String>,
     /// Who reaches the gateway on its machine, on `ec2` and `lightsail`: `http` is everybody, over
-    /// plain HTTP; `operator` whoever may reach the machine's SSH; `none` nobody but who has a
+    /// plain HTTP; `tunnel` everybody, over HTTPS by a Cloudflare tunnel; `operator` whoever may reach the machine's SSH; `none` nobody but who has a
     /// shell there.
     #[schema(value_type = Option<Expose>)]
     pub expose: Option<String>,
@@ -111,9 +111,15 @@ pub struct LaunchForm {
     /// Whether only an administrator may destroy it.
     #[serde(default)]
     pub protected: bool,
-    /// Whether a tunnel is put in front of it. This server offers none: `false`.
-    #[serde(default)]
-    pub cloudflare: bool,
+    /// Whether a Cloudflare tunnel is put in front of it, on `ec2` and `lightsail`: true is
+    /// `"expose": "tunnel"`.
+    pub cloudflare: Option<bool>,
+    /// The host name of a named tunnel, with its token; a quick one when left out.
+    #[schema(examples("ai.example.com"))]
+    pub tunnel_hostname: Option<String>,
+    /// The token of a named tunnel, which leads to `http://openclaw-gateway:18789`.
+    #[schema(value_type = Option<String>)]
+    pub tunnel_token: Option<Secret>,
     /// What happens where the name is taken. `POST /v1/deployments` always refuses.
     #[serde(default)]
     pub on_conflict: OnConflict,
@@ -167,18 +173,18 @@ impl LaunchForm {
 
     /// Refuses what would have no effect on a target.
     fn refuse_what_the_target_lacks(&self, target: TargetKind) -> Answer<()> {
-        if self.cloudflare {
-            let offered =
-                if target.has_machine() { "; expose offers http, operator and none" } else { "" };
+        if self.cloudflare == Some(true) && !target.has_machine() {
             return Err(Problem::field(
                 "cloudflare",
-                format!(
-                    "no tunnel can be put in front of a gateway on the {target} target{offered}"
-                ),
+                format!("no tunnel can be put in front of a gateway on the {target} target"),
             ));
         }
-        let of_machines =
-            [("region", &self.region), ("size", &self.size), ("expose", &self.expose)];
+        let of_machines = [
+            ("region", &self.region),
+            ("size", &self.size),
+            ("expose", &self.expose),
+            ("tunnel_hostname", &self.tunnel_hostname),
+        ];
         let named = |given: &Option<String>| given.as_deref().is_some_and(|it| !it.is_empty());
         match of_machines.into_iter().find(|(_, given)| named(given)) {
             Some((field, _)) if !target.has_machine() => Err(Problem::field(
@@ -218,6 +224,9 @@ impl LaunchForm {
             (V::Region, "region", text(&self.region)),
             (V::Size, "size", text(&self.size)),
             (V::Expose, "expose", text(&self.expose)),
+            (V::Cloudflare, "cloudflare", self.cloudflare.map(|it| Secret::new(it.to_string()))),
+            (V::TunnelHost, "tunnel_hostname", text(&self.tunnel_hostname)),
+            (V::TunnelToken, "tunnel_token", self.tunnel_token.clone()),
             (V::Approval, "approval", text(&self.approval)),
         ];
         let of_variables = fields.iter().map(|(variable, field, _)| (*variable, *field)).collect();
@@ -265,12 +274,18 @@ fn refuse_wrong(
             // The server's own: it does not begin with a wrong one.
             None => continue,
         };
-        let message = failure
-            .message
-            .replace(variable.name(), field)
-            .replace(" (from: request)", "")
-            .replace("--env ", "");
-        let remedy = failure.remedy.map(|it| it.replace(variable.name(), field));
+        // One setting may be wrong for what another one says.
+        let in_fields = |text: &str| {
+            use Variable as V;
+            let both = [V::Expose, V::Cloudflare, V::TunnelHost, V::TunnelToken, variable];
+            let named = fields.iter().filter(|(it, _)| both.contains(it));
+            named.fold(text.replace(variable.name(), field), |text, (variable, field)| {
+                text.replace(variable.name(), field)
+            })
+        };
+        let message =
+            in_fields(&failure.message).replace(" (from: request)", "").replace("--env ", "");
+        let remedy = failure.remedy.map(|it| in_fields(&it));
         problem.get_or_insert_with(|| {
             let mut problem = Problem::field(field, message.clone());
             problem.remedy = remedy;

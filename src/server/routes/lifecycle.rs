@@ -40,7 +40,7 @@ pub(super) fn routes() -> OpenApiRouter<Server> {
 pub struct Nothing {}
 
 /// Begins an order of a deployment.
-async fn order<T>(
+pub(super) async fn order<T>(
     server: &Server,
     name: &str,
     start: &Start<T>,

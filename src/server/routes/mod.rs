@@ -15,6 +15,7 @@ mod metrics;
 mod operations;
 mod status;
 mod tokens;
+mod tunnel;
 mod webhooks;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -34,6 +35,7 @@ pub(super) fn all() -> OpenApiRouter<Server> {
         .merge(event::routes())
         .merge(deployments::routes())
         .merge(lifecycle::routes())
+        .merge(tunnel::routes())
         .merge(access::routes())
         .merge(logs::routes())
         .merge(operations::routes())
