@@ -107,6 +107,44 @@ export function update(context) {
   });
 }
 
+/** A tunnel with HTTPS in front of it. */
+export function tunnel(context) {
+  const hostname = field({ name: "hostname", label: "Host name", check: rules.host, placeholder: "ai.example.com", hint: "Of a named tunnel. Left empty: a quick one, whose name is new at each start." });
+  const token = field({ name: "token", label: "Its token", type: "password", check: rules.key, hint: "Of the same tunnel, which leads to http://openclaw-gateway:18789." });
+  return ask({
+    title: `A tunnel for ${context.name}`,
+    text: "A Cloudflare tunnel is started beside the gateway and proven over HTTPS. Then its plain port is closed; the gateway restarts for that.",
+    fields: [hostname, token],
+    submit: "Start the tunnel",
+    need: "deploy",
+    work: async (values, signal) => {
+      const body = {};
+      if (values.hostname) body.hostname = values.hostname;
+      if (values.token) body.token = values.token;
+      const answer = await begin("POST", of(context.name, "/tunnel"), body, signal);
+      await context.refresh();
+      return answer;
+    },
+  });
+}
+
+/** Back to the plain port. */
+export function untunnel(context) {
+  return ask({
+    title: "Stop the tunnel?",
+    text: "The gateway is reached by its address over plain HTTP again: whoever sits between can read along.",
+    submit: "Stop the tunnel",
+    tone: "danger",
+    leave: "Keep it",
+    need: "deploy",
+    work: async (_, signal) => {
+      const answer = await begin("DELETE", of(context.name, "/tunnel"), undefined, signal);
+      await context.refresh();
+      return answer;
+    },
+  });
+}
+
 /** New token, new keys. */
 export function rotate(context) {
   const { deployment } = context;

@@ -11,6 +11,7 @@ const MACHINES = {
 };
 const EXPOSE = {
   http: ["Everybody", "By its address, over plain HTTP: whoever sits between can read along."],
+  tunnel: ["Everybody, by HTTPS", "Through a Cloudflare tunnel; its plain port is closed."],
   operator: ["The operator", "Only addresses that may reach the machine’s SSH, over plain HTTP."],
   none: ["Nobody", "Not from outside: only through a shell on the machine."],
 };

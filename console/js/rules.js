@@ -16,6 +16,11 @@ export function port(text) {
   return ok ? null : "A port is a number from 1 to 65535.";
 }
 
+export function host(text) {
+  const ok = text.length <= 253 && /^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]*[a-z][a-z0-9-]*$/i.test(text);
+  return ok ? null : "A host name is letters, digits and hyphens with dots between, such as ai.example.com.";
+}
+
 export function key(text) {
   if (!PRINTABLE.test(text)) return "A key is printable characters without blanks or line breaks. Copy it again.";
   if (/^["']|["']$/.test(text)) return "Take the quotes off.";

@@ -74,6 +74,8 @@ export const ACTIONS = {
   restart: { need: "deploy", alone: true, why: anywhere },
   update: { need: "deploy", alone: true, why: anywhere },
   rotate: { need: "deploy", alone: true, why: anywhere },
+  tunnel: { need: "deploy", alone: true, why: up },
+  untunnel: { need: "deploy", alone: true, why: up },
   backup: { need: "deploy", alone: true, why: anywhere },
   restore: { need: "deploy", alone: true, why: anywhere },
   destroy: { need: "destroy", alone: true, why: anywhere },

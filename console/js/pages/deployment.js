@@ -167,6 +167,8 @@ function actionBar(name, signal, refresh, notice) {
     make("update", "Update…", { icon: "update" }, actions.update),
     make("backup", "Back up", { icon: "archive" }, actions.backup),
     make("rotate", "New keys…", { icon: "key" }, actions.rotate),
+    make("tunnel", "Tunnel…", { icon: "lock" }, actions.tunnel),
+    make("untunnel", "Stop the tunnel…", { icon: "lock" }, actions.untunnel),
     make("destroy", "Destroy…", { icon: "trash", class: "danger end" }, actions.destroy),
   ];
   const node = h("div", { class: "actions", role: "group", "aria-label": "Actions" }, buttons.map(([, it]) => it));
@@ -180,6 +182,8 @@ function actionBar(name, signal, refresh, notice) {
         // Only one of the two means anything at a time.
         if (key === "start") it.hidden = !resting.includes(next.status);
         if (key === "stop") it.hidden = next.status === "stopped";
+        if (key === "tunnel") it.hidden = !next.expose || next.expose === "tunnel";
+        if (key === "untunnel") it.hidden = next.expose !== "tunnel";
       }
     },
   };

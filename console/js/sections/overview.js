@@ -150,6 +150,7 @@ function rows(it) {
   const keys = it.credentials ?? [];
   return [
     ["Address", it.url ? h("span", { class: "mono" }, inert(it.url, 300)) : h("span", { class: "soft" }, it.status === "destroyed" ? "none any more" : "none yet")],
+    ["On its way", it.readable_on_its_way && it.expose ? h("span", { class: "soft" }, "Plain HTTP can be read on its way. A tunnel gives it HTTPS.") : null],
     ["Elsewhere", (it.urls_elsewhere ?? []).length > 0 ? it.urls_elsewhere.map((url) => h("div", { class: "mono" }, inert(url, 300))) : null],
     ["Target", text(it.target)],
     ["Machine", it.region && (it.address ? h("span", { class: "mono" }, inert(it.address, 60)) : h("span", { class: "soft" }, "not made yet"))],
