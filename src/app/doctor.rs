@@ -319,7 +319,7 @@ async fn running(app: &App, site: &Site) -> Result<Vec<Finding>, Failure> {
         origin: site.origin()?,
         token: site.secrets.token.clone(),
         expected_model: None,
-        origin_patience: Duration::ZERO,
+        refused_patience: Duration::ZERO,
         accept_unlisted_model: true,
     };
     let mut findings = Vec::new();

@@ -36,9 +36,9 @@ pub struct Route {
     pub token: Secret,
     /// The model to be found available, `provider/id`.
     pub expected_model: Option<String>,
-    /// How long the page's origin may be refused: a gateway that runs takes a changed list over a
-    /// moment after it was written.
-    pub origin_patience: Duration,
+    /// How long the page's origin, or a proxy on its way, may be refused: a gateway that runs takes
+    /// a changed configuration over a moment after it was written.
+    pub refused_patience: Duration,
     /// Take a model that the catalogue does not hold. It may be newer than the gateway, or
     /// misspelled; the caller has to say so to its user.
     pub accept_unlisted_model: bool,
@@ -156,8 +156,9 @@ pub async fn prove(
         let mut backoff = Backoff::until(deadline);
         let client = loop {
             match connect_retrying(dial, &options, |_| {}).await {
-                Err(ConnectError::OriginNotAllowed)
-                    if refused_since.elapsed() < route.origin_patience
+                Err(error)
+                    if may_settle(&error)
+                        && refused_since.elapsed() < route.refused_patience
                         && backoff.pause(None).await => {}
                 connected => break connected.map_err(ProveError::Connect)?,
             }
@@ -188,6 +189,18 @@ pub async fn prove(
     };
     let server_version = hello.server_version;
     Ok(Proof { server_version, protocol: hello.protocol, model, elapsed: begun.elapsed() })
+}
+
+/// Whether it may be the configuration of a moment ago that refuses: the origin's list, or the
+/// proxies' (which a gateway refuses before there is a WebSocket).
+fn may_settle(error: &ConnectError) -> bool {
+    match error {
+        ConnectError::OriginNotAllowed => true,
+        ConnectError::Other { code, .. } => {
+            code == "proxy_attribution_required" || code == "http_403"
+        }
+        _ => false,
+    }
 }
 
 async fn prove_model(

@@ -14,7 +14,7 @@ fn route(model: &str) -> Route {
         origin: "http://203.0.113.7:18789".into(),
         token: Secret::new(TOKEN),
         expected_model: Some(model.into()),
-        origin_patience: Duration::ZERO,
+        refused_patience: Duration::ZERO,
         accept_unlisted_model: false,
     }
 }
@@ -84,7 +84,7 @@ async fn a_page_that_was_let_in_just_now_is_waited_for() {
         }
     });
     let patient = Duration::from_secs(60);
-    let route = Route { origin_patience: patient, expected_model: None, ..route("a/b") };
+    let route = Route { refused_patience: patient, expected_model: None, ..route("a/b") };
     let deadline = Instant::now() + patient;
     prove(&outside, None, &route, deadline, |_| {}).await.expect("the list is taken over");
 }

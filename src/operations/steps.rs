@@ -299,7 +299,7 @@ pub async fn prove_site(
         origin: site.origin()?,
         token: site.secrets.token.clone(),
         expected_model: expected_model(site),
-        origin_patience: tunnel::origin_patience(site),
+        refused_patience: tunnel::refused_patience(site),
         accept_unlisted_model: false,
     };
     let (way, loopback) = (target.route(site)?, target.loopback(site)?);

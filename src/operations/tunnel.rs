@@ -10,7 +10,9 @@ use serde_json::json;
 
 use super::context::{Context, Repeat, StepDef, StepEnd};
 use super::steps;
-use crate::domain::{DeploymentSpec, EventType, Expose, Failure, FailureKind, TunnelFacts};
+use crate::domain::{
+    DeploymentSpec, EventType, Expose, Failure, FailureKind, OperationKind, TunnelFacts,
+};
 use crate::store::NewEvent;
 use crate::targets::{Site, Tunnels};
 
@@ -19,7 +21,7 @@ use crate::targets::{Site, Tunnels};
 const PROVE_DEADLINE: Duration = Duration::from_secs(180);
 
 /// How long a gateway that runs may take to let a new page in.
-const ORIGIN_PATIENCE: Duration = Duration::from_secs(20);
+const REFUSED_PATIENCE: Duration = Duration::from_secs(20);
 
 type Step<'a> = BoxFuture<'a, Result<StepEnd, Failure>>;
 
@@ -38,10 +40,10 @@ pub(super) fn refused(target: &str) -> Failure {
     .remedy("launch it on ec2 or lightsail")
 }
 
-/// How long the page's origin may be refused: only one that was let in just now, while the gateway
-/// runs.
-pub(super) fn origin_patience(site: &Site) -> Duration {
-    site.deployment.tunnel().map_or(Duration::ZERO, |_| ORIGIN_PATIENCE)
+/// How long what comes through a tunnel may be refused: only what was let in just now, while the
+/// gateway runs.
+pub(super) fn refused_patience(site: &Site) -> Duration {
+    site.deployment.tunnel().map_or(Duration::ZERO, |_| REFUSED_PATIENCE)
 }
 
 /// The specification that an operation leads to.
@@ -133,17 +135,25 @@ fn through(c: &Context<'_>, failure: Failure) -> Failure {
         return failure;
     }
     let name = &c.deployment.name;
-    let named = c.deployment.spec.machine.as_ref().is_some_and(|it| it.tunnel_host.is_some());
+    let named = wanted(c).machine.is_some_and(|it| it.tunnel_host.is_some());
     let ingress = if named {
         "; a named tunnel's public host name has to lead to http://openclaw-gateway:18789 (at its \
          account)"
     } else {
         ""
     };
+    // A launch is gone on with in its own way.
+    let again = match c.kind {
+        OperationKind::Expose => {
+            format!("; to try again: openclaw-pipeline expose {name} tunnel")
+        }
+        _ => String::new(),
+    };
     let remedy = failure.remedy.clone().unwrap_or_default();
+    let remedy = remedy.trim_end_matches('.');
     failure
         .context(format!("through the tunnel at {}", origin(c)))
-        .remedy(format!("{remedy}{ingress}; to try again: openclaw-pipeline expose {name} tunnel"))
+        .remedy(format!("{remedy}{ingress}{again}"))
 }
 
 /// Tells of a tunnel that was proven just now, once for each host name.

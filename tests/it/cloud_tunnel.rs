@@ -8,12 +8,14 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde_json::{Value, json};
 
 use crate::support::edge::{Edge, NAMED};
 use crate::support::machine_case::{Case, NAME, NO_IMAGE};
 use crate::support::netns::NetNs;
 use crate::support::private_client;
 use crate::support::product::{Done, Run, TOKEN, until};
+use crate::support::server::{API_TOKEN, Served};
 
 /// The gateway's port.
 const PORT: u16 = 18789;
@@ -248,4 +250,61 @@ fn a_named_one_is_taken_over(case: &mut Case, edge: &Edge) {
     }
     let restarted = ok(case.product.run(["restart", NAME]).done());
     restarted.answers(host);
+}
+
+/// An operation when it is over, however long its machine takes.
+fn ended(served: &Served, begun: &Value) -> Value {
+    let id = begun["operation_id"].as_str().or_else(|| begun["id"].as_str()).expect("an id");
+    let path = format!("/v1/operations/{id}");
+    loop {
+        let operation = until("an answer", || Some(served.get(&path).ok(200)));
+        if operation["status"] != "running" {
+            return operation;
+        }
+        std::thread::sleep(Duration::from_millis(250));
+    }
+}
+
+#[test]
+fn a_server_follows_a_tunnel_and_takes_it_away() {
+    let Some((case, _edge, image)) = case("lightsail") else { return };
+    let Case { cloud, mut product, .. } = case;
+    product.set("OPENCLAW_PIPELINE_API_TOKEN", API_TOKEN);
+    let served = Served::on(product, &[]);
+    let body = json!({
+        "name": NAME, "target": "lightsail", "image": image, "cloudflare": true,
+        "anthropic_api_key": "sk-ant-of-a-test-0123456789",
+    });
+    let launched = ended(&served, &served.post("/launch", &body).ok(202));
+    assert_eq!(launched["status"], "succeeded", "{launched:#}");
+    let path = format!("/v1/deployments/{NAME}");
+    let shown = || served.get(&path).ok(200);
+    let first = shown()["url"].as_str().expect("a URL").to_owned();
+    assert!(is_quick(&first), "{first}");
+    let facts = |it: &Value| json!([it["expose"], it["readable_on_its_way"], it["status"]]);
+    assert_eq!(facts(&shown()), json!(["tunnel", false, "running"]));
+
+    // The server's own round sees that the name leads nowhere any more.
+    let [machine] = &cloud.instances()[..] else { panic!("one machine") };
+    cloud.run(&machine.id, &format!("docker restart -t 1 {TUNNEL}"));
+    let second = until("the server follows", || {
+        let now = shown()["url"].as_str().map(str::to_owned)?;
+        std::thread::sleep(Duration::from_millis(250));
+        (now != first).then_some(now)
+    });
+    assert!(is_quick(&second), "{second}");
+    served.until("it is proven", || (shown()["status"] == "running").then_some(()));
+
+    let tunnel = format!("{path}/tunnel");
+    served.post(&tunnel, &json!({ "hostname": "ai.example.com" })).names("hostname");
+    served.post(&tunnel, &json!({ "hostname": "no host", "token": NAMED.1 })).names("hostname");
+    let gone = ended(&served, &served.delete(&tunnel).ok(202));
+    assert_eq!(gone["status"], "succeeded", "{gone:#}");
+    let address = machine.public.expect("an address");
+    assert_eq!(shown()["url"], format!("http://{address}:{PORT}/"));
+    assert_eq!(facts(&shown()), json!(["http", true, "running"]));
+    let destroyed = ended(&served, &served.delete(&path).ok(202));
+    assert_eq!(destroyed["status"], "succeeded", "{destroyed:#}");
+    cloud.assert_empty();
+    served.assert_well();
 }
