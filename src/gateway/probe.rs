@@ -28,6 +28,10 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// is going away) before waiting for the gateway is given up.
 const STRANGER_PATIENCE: Duration = Duration::from_secs(15);
 
+/// The status of a request that a gateway refuses because it came through a proxy that it does not
+/// trust.
+const FORBIDDEN: u16 = 403;
+
 /// What `/startupz` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Startup {
@@ -69,6 +73,9 @@ pub enum ProbeError {
     /// A proxy answers that it cannot reach the gateway.
     #[error("a proxy before the gateway answers HTTP {0}")]
     Proxy(u16),
+    /// A live gateway refuses the probe.
+    #[error("the gateway refuses what comes through the proxy before it")]
+    Refused,
     /// Something else answers.
     #[error("what answers there is not an OpenClaw gateway ({0})")]
     NotAGateway(String),
@@ -112,6 +119,10 @@ pub async fn startup(dial: &dyn Dial, host: &str) -> Result<Startup, ProbeError>
         None => {}
     }
     health(dial, host).await?;
+    if status == FORBIDDEN {
+        // One that has the probe, and does not know the proxy that this came through, or not yet.
+        return Err(ProbeError::Refused);
+    }
     Ok(Startup::Unsupported)
 }
 

@@ -39,6 +39,12 @@ async fn a_web_page_with_200_is_not_started() {
     let stranger = ask(vec![("/startupz", 200, page()), ("/healthz", 200, page())]).await;
     assert!(matches!(stranger, Err(ProbeError::NotAGateway(_))), "{stranger:?}");
 
+    // Through a proxy that it does not trust yet; that it lives, it tells everybody.
+    let refusal = r#"{"error":{"message":"…","type":"proxy_attribution_required"}}"#;
+    let refused =
+        ask(vec![("/startupz", 403, refusal.into()), ("/healthz", 200, LIVE.into())]).await;
+    assert!(matches!(refused, Err(ProbeError::Refused)), "{refused:?}");
+
     let proxy = ask(vec![("/startupz", 502, "<html>bad gateway".into())]).await;
     assert!(matches!(proxy, Err(ProbeError::Proxy(502))), "{proxy:?}");
 }

@@ -97,6 +97,9 @@ impl ProveError {
             Self::Startup(ProbeError::NotAGateway(_)) => {
                 "Another program answers on that address: check the port and the proxy before it."
             }
+            Self::Startup(ProbeError::Refused) => {
+                "Name the proxy's one address in gateway.trustedProxies."
+            }
             Self::Startup(_) => {
                 "Look at the gateway's log; also check that the port is open from here."
             }

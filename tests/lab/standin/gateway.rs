@@ -398,14 +398,15 @@ async fn converse(
     let _ = stream.set_nodelay(true);
     let mut buffer = Vec::new();
     while let Some(request) = http::read_request(&mut stream, std::mem::take(&mut buffer)).await? {
-        if !request.is_websocket() {
+        let client = crate::policy::client(&request.headers, address, &gateway.config());
+        // Only that it lives is told to whomever an unknown proxy speaks for.
+        if !request.is_websocket() && (client.is_some() || request.path == "/healthz") {
             let (status, kind, body) = probe(&gateway, &request.path);
             http::respond(&mut stream, &request, status, kind, &body).await?;
             buffer = request.rest;
             continue;
         }
-        let Some(address) = crate::policy::client(&request.headers, address, &gateway.config())
-        else {
+        let Some(address) = client else {
             let body = json!({"error": {"code": "proxy_attribution_required"}}).to_string();
             return http::respond(&mut stream, &request, 403, "application/json", &body).await;
         };
