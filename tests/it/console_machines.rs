@@ -39,6 +39,7 @@ async fn a_machine_is_asked_for_only_where_one_is_made() {
     assert_eq!(console.focused().await, "Region (optional)");
     console.fill("Region", "eu-west-1").await;
     console.fill("Size", "t3.large").await;
+    console.sees("Everybody, by HTTPS").await;
     console.choose("The operator").await;
     console.shot("machine-form").await;
     console.click("Launch").await;
@@ -49,7 +50,7 @@ async fn a_machine_is_asked_for_only_where_one_is_made() {
     console.click("Launch").await;
     console.at("/deployments/main").await;
     console.status("Failed", Duration::from_secs(90)).await;
-    for says in ["not made yet", "eu-west-1", "t3.large", "The operator"] {
+    for says in ["not made yet", "eu-west-1", "t3.large", "The operator", "Tunnel…"] {
         console.sees(says).await;
     }
     console.shot("machine-page").await;

@@ -17,10 +17,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PublicKeyData as _};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use sha2::Digest as _;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -57,6 +60,7 @@ pub struct Edge {
     state: Arc<State>,
     end: CancellationToken,
     directory: tempfile::TempDir,
+    key_digest: String,
     worker: Option<std::thread::JoinHandle<()>>,
     _turn: fs::File,
 }
@@ -77,7 +81,7 @@ impl Edge {
         fs::write(&hosts, own).expect("written");
         let state = Arc::new(State::default());
         lock(&state.hosts).clone_from(&hosts);
-        let (tls, authority) = certificates();
+        let (tls, authority, key_digest) = certificates();
         // A copy of the system's roots is not needed: nothing else is called over TLS.
         fs::write(directory.path().join("authority.pem"), authority).expect("written");
         let end = CancellationToken::new();
@@ -103,7 +107,7 @@ impl Edge {
                 runtime.shutdown_background();
             }
         });
-        let edge = Self { state, end, directory, worker: Some(worker), _turn: turn };
+        let edge = Self { state, end, directory, key_digest, worker: Some(worker), _turn: turn };
         is_ready.recv().expect("it listens");
         edge.name(NAMED.0);
         edge
@@ -117,6 +121,11 @@ impl Edge {
     /// The certificate of its authority, a PEM file.
     pub fn authority(&self) -> PathBuf {
         self.directory.path().join("authority.pem")
+    }
+
+    /// The digest of its certificate's key, as a browser takes it.
+    pub fn key_digest(&self) -> &str {
+        &self.key_digest
     }
 
     /// How many quick tunnels it gave a name.
@@ -175,8 +184,8 @@ fn add_name(state: &State, host: &str) {
     writeln!(file, "{ADDRESS} {host}").expect("written");
 }
 
-/// What the edge shows, and whom to believe for it.
-fn certificates() -> (TlsAcceptor, String) {
+/// What the edge shows, whom to believe for it, and the digest of its key.
+fn certificates() -> (TlsAcceptor, String, String) {
     let mut authority = CertificateParams::new(Vec::new()).expect("a name");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority_key = KeyPair::generate().expect("a key");
@@ -187,6 +196,7 @@ fn certificates() -> (TlsAcceptor, String) {
     let own = CertificateParams::new(names).expect("names");
     let own = own.signed_by(&key, &issuer).expect("a certificate");
     let chain = vec![CertificateDer::from(own.der().to_vec())];
+    let digest = STANDARD.encode(sha2::Sha256::digest(key.subject_public_key_info()));
     let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
@@ -195,7 +205,7 @@ fn certificates() -> (TlsAcceptor, String) {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .expect("its own certificate");
-    (TlsAcceptor::from(Arc::new(config)), pem)
+    (TlsAcceptor::from(Arc::new(config)), pem, digest)
 }
 
 async fn accept_tunnels(listener: TcpListener, state: Arc<State>) {

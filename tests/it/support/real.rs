@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::cloud::Cloud;
+use super::edge::Edge;
 use super::engine::Engine;
-use super::lab::{Lab, search_path};
-use super::product::free_port;
+use super::lab::{Lab, REPOSITORY, search_path};
+use super::product::{free_port, with_hosts};
 
 /// The token that the tests give, so that they can open the link that carries it.
 pub const TOKEN: &str = "real-token-0123456789abcdef0123456789abcdef";
@@ -33,6 +34,7 @@ pub struct Real {
     port: u16,
     docker_host: Option<String>,
     more: Vec<(&'static str, String)>,
+    hosts: Option<PathBuf>,
 }
 
 impl Real {
@@ -45,7 +47,7 @@ impl Real {
         fs::create_dir_all(dir.path().join("work")).expect("a working directory");
         std::os::unix::fs::symlink(&runtime, dir.path().join("data/runtime")).expect("a link");
         put_broken(&runtime);
-        Self { dir, port: free_port(), docker_host: None, more: Vec::new() }
+        Self { dir, port: free_port(), docker_host: None, more: Vec::new(), hosts: None }
     }
 
     /// The same with the lab's engine.
@@ -61,6 +63,17 @@ impl Real {
         real.more = cloud.environment();
         real.more.push(("OPENCLAW_PIPELINE_SSH_CIDR", format!("{}/32", cloud.operator())));
         real
+    }
+
+    /// The same before the lab's edge: its host names are found, its authority is believed, and the
+    /// stand-in for cloudflared is what runs.
+    pub fn before(mut self, edge: &Edge) -> Self {
+        let authority = edge.authority().to_string_lossy().into_owned();
+        self.more.push(("SSL_CERT_FILE", authority));
+        let image = format!("{REPOSITORY}:cloudflared");
+        self.more.push(("OPENCLAW_PIPELINE_TUNNEL_IMAGE", image));
+        self.hosts = Some(edge.hosts());
+        self
     }
 
     /// The data directory.
@@ -92,7 +105,11 @@ impl Real {
 
     /// A call of the product, from an environment made for it.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_openclaw-pipeline"));
+        let program = env!("CARGO_BIN_EXE_openclaw-pipeline");
+        let mut command = match &self.hosts {
+            Some(hosts) => with_hosts(hosts, program),
+            None => Command::new(program),
+        };
         command
             .args(args)
             .env_clear()
