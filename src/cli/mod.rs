@@ -77,7 +77,7 @@ fn run(cli: Cli, out: &output::Output) -> Result<u8, Failure> {
         .map_err(|error| Failure::failed(format!("the runtime could not begin: {error}")))?;
     let ended = runtime.block_on(async {
         let cancel = CancellationToken::new();
-        commands::run(cli, out, &cancel).await
+        Box::pin(commands::run(cli, out, &cancel)).await
     });
     // A blocking read of standard input must not hold the program up once it is done.
     runtime.shutdown_background();

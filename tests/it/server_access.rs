@@ -184,8 +184,14 @@ fn names_out_of_reach_are_no_names() {
     served.put("main");
     let every = ["read", "deploy", "connect", "destroy"].map(|scope| ["--scope", scope]);
     let [a, b, c, d] = every;
-    let team = served.token([a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1], "--prefix", "team-"]);
-    for (method, path, _) in CALLS {
+    let made =
+        || served.token([a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1], "--prefix", "team-"]);
+    let mut team = made();
+    for (number, (method, path, _)) in CALLS.into_iter().enumerate() {
+        // One alone is slowed down before the end.
+        if number % 10 == 9 {
+            team = made();
+        }
         if !path.contains("{name}") || method == "PATCH" {
             continue;
         }
@@ -199,6 +205,7 @@ fn names_out_of_reach_are_no_names() {
             |problem: &Value| problem["detail"].as_str().expect("text").replace("void", "main");
         assert_eq!(plain(&hidden), plain(&absent), "{method} {path}");
     }
+    team = made();
     let operations = served.get("/v1/operations").ok(200)["items"].clone();
     let of_main =
         operations.as_array().expect("items").iter().find(|it| it["deployment"] == "main");
