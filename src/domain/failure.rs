@@ -68,6 +68,11 @@ impl Failure {
         Self::new(FailureKind::Conflict, message)
     }
 
+    /// Somebody interrupted it, in a way that it can be gone on with.
+    pub fn interrupted() -> Self {
+        Self::new(FailureKind::Interrupted, "interrupted")
+    }
+
     /// A prerequisite is missing.
     pub fn prerequisite(message: impl Into<String>) -> Self {
         Self::new(FailureKind::Prerequisite, message)

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::approval;
 use super::context::{Context, OperationDef, Repeat, StepDef, StepEnd};
-use crate::domain::{Aftermath, Failure, FailureKind, OperationKind};
+use crate::domain::{Aftermath, Failure, OperationKind};
 use crate::gateway::{GatewayClient, Pairing};
 use crate::targets::Site;
 
@@ -71,6 +71,6 @@ async fn connect(c: &Context<'_>, site: &Site) -> Result<GatewayClient, Failure>
     let dial = c.target().loopback(site)?;
     tokio::select! {
         client = approval::connect_patiently(&*dial, site) => client,
-        () = c.cancel.cancelled() => Err(Failure::new(FailureKind::Interrupted, "interrupted")),
+        () = c.cancel.cancelled() => Err(Failure::interrupted()),
     }
 }

@@ -355,7 +355,7 @@ impl Run<'_, '_> {
             return Ok(None);
         }
         if self.context.cancel.is_cancelled() {
-            return Err(Failure::new(FailureKind::Interrupted, "interrupted"));
+            return Err(Failure::interrupted());
         }
         let says = (step.says)(self.context);
         let event = step.event.filter(|_| !recorded);

@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use super::context::{Context, StepEnd};
 use super::steps::{self, Rise};
 use crate::config::variables::DEFAULT_PORT;
-use crate::domain::{Failure, FailureKind, TargetKind};
+use crate::domain::{Failure, TargetKind};
 use crate::targets::{NotUp, port_taken};
 
 /// How far apart the ports of two deployments are: a gateway's browser control opens ports up to
@@ -135,7 +135,7 @@ fn may_move(c: &Context<'_>) -> bool {
 async fn move_on(c: &mut Context<'_>, lost: Failure) -> Result<(), Failure> {
     steps::stop(c).await?;
     if c.cancel.is_cancelled() {
-        return Err(Failure::new(FailureKind::Interrupted, "interrupted"));
+        return Err(Failure::interrupted());
     }
     // Not the next after the default: where the engine runs in another network than this program,
     // a port that it refused looks free from here.

@@ -11,7 +11,7 @@ use super::approval;
 use super::context::{Context, Repeat, StepDef, StepEnd};
 use super::tunnel;
 use crate::domain::{
-    Credential, EventType, Failure, FailureKind, OpenClawVersion, approval::ApprovalMode, model,
+    Credential, EventType, Failure, OpenClawVersion, approval::ApprovalMode, model,
 };
 use crate::exec::{addresses, wait};
 use crate::gateway::prove::{Proof, Route, prove as prove_route};
@@ -318,7 +318,7 @@ pub async fn prove_site(
         failure = crashed(target, site, progress) => Err(failure.into()),
         why = displaced(target, site) => Err(why),
         () = cancel.cancelled() => {
-            Err(Failure::new(FailureKind::Interrupted, "interrupted").into())
+            Err(Failure::interrupted().into())
         }
     }
 }

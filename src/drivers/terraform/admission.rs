@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Failure, FailureKind};
+use crate::domain::Failure;
 use crate::exec::wait;
 
 /// What one run takes with the AWS provider, in mebibytes (measured: 620 to 690).
@@ -52,7 +52,7 @@ impl Admission {
             tokio::select! {
                 () = wait::back_off(LOOK_EVERY) => {}
                 () = cancel.cancelled() => {
-                    return Err(Failure::new(FailureKind::Interrupted, "interrupted"));
+                    return Err(Failure::interrupted());
                 }
             }
         }
@@ -89,6 +89,7 @@ fn available_mib() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::FailureKind;
 
     fn with(available_mib: fn() -> Option<u64>) -> Admission {
         Admission { available_mib, ..Admission::of_this_machine() }

@@ -180,7 +180,7 @@ impl Terraform {
         });
         let lock = tokio::select! {
             lock = lock => lock.ok_or_else(|| Failure::failed("terraform init does not end"))??,
-            () = cancel.cancelled() => return Err(interrupted()),
+            () = cancel.cancelled() => return Err(Failure::interrupted()),
         };
         if ready.exists() {
             return Ok(dir);
@@ -370,10 +370,6 @@ fn create_empty(file: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let _ = fs::remove_file(file);
     fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map(drop)
-}
-
-fn interrupted() -> Failure {
-    Failure::new(crate::domain::FailureKind::Interrupted, "interrupted")
 }
 
 /// What tells one module from another.

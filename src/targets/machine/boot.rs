@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::domain::Failure;
 use crate::domain::text::clean;
-use crate::domain::{Failure, FailureKind};
 use crate::drivers::ssh::{Machine, failure};
 use crate::exec::wait;
 use crate::targets::Work;
@@ -47,7 +47,7 @@ pub(super) async fn done(machine: &Machine, work: Work<'_>) -> Result<(), Failur
             )))
         }),
         () = work.cancel.cancelled() => {
-            Err(Failure::new(FailureKind::Interrupted, "interrupted"))
+            Err(Failure::interrupted())
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::files::{Files, write};
 use super::{adopted, boot};
-use crate::domain::{Failure, FailureKind, MachineFacts};
+use crate::domain::{Failure, MachineFacts};
 use crate::drivers::ssh::{Machine, Refusal};
 use crate::exec::{Place, wait};
 use crate::targets::{Site, Work};
@@ -96,7 +96,7 @@ async fn up(machine: &Machine, is_first: bool, work: Work<'_>) -> Result<(), Fai
                 Ok(()) => return Ok(()),
                 Err(refusal) => refusal,
             },
-            () = work.cancel.cancelled() => return Err(interrupted()),
+            () = work.cancel.cancelled() => return Err(Failure::interrupted()),
         };
         let may_pass = refusal.may_pass() || (is_first && refusal == Refusal::HostKey);
         if !may_pass || Instant::now() > deadline {
@@ -110,7 +110,7 @@ async fn up(machine: &Machine, is_first: bool, work: Work<'_>) -> Result<(), Fai
         work.progress.amount(0, 0, &format!("waiting for SSH: {what}"));
         tokio::select! {
             () = wait::back_off(AGAIN) => {}
-            () = work.cancel.cancelled() => return Err(interrupted()),
+            () = work.cancel.cancelled() => return Err(Failure::interrupted()),
         }
     }
 }
@@ -161,8 +161,4 @@ fn own(text: &str) -> Result<String, Failure> {
         ["ssh-ed25519", key] if letters(key) => Ok(format!("ssh-ed25519 {key}")),
         _ => Err(Failure::failed("what the machine calls its host key is none")),
     }
-}
-
-fn interrupted() -> Failure {
-    Failure::new(FailureKind::Interrupted, "interrupted")
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::{MachineTarget, reach, route};
-use crate::domain::{Failure, FailureKind, tunnel};
+use crate::domain::{Failure, tunnel};
 use crate::exec::wait;
 use crate::gateway::{Dial as _, TcpDial, probe};
 use crate::targets::container::{Seen, metrics_port};
@@ -107,7 +107,7 @@ impl Tunnels for MachineTarget {
             work.progress.amount(0, 0, "waiting for the tunnel's connection and its host name");
             tokio::select! {
                 () = wait::back_off(AGAIN) => {}
-                () = work.cancel.cancelled() => return Err(interrupted()),
+                () = work.cancel.cancelled() => return Err(Failure::interrupted()),
             }
         }
     }
@@ -135,13 +135,9 @@ impl Tunnels for MachineTarget {
             work.progress.amount(0, 0, "waiting until the plain port is closed");
             tokio::select! {
                 () = wait::back_off(AGAIN) => {}
-                () = work.cancel.cancelled() => return Err(interrupted()),
+                () = work.cancel.cancelled() => return Err(Failure::interrupted()),
             }
         }
         Ok(())
     }
-}
-
-fn interrupted() -> Failure {
-    Failure::new(FailureKind::Interrupted, "interrupted")
 }

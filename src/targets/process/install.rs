@@ -353,7 +353,7 @@ async fn lock(path: &Path, work: Work<'_>) -> Result<LockFile, Failure> {
         let cancelled = work.cancel.is_cancelled();
         async move {
             match lock {
-                _ if cancelled => Some(Err(Failure::new(FailureKind::Interrupted, "interrupted"))),
+                _ if cancelled => Some(Err(Failure::interrupted())),
                 Ok(Some(lock)) => Some(Ok(lock)),
                 Ok(None) => None,
                 Err(error) => Some(Err(error.into())),

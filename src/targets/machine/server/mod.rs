@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::account::INSTALLATION;
 use super::{Cloud, MachineTarget, infra, reach};
 use crate::assets::own_server::THERE;
-use crate::domain::{Failure, FailureKind, Reach, ServerFacts, ServerSpec};
+use crate::domain::{Failure, Reach, ServerFacts, ServerSpec};
 use crate::drivers::aws::Aws;
 use crate::drivers::aws::sizes::Architecture;
 use crate::drivers::aws::sweep::{Kind, Mark};
@@ -232,7 +232,7 @@ impl MachineTarget {
         loop {
             let why = tokio::select! {
                 why = server.unproven(&site.secrets.token) => why,
-                () = work.cancel.cancelled() => return Err(interrupted()),
+                () = work.cancel.cancelled() => return Err(Failure::interrupted()),
             };
             let Some(why) = why else { return Ok(()) };
             let why = site.scrub(&why, 300);
@@ -245,7 +245,7 @@ impl MachineTarget {
             work.progress.amount(0, 0, &why);
             tokio::select! {
                 () = wait::back_off(AGAIN) => {}
-                () = work.cancel.cancelled() => return Err(interrupted()),
+                () = work.cancel.cancelled() => return Err(Failure::interrupted()),
             }
         }
     }
@@ -398,8 +398,4 @@ async fn said(site: &Site, program: &Program, begins: &str) -> Result<String, Fa
         ))
         .remedy("name another one in OPENCLAW_PIPELINE_SERVER_BINARY (or _SERVER_TERRAFORM)")),
     }
-}
-
-fn interrupted() -> Failure {
-    Failure::new(FailureKind::Interrupted, "interrupted")
 }
