@@ -109,6 +109,10 @@ fn a_token_has_what_it_was_given_and_nothing_more() {
             "--max-deployments=3",
             "--max-launches=1",
             "--target=docker",
+            "--size=t3.medium",
+            "--size=t3.large",
+            "--region=us-west-2",
+            "--max-monthly-price=120",
             "--server-credentials",
             "--expires=30d",
         ],
@@ -117,7 +121,10 @@ fn a_token_has_what_it_was_given_and_nothing_more() {
     assert_eq!(listed["id"], id.as_str());
     assert_eq!(listed["scopes"], serde_json::json!(["read", "deploy", "connect", "events:ci-1"]));
     assert_eq!(listed["name_prefix"], "ci-");
-    let limits = serde_json::json!({ "deployments": 3, "launches": 1, "targets": ["docker"] });
+    let limits = serde_json::json!({
+        "deployments": 3, "launches": 1, "monthly_price": 120, "targets": ["docker"],
+        "sizes": ["t3.medium", "t3.large"], "regions": ["us-west-2"],
+    });
     assert_eq!(listed["limits"], limits);
     assert_eq!(
         (&listed["server_credentials"], &listed["created_by"]),
@@ -139,6 +146,8 @@ fn a_token_has_what_it_was_given_and_nothing_more() {
     }
     assert_eq!(principal.kind, PrincipalKind::Token);
     product.run(["tokens", "list"]).ok().answers("names that begin with ci-").answers(" good ");
+    let listed = product.run(["tokens", "list"]).ok();
+    listed.answers("of t3.medium and t3.large only").answers("machines for 120 dollars a month");
 }
 
 #[test]
@@ -158,6 +167,8 @@ fn a_token_that_makes_no_sense_is_refused_with_what_would() {
         (&["--label=a", "--events=b", "--prefix=a"], "does not begin with a"),
         (&["--label=a", "--scope=read", "--target=moon"], "target is one of"),
         (&["--label=a", "--scope=read", "--max-launches=-1"], "max-launches"),
+        (&["--label=a", "--scope=read", "--max-monthly-price=-1"], "max-monthly-price"),
+        (&["--label=a", "--scope=read", "--size=t3 large"], "sizes"),
         (&["--label=a", "--scope=read", "--expires=soon"], "an expiry is"),
         (&["--label=a", "--scope=read", "--expires=2020-01-01T00:00:00Z"], "is over"),
         (&["--label=a", "--scope=read", "--expires=0d"], "is over"),

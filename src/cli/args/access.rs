@@ -40,6 +40,15 @@ pub struct CreateToken {
     /// Launch on this target only; can be repeated.
     #[arg(long)]
     pub target: Vec<String>,
+    /// Launch machines of this size only; can be repeated.
+    #[arg(long, value_name = "SIZE")]
+    pub size: Vec<String>,
+    /// Launch machines in this region only; can be repeated.
+    #[arg(long)]
+    pub region: Vec<String>,
+    /// Have machines that cost at most so much a month together, in US dollars.
+    #[arg(long, value_name = "DOLLARS")]
+    pub max_monthly_price: Option<u32>,
     /// Let what it launches have the server's own provider keys.
     #[arg(long)]
     pub server_credentials: bool,

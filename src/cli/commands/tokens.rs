@@ -69,8 +69,10 @@ fn asked(args: &CreateToken) -> Result<NewToken, Failure> {
         limits: Limits {
             deployments: args.max_deployments,
             launches: args.max_launches,
+            monthly_price: args.max_monthly_price,
             targets: Some(targets).filter(|targets| !targets.is_empty()),
-            ..Limits::default()
+            sizes: Some(args.size.clone()).filter(|sizes| !sizes.is_empty()),
+            regions: Some(args.region.clone()).filter(|regions| !regions.is_empty()),
         },
         server_credentials: args.server_credentials,
         expires_at: expires.transpose()?,
@@ -89,6 +91,13 @@ fn powers(token: &TokenRecord) -> String {
         let names: Vec<&str> = targets.iter().map(|target| target.as_str()).collect();
         format!("on {} only", names.join(" and "))
     }));
+    words.extend(
+        token.limits.sizes.as_ref().map(|sizes| format!("of {} only", sizes.join(" and "))),
+    );
+    let regions = token.limits.regions.as_ref();
+    words.extend(regions.map(|regions| format!("in {} only", regions.join(" and "))));
+    let price = token.limits.monthly_price;
+    words.extend(price.map(|most| format!("machines for {most} dollars a month")));
     words.extend(token.server_credentials.then(|| "with the server's provider keys".to_owned()));
     words.extend(token.expires_at.as_ref().map(|end| format!("until {end}")));
     words.join(", ")
