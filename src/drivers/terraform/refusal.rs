@@ -68,7 +68,12 @@ const KNOWN: [Known; 9] = [
         remedy: "destroy what is not needed, or have the quota raised (AWS: Service Quotas)",
     },
     Known {
-        signs: &["already exists", "invalidkeypair.duplicate", "invalidgroup.duplicate"],
+        signs: &[
+            "already exists",
+            "already in use",
+            "invalidkeypair.duplicate",
+            "invalidgroup.duplicate",
+        ],
         kind: FailureKind::Conflict,
         what: "the account has something else of this name",
         remedy: "launch under another name, or remove what is there",

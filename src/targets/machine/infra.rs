@@ -9,7 +9,7 @@ use super::cloud::{Cloud, in_words};
 use super::files::{Files, Own};
 use super::state::{Kept, held, place};
 use super::{Tools, account, adopted, reach};
-use crate::domain::{Failure, MachineFacts, MachineSpec};
+use crate::domain::{Failure, FailureKind, MachineFacts, MachineSpec};
 use crate::drivers::aws::address::public_address;
 use crate::drivers::ssh::{KeyKind, make_key, public_key};
 use crate::drivers::terraform::{Message, Outputs, Run, Said, State, Terraform, Workspace};
@@ -143,48 +143,72 @@ pub(super) async fn make(
     if known.is_none() {
         adopted::place(cloud, terraform, site, work).await?;
     }
-    let before = held(terraform, site, work).await?;
     kept.close()?;
     let region = region(site, spec(site)?)?;
-    let sweep = async |held: &State| {
-        for stray in account::remove_strays(&tools.aws, cloud, site, &region, held).await? {
+    // How many things were there that a killed run had made, and no state knows of.
+    let sweep = async || {
+        let known = held(terraform, site, work).await?;
+        let strays = account::remove_strays(&tools.aws, cloud, site, &region, &known).await?;
+        for stray in &strays {
             work.progress.note(&format!("removed {stray}, which a run that was killed had made"));
         }
-        Ok::<(), Failure>(())
+        Ok::<usize, Failure>(strays.len())
     };
     if went_before {
-        sweep(&before).await?;
+        sweep().await?;
     }
-    let outputs = if before.held.is_empty() {
-        if let Some(machine) = known {
-            return Err(lost(site, machine));
+    let applied = match apply(cloud, terraform, site, workspace, run, work).await {
+        // What was asked for last came only after the look, and has the name.
+        Err(failure) if went_before && failure.kind == FailureKind::Conflict => {
+            if sweep().await? == 0 {
+                return Err(failure);
+            }
+            apply(cloud, terraform, site, workspace, run, work).await
         }
-        terraform.apply(workspace, run).await?
-    } else {
-        let file = files.plan();
-        let applied = async {
-            let plan = terraform.plan(workspace, &file, run).await?;
-            plan.keep(&kept_kinds(cloud, site, &before))?;
-            if let Some(machine) = known
-                && plan.creates(cloud.instance())
-            {
-                return Err(gone(site, machine));
-            }
-            if known.is_none() && adopted::is_adopted(site) && plan.creates(cloud.instance()) {
-                return Err(adopted::gone(site));
-            }
-            terraform.apply_plan(workspace, &file, run).await
-        };
-        let applied = applied.await;
-        let _ = std::fs::remove_file(&file);
-        applied?
+        applied => applied,
     };
+    let outputs = applied?;
     if went_before {
-        // What was asked for last may have come only after the first look.
-        sweep(&held(terraform, site, work).await?).await?;
+        sweep().await?;
     }
     adopted::placed(site)?;
     facts(site, &outputs)
+}
+
+/// One apply. Where there is something already, what would become of it is looked at first.
+async fn apply(
+    cloud: Cloud,
+    terraform: &Terraform,
+    site: &Site,
+    workspace: Workspace<'_>,
+    run: Run<'_>,
+    work: Work<'_>,
+) -> Result<Outputs, Failure> {
+    let known = site.deployment.facts.machine.as_ref();
+    let before = held(terraform, site, work).await?;
+    if before.held.is_empty() {
+        if let Some(machine) = known {
+            return Err(lost(site, machine));
+        }
+        return terraform.apply(workspace, run).await;
+    }
+    let file = Files::of(site).plan();
+    let applied = async {
+        let plan = terraform.plan(workspace, &file, run).await?;
+        plan.keep(&kept_kinds(cloud, site, &before))?;
+        if plan.creates(cloud.instance()) {
+            if let Some(machine) = known {
+                return Err(gone(site, machine));
+            }
+            if adopted::is_adopted(site) {
+                return Err(adopted::gone(site));
+            }
+        }
+        terraform.apply_plan(workspace, &file, run).await
+    };
+    let applied = applied.await;
+    let _ = std::fs::remove_file(&file);
+    applied
 }
 
 /// What no apply takes away. Something whose making was broken off before anybody knew of the
