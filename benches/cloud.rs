@@ -117,6 +117,7 @@ fn pairs() {
 fn many() {
     let Some(cloud) = Cloud::start() else { return };
     let Some([image, _]) = cloud.standin() else { return };
+    cloud.make_room(u32::try_from(MANY).expect("a few"));
     let served = served(&cloud);
     let begun = Instant::now();
     let all: Vec<Value> =

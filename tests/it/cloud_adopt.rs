@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::lab::command;
 use crate::support::machine_case::{Case, NAME, NO_IMAGE};
+use crate::support::netns::NetNs;
 use crate::support::product::{Run, until};
 
 /// What such a version had a machine do at its first boot.
@@ -142,12 +143,19 @@ fn a_machine_on_ec2_is_taken_over_with_what_it_holds() {
     earlier.adopt(&case).code(4).says("is there already").says("launch m --target ec2");
 
     case.cloud.run(&id, "docker update --restart=no old && docker stop old");
-    case.product.run(["launch", NAME, "--no-link"]).ok();
+    let mut live = case.product.run(["launch", NAME, "--no-link", "--json"]).live();
+    while live.line().is_some() {
+        case.no_secret_in_arguments();
+    }
+    assert_eq!(live.done().code, 0);
     assert_eq!(case.product.status(NAME), "running");
     assert_eq!(case.only().id, id);
     // Another launch changes nothing of it, and removal leaves nothing.
+    let Some(netns) = NetNs::create() else { return };
+    case.plain_from(&netns).expect("everybody reaches it");
     case.product.set("EXPOSE", "operator");
     case.product.run(["deploy", NAME, "--no-link"]).ok();
+    case.plain_from(&netns).expect_err("only the operator reaches it");
     assert_eq!(case.only().id, id);
     case.destroys_all();
 }

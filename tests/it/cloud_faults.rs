@@ -120,8 +120,31 @@ fn an_interrupted_launch_on_lightsail_is_gone_on_with() {
 
 fn removed(target: &'static str) {
     let Some(case) = Case::start(target) else { return };
-    case.launch_to_the_image();
-    let machine = case.only();
+    // At first nobody lets it in, and then no registry answers.
+    case.cloud.registry(false);
+    let mut live = case.launch_at("create_machine");
+    // Terraform looks for long enough that the machine is set up by then.
+    let looks = if case.is_ec2() { "DescribeInstances" } else { "GetOperation" };
+    case.cloud.fault(&json!({"action": looks, "delay_ms": 4000, "times": 3}));
+    let machine = until("the machine runs", || {
+        case.cloud.instances().into_iter().find(|it| it.state == "running")
+    });
+    let is_set_up = "grep -q done /var/lib/openclaw-pipeline/boot.json 2>/dev/null";
+    case.cloud.run(&machine.id, &format!("until {is_set_up}; do sleep 0.1; done"));
+    case.cloud.befall(&machine.id, "refuse_ssh");
+    let mut is_waiting = false;
+    while let Some(line) = live.line() {
+        case.no_secret_in_arguments();
+        if !is_waiting && line.contains("waiting for SSH") {
+            is_waiting = true;
+            case.cloud.befall(&machine.id, "accept_ssh");
+        }
+    }
+    let done = live.done();
+    assert!(is_waiting, "{done:?}");
+    done.says("step fetch");
+    case.tells_the_way(&done);
+    case.all_is_accounted_for();
     case.cloud.befall(&machine.id, "refuse_ssh");
     case.close_connections();
 

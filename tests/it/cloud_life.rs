@@ -154,11 +154,10 @@ fn a_machine_on_lightsail_outlives_every_apply() {
 /// A gateway that ends at once.
 const BROKEN: &str = "ghcr.io/openclaw/openclaw:broken";
 
-#[test]
-fn a_gateway_that_does_not_stay_up_is_told_and_removed_with_its_machine() {
-    let Some(case) = Case::start("ec2") else { return };
+fn does_not_stay_up(target: &'static str) {
+    let Some(case) = Case::start(target) else { return };
     let launch = || {
-        let args = ["launch", NAME, "--target", "ec2", "--image", BROKEN, "--no-link"];
+        let args = ["launch", NAME, "--target", target, "--image", BROKEN, "--no-link"];
         case.product.run(args)
     };
     // The machine stands before its gateway's image comes, and its disk is full by then.
@@ -178,4 +177,14 @@ fn a_gateway_that_does_not_stay_up_is_told_and_removed_with_its_machine() {
     case.cloud.befall(&id, "refuse_ssh");
     case.close_connections();
     case.destroys_all().says("was not stopped before its machine goes");
+}
+
+#[test]
+fn a_gateway_on_ec2_that_does_not_stay_up_is_told_and_removed_with_its_machine() {
+    does_not_stay_up("ec2");
+}
+
+#[test]
+fn a_gateway_on_lightsail_that_does_not_stay_up_is_told_and_removed_with_its_machine() {
+    does_not_stay_up("lightsail");
 }

@@ -54,6 +54,10 @@ fn permissions_and_quotas_are_found_before_anything_is_made() {
     let Some(case) = Case::start("ec2") else { return };
     case.cloud.refuse("RunInstances", "UnauthorizedOperation", 1);
     refused_in_time(&case, case.launch(), 5, &["ec2:RunInstances"]);
+    let large = case.launch().arg("--size").arg("t3.2xlarge");
+    refused_in_time(&case, large, 5, &["vCPUs", "is 5 in this region", "8 more", "L-1216C47A"]);
+    // What is not made yet can still be of another size.
+    case.destroys_all();
     case.cloud.api("for _ in range(5): boto3.client('ec2').allocate_address(Domain='vpc')");
     case.launch().code(5).says("elastic IP");
     assert_eq!(case.cloud.state().iter().filter(|it| it.kind == "ec2:address").count(), 5);

@@ -4,7 +4,6 @@
 //! gateway, its host name, the page's origin, the proof over HTTPS with this system's roots, the
 //! firewall.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -39,13 +38,6 @@ fn launch(case: &Case, image: &str) -> Run {
 /// The bare address that is recorded.
 fn url(case: &Case) -> String {
     case.product.json(["status", NAME])["url"].as_str().expect("a URL").to_owned()
-}
-
-/// The plain port, from somewhere on the internet.
-fn plain(netns: &NetNs, case: &Case) -> std::io::Result<TcpStream> {
-    let address: Ipv4Addr = case.only().public.expect("an address");
-    let to = SocketAddr::from((address, PORT));
-    netns.within(move || TcpStream::connect_timeout(&to, Duration::from_secs(3)))
 }
 
 fn count(case: &Case, kind: &str) -> usize {
@@ -95,7 +87,7 @@ fn a_launch_with_a_tunnel_is_reached_over_https_alone() {
     let at = |kind: &str| events.iter().position(|it| it == kind).expect(kind);
     assert!(at("setting_up_cloudflare") < at("cloudflare_ready"));
     assert!(at("cloudflare_ready") < at("completed"));
-    plain(&netns, &case).expect_err("the plain port was never open");
+    case.plain_from(&netns).expect_err("the plain port was never open");
     a_forged_client_is_asked(&edge, &first);
     case.destroys_all();
     drop(edge);
@@ -121,7 +113,7 @@ fn is_plain(netns: &NetNs, case: &Case) {
     assert_eq!(url(case), format!("http://{address}:{PORT}/"));
     let status = case.product.run(["status", NAME]).ok();
     status.says(&format!("expose {NAME} tunnel"));
-    plain(netns, case).expect("the plain port is reached");
+    case.plain_from(netns).expect("the plain port is reached");
     assert_eq!(docker(case, &format!("echo -n {TUNNEL}")), "", "a tunnel is left");
 }
 
@@ -140,7 +132,7 @@ fn a_running_gateway_gets_a_tunnel_and_goes_back() {
     let first = url(&case);
     assert!(is_quick(&first), "{first}");
     assert_eq!((announced(&case), count(&case, "cloudflare_ready")), (first.clone(), 1));
-    plain(&netns, &case).expect_err("the plain port is closed");
+    case.plain_from(&netns).expect_err("the plain port is closed");
     assert_eq!(case.only().id, id, "the machine is the same");
     a_forged_client_is_asked(&edge, &first);
     it_is_hardened(&case);
@@ -150,7 +142,7 @@ fn a_running_gateway_gets_a_tunnel_and_goes_back() {
 
     a_new_name_is_followed(&case, &first);
     a_named_one_is_taken_over(&mut case, &edge);
-    plain(&netns, &case).expect_err("the plain port is closed");
+    case.plain_from(&netns).expect_err("the plain port is closed");
 
     let back = ok(expose(&case, "http").done());
     back.says("plain HTTP can be read");

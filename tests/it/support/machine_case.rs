@@ -6,20 +6,25 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use super::cloud::{Cloud, Machine, Resource};
 use super::lab::search_path;
-use super::product::{Done, Live, Product, Run, send};
+use super::netns::NetNs;
+use super::product::{Done, Live, Product, Run, TOKEN, send};
 
 /// An image that the lab's registry does not have: a launch gets as far as pulling it.
 pub const NO_IMAGE: &str = "ghcr.io/openclaw/none:1";
 /// The deployment.
 pub const NAME: &str = "m";
+/// The gateway's port.
+const PORT: u16 = 18789;
 
 /// An installation and its cloud.
 pub struct Case {
@@ -71,7 +76,14 @@ impl Case {
     #[track_caller]
     pub fn launch_to_the_image(&self) -> Done {
         let done = self.launch_fails(1);
-        done.says("step fetch");
+        let calls =
+            || self.cloud.calls().into_iter().map(|it| format!("{} {}", it.action, it.status));
+        assert!(
+            done.stderr.contains("step fetch"),
+            "{}{:?}",
+            done.stderr,
+            calls().collect::<Vec<_>>()
+        );
         done.says(") is there: ");
         done
     }
@@ -169,6 +181,23 @@ impl Case {
         let lost: Vec<_> = there.iter().filter(|it| !is_held(it)).collect();
         assert!(lost.is_empty(), "nobody accounts for {lost:#?} beside {held:?}");
         there
+    }
+
+    /// That no process of the installation has a secret among its arguments.
+    #[track_caller]
+    pub fn no_secret_in_arguments(&self) {
+        for process in self.product.processes() {
+            for secret in [TOKEN, KEY] {
+                assert!(!process.args.iter().any(|it| it.contains(secret)), "{:?}", process.args);
+            }
+        }
+    }
+
+    /// The gateway's port, from somewhere on the internet.
+    pub fn plain_from(&self, netns: &NetNs) -> std::io::Result<TcpStream> {
+        let address = self.only().public.expect("an address");
+        let to = SocketAddr::from((address, PORT));
+        netns.within(move || TcpStream::connect_timeout(&to, Duration::from_secs(3)))
     }
 
     /// Ends the connections that commands share: what the machine does to new ones shows then.

@@ -10,6 +10,7 @@ machine. Refuses paths that it has not, with 404.
     POST   /_lab/faults                     see faults.Fault
     DELETE /_lab/faults
     POST   /_lab/ami                        newer images appear
+    POST   /_lab/quotas                     {"L-1216C47A": 200.0}: from now on
     POST   /_lab/registry                   {"up": false}: machines made from now on
     POST   /_lab/instances/ID/kill          {"then": "terminated" | "stopped" | "running"}
     POST   /_lab/instances/ID/refuse_ssh
@@ -21,7 +22,7 @@ machine. Refuses paths that it has not, with 404.
 
 import json
 
-from . import places, tools
+from . import places, quotas, tools
 from .faults import Faults
 from .wire import Answer
 from .world import World
@@ -88,6 +89,9 @@ class Control:
                 with self.world.lock:
                     new = self.world.ec2.release_image()
                 return shown({"images": {it["architecture"]: it["ami_id"] for it in new}})
+            case "POST", ["quotas"]:
+                quotas.raised(given)
+                return shown({})
             case "POST", ["registry"]:
                 self.world.ec2.registry = self.world.lightsail.registry = bool(given["up"])
                 return shown({})

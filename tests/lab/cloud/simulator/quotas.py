@@ -34,6 +34,13 @@ def answer(call: Call) -> Answer:
     return Answer(200, headers, json.dumps(said).encode())
 
 
+def raised(values: dict[str, float]) -> None:
+    """Gives the account other limits, as somebody's request would."""
+    for code, value in values.items():
+        name, _ = EC2[code]
+        EC2[code] = (name, float(value))
+
+
 def describe(region: str, code: str) -> dict:
     """One in the API's words."""
     name, value = EC2[code]
