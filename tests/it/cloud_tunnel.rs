@@ -4,8 +4,6 @@
 //! gateway, its host name, the page's origin, the proof over HTTPS with this system's roots, the
 //! firewall.
 
-use std::time::Duration;
-
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -244,19 +242,6 @@ fn a_named_one_is_taken_over(case: &mut Case, edge: &Edge) {
     restarted.answers(host);
 }
 
-/// An operation when it is over, however long its machine takes.
-fn ended(served: &Served, begun: &Value) -> Value {
-    let id = begun["operation_id"].as_str().or_else(|| begun["id"].as_str()).expect("an id");
-    let path = format!("/v1/operations/{id}");
-    loop {
-        let operation = until("an answer", || Some(served.get(&path).ok(200)));
-        if operation["status"] != "running" {
-            return operation;
-        }
-        std::thread::sleep(Duration::from_millis(250));
-    }
-}
-
 #[test]
 fn a_server_follows_a_tunnel_and_takes_it_away() {
     let Some((case, _edge, image)) = case("lightsail") else { return };
@@ -267,7 +252,7 @@ fn a_server_follows_a_tunnel_and_takes_it_away() {
         "name": NAME, "target": "lightsail", "image": image, "cloudflare": true,
         "anthropic_api_key": "sk-ant-of-a-test-0123456789",
     });
-    let launched = ended(&served, &served.post("/launch", &body).ok(202));
+    let launched = served.ended_however_long(&served.post("/launch", &body).ok(202));
     assert_eq!(launched["status"], "succeeded", "{launched:#}");
     let path = format!("/v1/deployments/{NAME}");
     let shown = || served.get(&path).ok(200);
@@ -279,9 +264,8 @@ fn a_server_follows_a_tunnel_and_takes_it_away() {
     // The server's own round sees that the name leads nowhere any more.
     let [machine] = &cloud.instances()[..] else { panic!("one machine") };
     cloud.run(&machine.id, &format!("docker restart -t 1 {TUNNEL}"));
-    let second = until("the server follows", || {
+    let second = served.until("the server follows", || {
         let now = shown()["url"].as_str().map(str::to_owned)?;
-        std::thread::sleep(Duration::from_millis(250));
         (now != first).then_some(now)
     });
     assert!(is_quick(&second), "{second}");
@@ -290,12 +274,12 @@ fn a_server_follows_a_tunnel_and_takes_it_away() {
     let tunnel = format!("{path}/tunnel");
     served.post(&tunnel, &json!({ "hostname": "ai.example.com" })).names("hostname");
     served.post(&tunnel, &json!({ "hostname": "no host", "token": NAMED.1 })).names("hostname");
-    let gone = ended(&served, &served.delete(&tunnel).ok(202));
+    let gone = served.ended_however_long(&served.delete(&tunnel).ok(202));
     assert_eq!(gone["status"], "succeeded", "{gone:#}");
     let address = machine.public.expect("an address");
     assert_eq!(shown()["url"], format!("http://{address}:{PORT}/"));
     assert_eq!(facts(&shown()), json!(["http", true, "running"]));
-    let destroyed = ended(&served, &served.delete(&path).ok(202));
+    let destroyed = served.ended_however_long(&served.delete(&path).ok(202));
     assert_eq!(destroyed["status"], "succeeded", "{destroyed:#}");
     cloud.assert_empty();
     served.assert_well();

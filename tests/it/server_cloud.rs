@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::cloud::Cloud;
 use crate::support::lab::search_path;
-use crate::support::product::{Product, until};
+use crate::support::product::Product;
 use crate::support::server::{API_TOKEN, Served};
 
 /// The provider's key of each launch: distinctive, so that a leak is found.
@@ -39,20 +39,6 @@ fn served(cloud: &Cloud) -> Served {
     Served::on(product, &[])
 }
 
-/// An operation when it is over, however long its machine takes.
-fn ended(served: &Served, begun: &Value) -> Value {
-    let id = begun["operation_id"].as_str().or_else(|| begun["id"].as_str()).expect("an id");
-    let path = format!("/v1/operations/{id}");
-    // Each look waits anew, so that no limit of one look bounds the whole.
-    loop {
-        let operation = until("an answer", || Some(served.get(&path).ok(200)));
-        if operation["status"] != "running" {
-            return operation;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(250));
-    }
-}
-
 fn told(served: &Served, name: &str) -> Vec<Value> {
     let path = format!("/v1/events?name={name}&after=0&limit=200");
     let events = served.call("GET", &path).header("accept", "application/json").send().ok(200);
@@ -69,7 +55,7 @@ fn a_launch_without_a_target_gives_a_proven_gateway_on_ec2_and_takes_it_back() {
     let before = served.get("/v1/deployments/web").ok(200);
     assert_eq!((&before["url"], &before["address"]), (&Value::Null, &Value::Null));
 
-    let operation = ended(&served, &launched);
+    let operation = served.ended_however_long(&launched);
     assert_eq!(operation["status"], "succeeded", "{operation:#}");
     let events = told(&served, "web");
     let kinds: Vec<&str> = events.iter().filter_map(|it| it["type"].as_str()).collect();
@@ -107,7 +93,7 @@ fn a_launch_without_a_target_gives_a_proven_gateway_on_ec2_and_takes_it_back() {
     }
 
     let gone = served.delete("/v1/deployments/web").ok(202);
-    let gone = ended(&served, &gone);
+    let gone = served.ended_however_long(&gone);
     assert_eq!(gone["status"], "succeeded", "{gone:#}");
     cloud.assert_empty();
     served.get("/v1/deployments/web").problem(404);
@@ -126,7 +112,7 @@ fn what_the_cloud_does_not_have_is_refused_before_anything_is_made() {
         let target = if name == "c" { "lightsail" } else { "ec2" };
         let body =
             json!({ "name": name, "target": target, "anthropic_api_key": KEY, field: wrong });
-        let operation = ended(&served, &served.post("/launch", &body).ok(202));
+        let operation = served.ended_however_long(&served.post("/launch", &body).ok(202));
         assert_eq!(operation["status"], "failed", "{operation:#}");
         let steps = operation["steps"].as_array().expect("steps");
         assert_eq!(steps.len(), 1, "nothing was begun behind the first step: {operation:#}");
@@ -148,7 +134,7 @@ fn what_the_cloud_does_not_have_is_refused_before_anything_is_made() {
     // What was never made is removed without a word to the cloud.
     for name in ["a", "b", "c"] {
         let gone = served.delete(&format!("/v1/deployments/{name}")).ok(202);
-        assert_eq!(ended(&served, &gone)["status"], "succeeded");
+        assert_eq!(served.ended_however_long(&gone)["status"], "succeeded");
     }
     served.assert_well();
 }

@@ -222,6 +222,20 @@ impl Served {
         })
     }
 
+    /// An operation when it is over, however long its machine takes.
+    pub fn ended_however_long(&self, begun: &Value) -> Value {
+        let id = begun["operation_id"].as_str().or_else(|| begun["id"].as_str()).expect("an id");
+        let path = format!("/v1/operations/{id}");
+        // Each look waits anew, so that no limit of one look bounds the whole.
+        loop {
+            let operation = until("an answer", || Some(self.get(&path).ok(200)));
+            if operation["status"] != "running" {
+                return operation;
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
     /// Waits until there is an answer, and looks no more often than a client may.
     #[track_caller]
     pub fn until<T>(&self, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
