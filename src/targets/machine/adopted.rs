@@ -236,10 +236,7 @@ pub(super) async fn place(
                 write(&path, earlier.state.as_bytes())?;
             }
             Kept::Bucket(bucket) => {
-                let looks = site.layout.looks();
-                crate::secrets::private::create_private_directory(&looks)?;
-                let prefix = format!("{}.", site.deployment.name);
-                let within = tempfile::Builder::new().prefix(&prefix).tempdir_in(looks)?;
+                let within = state::aside(site)?;
                 let file = within.path().join("earlier.tfstate");
                 write(&file, earlier.state.as_bytes())?;
                 let told = |_: &Message| {};

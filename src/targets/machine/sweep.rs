@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::account::{DEPLOYMENT, INSTALLATION};
-use super::files::suffix;
+use super::state::resource_name;
 use crate::domain::Failure;
 use crate::drivers::aws::sweep::{Found, Kind, Mark};
 use crate::drivers::aws::{Aws, Environment};
@@ -33,7 +33,9 @@ pub async fn sweep(
     let aws = Aws::new(environment.clone(), Some(region))?;
     aws.identity().await?;
     // What has no tags goes by its name, which is a hash of installation and deployment.
-    let own = |site: &Site| format!("openclaw-{}-{}", site.deployment.name, suffix(site));
+    let own = |site: &Site| {
+        resource_name(layout.installation(), &site.deployment.id, &site.deployment.name)
+    };
     let names: Vec<(String, String)> =
         sites.iter().map(|site| (own(site), site.deployment.id.clone())).collect();
     let all = names.clone();
