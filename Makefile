@@ -85,6 +85,7 @@ test: ## Set up the lab and run every test (the first time: a quarter of an hour
 .PHONY: bench
 bench: ## Measure the figures of docs/benchmarks.md (BENCH=build: that part alone)
 	@$(without_secrets) tests/lab/setup all
+	@$(cargo) build --release --locked --example standin-gateway
 	@$(cargo) bench --locked --bench figures -- $(BENCH)
 
 .PHONY: lint

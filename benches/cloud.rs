@@ -4,7 +4,9 @@
 //! The cloud is the lab's: Terraform, its provider, the machines and their engines are real, their
 //! hardware is this machine's. Product and floor take turns.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -27,7 +29,9 @@ const MANY: usize = 20;
 const IMAGE: &str = "ghcr.io/openclaw/openclaw:latest";
 /// The key that both sides give.
 const KEY: &str = "sk-ant-a-key-that-only-looks-like-one";
-/// How often both sides look.
+/// What the server's caller shows.
+const API_TOKEN: &str = "a-token-for-measuring-0123456789";
+/// How often the floor looks.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// `launch-ec2` and `many-ec2`.
@@ -46,7 +50,7 @@ pub fn run(wanted: &impl Fn(&str) -> bool) {
 /// A server in a cloud of its own.
 fn served(cloud: &Cloud) -> Served {
     let mut product = Product::bare();
-    product.set("OPENCLAW_PIPELINE_API_TOKEN", "a-token-for-measuring-0123456789");
+    product.set("OPENCLAW_PIPELINE_API_TOKEN", API_TOKEN);
     product.set("OPENCLAW_PIPELINE_SSH_CIDR", format!("{}/32", cloud.operator()));
     for (name, value) in cloud.environment() {
         product.set(name, value);
@@ -63,25 +67,46 @@ fn launch(served: &Served, name: &str, image: &str) -> Value {
     served.post("/launch", &body).ok(202)
 }
 
+/// Waits for an operation's event on its stream, as a front end does: asking again and again would be
+/// most of what the server does meanwhile.
+fn until_heard(served: &Served, begun: &Value, event: &str) {
+    let id = begun["operation_id"].as_str().or_else(|| begun["id"].as_str()).expect("its id");
+    let mut tcp = TcpStream::connect(served.address()).expect("the server listens");
+    let request = format!(
+        "GET /v1/operations/{id}/events HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer \
+         {API_TOKEN}\r\nAccept: text/event-stream\r\n\r\n",
+        served.address()
+    );
+    tcp.write_all(request.as_bytes()).expect("the server reads");
+    for line in BufReader::new(tcp).lines() {
+        let line = line.expect("the stream goes on");
+        let heard = line.strip_prefix("event: ").map(str::trim);
+        if heard == Some(event) {
+            return;
+        }
+        assert!(!line.contains("\"failed\""), "{line}");
+    }
+    panic!("the stream ended before {event}");
+}
+
 fn pairs() {
     let Some(cloud) = Cloud::start() else { return };
     let served = served(&cloud);
     // The module is initialised once for a machine; so is the floor's plugin.
-    let warm = served.ended(&launch(&served, "warm", IMAGE));
-    assert_eq!(warm["status"], "succeeded", "{warm:#}");
-    served.ended(&served.delete("/v1/deployments/warm").ok(202));
+    until_heard(&served, &launch(&served, "warm", IMAGE), "completed");
+    until_heard(&served, &served.delete("/v1/deployments/warm").ok(202), "destroyed");
     let (mut ours, mut theirs) = (Samples(Vec::new()), Samples(Vec::new()));
     let (mut gone, mut destroyed) = (Samples(Vec::new()), Samples(Vec::new()));
     let mut own = Vec::new();
     for number in 0..PAIRS {
         let name = format!("pair{number}");
         let (begun, before) = (Instant::now(), cpu_s(served.pid()));
-        let ended = served.ended(&launch(&served, &name, IMAGE));
-        assert_eq!(ended["status"], "succeeded", "{ended:#}");
+        until_heard(&served, &launch(&served, &name, IMAGE), "completed");
         ours.0.push(begun.elapsed());
         own.push(cpu_s(served.pid()) - before);
         let begun = Instant::now();
-        served.ended(&served.delete(&format!("/v1/deployments/{name}")).ok(202));
+        let removing = served.delete(&format!("/v1/deployments/{name}")).ok(202);
+        until_heard(&served, &removing, "destroyed");
         gone.0.push(begun.elapsed());
 
         let floor = Floor::new(&cloud, number);
@@ -135,12 +160,15 @@ fn many() {
     }
     let took = begun.elapsed();
     let ended: Vec<Value> = all.iter().map(|begun| served.ended(begun)).collect();
-    let succeeded = ended.iter().filter(|it| it["status"] == "succeeded").count();
-    if let Some(failed) = ended.iter().find(|it| it["status"] != "succeeded") {
-        println!("  one that failed: {}", failed["error"]);
-    }
+    let failed = ended.iter().find(|it| it["status"] != "succeeded");
+    assert!(failed.is_none(), "one that failed: {}", failed.unwrap_or(&Value::Null)["error"]);
+    let addresses: BTreeSet<String> = (0..MANY)
+        .map(|number| served.get(&format!("/v1/deployments/many{number}")).ok(200))
+        .map(|it| it["address"].as_str().expect("it has a machine").to_owned())
+        .collect();
+    assert_eq!((addresses.len(), cloud.instances().len()), (MANY, MANY), "each has its own");
     println!("{MANY} launches at once on EC2, stand-in gateways:");
-    println!("  {succeeded} succeeded in {:.0} s", took.as_secs_f64());
+    println!("  all proven in {:.0} s, each on a machine of its own", took.as_secs_f64());
     let mib = |kib: u64| f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) / 1024.0;
     println!("  the server's memory: {:.1} MiB at most; allowed 40 MB", mib(most));
     println!(
@@ -228,7 +256,7 @@ impl<'a> Floor<'a> {
         ssh.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = ssh.spawn().expect("runs");
         let mut pipe = child.stdin.take().expect("its input");
-        let _ = std::io::Write::write_all(&mut pipe, input.unwrap_or_default().as_bytes());
+        let _ = pipe.write_all(input.unwrap_or_default().as_bytes());
         drop(pipe);
         child.wait().expect("ends").success()
     }
@@ -249,9 +277,9 @@ fn is_started(address: SocketAddr) -> bool {
         tcp.set_read_timeout(Some(Duration::from_secs(10)))?;
         let request =
             format!("GET /startupz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        std::io::Write::write_all(&mut tcp, request.as_bytes())?;
+        tcp.write_all(request.as_bytes())?;
         let mut text = String::new();
-        std::io::Read::read_to_string(&mut tcp, &mut text)?;
+        tcp.read_to_string(&mut text)?;
         Ok(text)
     };
     ask().is_ok_and(|text| text.contains("\"status\":\"started\""))

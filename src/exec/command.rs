@@ -338,6 +338,9 @@ impl Cmd {
                 let line = remote.line(&self.program, &self.args, cwd, has_variables, changes);
                 let mut command = std_command_of(&remote.program);
                 command.args(&remote.args).arg(line).env_clear().envs(client);
+                if let Some(dir) = &remote.dir {
+                    command.current_dir(dir);
+                }
                 command
             }
         };

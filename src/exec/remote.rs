@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::command::Cmd;
 
@@ -19,6 +19,8 @@ pub struct Remote {
     pub(super) program: OsString,
     /// Its arguments, the destination last.
     pub(super) args: Vec<OsString>,
+    /// The client's own working directory, where that matters to it.
+    pub(super) dir: Option<PathBuf>,
     /// What serialises commands that change something there.
     pub(super) lock: Option<String>,
     /// Whether commands run as root there.
@@ -39,7 +41,13 @@ impl Remote {
     /// A machine that this client reaches with these arguments.
     pub fn new<S: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = S>) -> Self {
         let args = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
-        Self { program: program.into(), args, lock: None, as_root: false }
+        Self { program: program.into(), args, dir: None, lock: None, as_root: false }
+    }
+
+    /// The same, with the client in this directory of this machine.
+    #[must_use]
+    pub fn from_within(self, dir: impl Into<PathBuf>) -> Self {
+        Self { dir: Some(dir.into()), ..self }
     }
 
     /// The same, with the file there by which commands that change something wait for each other:

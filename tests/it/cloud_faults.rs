@@ -1,6 +1,9 @@
 //! A launch or a removal that is broken off while Terraform works: the next command goes on to the
 //! end or cleans up, makes nothing twice and leaves nothing behind.
 
+use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
+
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -71,17 +74,23 @@ fn a_killed_launch_on_lightsail_is_gone_on_with_or_cleaned_up() {
 }
 
 #[test]
-fn a_killed_terraform_is_gone_on_with() {
-    let Some(case) = Case::start("ec2") else { return };
+fn a_killed_terraform_is_gone_on_with_in_a_deep_directory() {
+    let Some(mut case) = Case::start("ec2") else { return };
+    let deep = case.product.path(&format!("data/{}", "deep".repeat(25)));
+    case.product.set("OPENCLAW_PIPELINE_HOME", deep);
     let live = at_the_machine(&case);
     send(terraform(&case).expect("it is at work"), Signal::KILL);
     let done = live.done();
     assert_eq!(done.code, 1, "{done:?}");
     case.tells_the_way(&done);
     case.launch_to_the_image();
+    // One connection for all commands, too long as its whole path is for a socket.
+    let shared = || fs::read_dir(case.product.home().join("ssh")).expect("there").flatten().next();
+    assert!(shared().expect("a connection").file_type().expect("a kind").is_socket());
     case.only();
     case.all_is_accounted_for();
     case.destroys_all();
+    assert!(shared().is_none(), "it went with its machine");
 }
 
 fn interrupted(target: &'static str) {

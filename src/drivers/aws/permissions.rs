@@ -85,11 +85,12 @@ fn calls(launch: &Launch) -> Vec<Call> {
         tagged(key, "key-pair"),
     ];
     // What Terraform reads before and after.
+    // One of them by name: a service that does not know dry runs answers it, and all would be a lot.
+    calls.push(ec2("DescribeInstanceTypes").with("InstanceType.1", launch.instance_type.as_str()));
     calls.extend(
         [
             "DescribeAddresses",
             "DescribeImages",
-            "DescribeInstanceTypes",
             "DescribeInstances",
             "DescribeKeyPairs",
             "DescribeSecurityGroups",

@@ -29,8 +29,6 @@ const PERSIST_S: u32 = 60;
 const OPEN_DEADLINE: Duration = Duration::from_secs(20);
 /// How long a child may live that is ended by whoever wanted it.
 const ENDLESS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-/// The longest path of a socket, in bytes, less what the client puts behind it while it listens.
-const SOCKET_MAX: usize = 104 - 18;
 
 /// A machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,21 +91,33 @@ impl Machine {
         options
     }
 
-    /// The socket of the shared connection; `None` where its path would be too long.
-    fn socket(&self) -> Option<PathBuf> {
+    /// The name of the shared connection's socket. The client is started within its directory, so
+    /// that no path is too long for one.
+    fn socket(&self) -> String {
         let id = format!("{}|{}|{}|{}", self.user, self.host, self.port, self.alias);
         let digest = <sha2::Sha256 as sha2::Digest>::digest(id);
         let name = digest.iter().take(8).fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
-        let socket = self.sockets.join(format!("{name:016x}"));
-        (socket.as_os_str().len() <= SOCKET_MAX).then_some(socket)
+        format!("{name:016x}")
+    }
+
+    /// The client, with what it is called with, within the directory of the sockets.
+    fn client(&self, args: Vec<OsString>) -> Cmd {
+        let mut cmd = Cmd::new(CLIENT);
+        cmd.allow(&["SSH_AUTH_SOCK"]).args(args).cwd(self.directory());
+        cmd
+    }
+
+    /// The directory of the sockets, made where it is not there: no client starts without it.
+    fn directory(&self) -> &Path {
+        if let Err(failure) = create_private_directory(&self.sockets) {
+            tracing::warn!(%failure, "no place for shared connections");
+        }
+        &self.sockets
     }
 
     fn arguments(&self, more: &[&str]) -> Vec<OsString> {
         let mut args = self.options();
-        let path = self.socket().map_or_else(|| OsString::from("none"), |it| quoted(&it));
-        let mut control = OsString::from("ControlPath=");
-        control.push(path);
-        args.extend(["-o".into(), control]);
+        args.extend(["-o".into(), format!("ControlPath={}", self.socket()).into()]);
         args.extend(more.iter().map(OsString::from));
         args.extend(["--".into(), self.host.clone().into()]);
         args
@@ -116,7 +126,9 @@ impl Machine {
     /// Where commands of the machine's user run. They use the shared connection where there is one,
     /// and connect themselves where there is none.
     pub fn remote(&self) -> Remote {
-        Remote::new(CLIENT, self.arguments(&["-o", "ControlMaster=no"])).locking(&self.lock)
+        Remote::new(CLIENT, self.arguments(&["-o", "ControlMaster=no"]))
+            .from_within(self.directory())
+            .locking(&self.lock)
     }
 
     /// Where commands run as root.
@@ -132,55 +144,41 @@ impl Machine {
     /// Opens the shared connection, unless it is open. It ends by itself a minute after the last
     /// command.
     pub async fn open(&self) -> Result<(), Refusal> {
-        let Some(_) = self.socket() else { return self.answers().await };
         create_private_directory(&self.sockets)
             .map_err(|error| Refusal::Other(error.to_string()))?;
         let persist = format!("ControlPersist={PERSIST_S}");
-        let mut cmd = Cmd::new(CLIENT);
-        cmd.allow(&["SSH_AUTH_SOCK"]);
         // Of several that open it at once, one listens and the others connect by themselves.
         let more = ["-o", "ControlMaster=auto", "-o", &persist, "-n", "-N", "-f"];
-        cmd.args(self.arguments(&more)).deadline(OPEN_DEADLINE);
-        let output = cmd.output().await.map_err(Refusal::not_run)?;
-        if output.success() { Ok(()) } else { Err(Refusal::of(&output.stderr)) }
-    }
-
-    /// Whether commands can be run there.
-    pub async fn answers(&self) -> Result<(), Refusal> {
-        let output = self.cmd("true").deadline(OPEN_DEADLINE).output().await;
-        let output = output.map_err(Refusal::not_run)?;
+        let mut cmd = self.client(self.arguments(&more));
+        let output = cmd.deadline(OPEN_DEADLINE).output().await.map_err(Refusal::not_run)?;
         if output.success() { Ok(()) } else { Err(Refusal::of(&output.stderr)) }
     }
 
     /// Ends the shared connection, where there is one.
     pub async fn close(&self) {
-        if self.socket().is_some_and(|socket| socket.exists()) {
-            let mut cmd = Cmd::new(CLIENT);
-            cmd.args(self.arguments(&["-O", "exit"])).deadline(Duration::from_secs(5));
-            let _ = cmd.output().await;
+        if self.sockets.join(self.socket()).exists() {
+            let mut cmd = self.client(self.arguments(&["-O", "exit"]));
+            let _ = cmd.deadline(Duration::from_secs(5)).output().await;
         }
     }
 
     /// A child whose standard streams are a connection to a port of the machine's loopback.
     pub fn dial(&self, port: u16) -> Cmd {
-        let mut cmd = Cmd::new(CLIENT);
-        cmd.allow(&["SSH_AUTH_SOCK"]);
-        cmd.args(self.arguments(&["-o", "ControlMaster=no", "-W", &format!("127.0.0.1:{port}")]));
-        cmd
+        let to = format!("127.0.0.1:{port}");
+        self.client(self.arguments(&["-o", "ControlMaster=no", "-W", &to]))
     }
 
     /// A child that forwards a port of this machine's loopback to one of the other's, on a
     /// connection of its own, until it is ended.
     pub fn forward(&self, local: u16, port: u16) -> Cmd {
         let forward = format!("127.0.0.1:{local}:127.0.0.1:{port}");
-        let mut cmd = Cmd::new(CLIENT);
-        cmd.allow(&["SSH_AUTH_SOCK"]);
         let mut args = self.options();
         let more =
             ["-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes", "-N", "-L", &forward];
         args.extend(more.map(OsString::from));
         args.extend(["--".into(), self.host.clone().into()]);
-        cmd.args(args).deadline(ENDLESS);
+        let mut cmd = self.client(args);
+        cmd.deadline(ENDLESS);
         cmd
     }
 }

@@ -108,7 +108,7 @@ impl Product {
 
     /// The data directory.
     pub fn home(&self) -> PathBuf {
-        self.path("data")
+        self.env.get("OPENCLAW_PIPELINE_HOME").map_or_else(|| self.path("data"), PathBuf::from)
     }
 
     /// The sealing key's file.
