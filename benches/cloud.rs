@@ -147,11 +147,13 @@ fn many() {
     let begun = Instant::now();
     let all: Vec<Value> =
         (0..MANY).map(|number| launch(&served, &format!("many{number}"), &image)).collect();
-    let (mut most, mut runs, mut terraform) = (0, 0, 0);
+    let (mut most, mut runs, mut terraform, mut together) = (0, 0, 0, 0);
     loop {
         most = most.max(resident_kib(served.pid()));
-        let (now, peak) = terraforms();
-        (runs, terraform) = (runs.max(now), terraform.max(peak));
+        let now = terraforms();
+        runs = runs.max(now.len());
+        terraform = terraform.max(now.iter().copied().max().unwrap_or_default());
+        together = together.max(now.iter().sum());
         let listed = served.get("/status").ok(200);
         if listed["count"] == 0 {
             break;
@@ -172,8 +174,10 @@ fn many() {
     let mib = |kib: u64| f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) / 1024.0;
     println!("  the server's memory: {:.1} MiB at most; allowed 40 MB", mib(most));
     println!(
-        "  {runs} Terraform runs at once at most; one takes {:.0} MiB with its provider\n",
-        mib(terraform)
+        "  {runs} Terraform runs at once at most; one took up to {:.0} MiB with its provider, all \
+         together {:.0} MiB\n",
+        mib(terraform),
+        mib(together)
     );
     // A token may begin thirty removals a minute; the operator as many as there are.
     std::thread::scope(|scope| {
@@ -304,8 +308,8 @@ fn field_kib(path: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// How many applies run now, and the most that one of them takes with its provider.
-fn terraforms() -> (usize, u64) {
+/// What each run of Terraform takes now with its provider, in KiB.
+fn terraforms() -> Vec<u64> {
     let mut runs: Vec<(String, u64)> = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let path = entry.path();
@@ -324,5 +328,5 @@ fn terraforms() -> (usize, u64) {
             None => runs.push((group, resident)),
         }
     }
-    (runs.len(), runs.iter().map(|(_, sum)| *sum).max().unwrap_or_default())
+    runs.into_iter().map(|(_, sum)| sum).collect()
 }

@@ -2,9 +2,9 @@
 //! behind the address, the real OpenClaw in its engine, a real browser from elsewhere. The tunnel is
 //! the lab's: a stand-in for cloudflared (support/edge.rs).
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::browser::Browser;
+use crate::support::browser::{Browser, Page};
 use crate::support::cloud::Cloud;
 use crate::support::control_ui::{self, View};
 use crate::support::edge::Edge;
@@ -13,6 +13,10 @@ use crate::support::life::{Ground, Life, PATIENCE};
 use crate::support::netns::NetNs;
 use crate::support::private_client;
 use crate::support::real::{CURRENT, PREVIOUS, Real, TOKEN};
+use crate::support::real_server::RealServer;
+
+/// The provider's key, which no provider is asked with.
+const KEY: &str = "sk-ant-a-key-that-only-looks-like-one";
 
 fn image(tag: &str) -> String {
     format!("ghcr.io/openclaw/openclaw:{tag}")
@@ -42,8 +46,24 @@ async fn an_ec2_gateway_lives_its_whole_life() {
     assert!(!real.data().join("deployments/life").exists(), "its directory is gone");
 }
 
+/// The link that a launch ends with.
+fn link(said: &str) -> String {
+    let link = said.split_whitespace().rfind(|it| it.starts_with("http") && it.contains("/#"));
+    link.unwrap_or_else(|| panic!("no link in {said}")).to_owned()
+}
+
+/// A browser that was never there opens a link, and is let in.
+async fn let_in(browser: &Browser, link: &str) -> Page {
+    let page = browser.stranger().await;
+    page.goto(link).await.expect("opens the link");
+    control_ui::wait_until(&page, PATIENCE, |view| *view == View::Connected)
+        .await
+        .expect("it is let in");
+    page
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lightsail_gateway_lets_its_owner_in_by_https_and_leaves_nothing() {
+async fn two_targets_of_the_makefile_and_one_call_give_three_gateways_and_take_them_back() {
     let Some(lab) = Lab::require(Part::Cloud) else { return };
     let Some(cloud) = Cloud::start() else { return };
     let Some(netns) = NetNs::create() else { return };
@@ -52,39 +72,56 @@ async fn a_lightsail_gateway_lets_its_owner_in_by_https_and_leaves_nothing() {
     let edge = Edge::start();
     let Some(browser) = Browser::launch_before(&netns, &edge).await else { return };
     let real = Real::in_cloud(&lab, &cloud).before(&edge);
-    let launch = ["launch", "shore", "--target", "lightsail", "--port", "18789"];
-    // The policy lets one browser in; whoever comes after it is asked, and waits.
-    let more = ["--expose", "tunnel", "--approval-devices", "1"];
-    let launched = real.json(&[&launch[..], &more].concat());
-    assert_eq!(launched["status"], "running", "{launched}");
-    let link = launched["url"].as_str().expect("a link");
+    let server = RealServer::start(&real, |_| {});
+    let launched = server.launch(json!({ "name": "c", "anthropic_api_key": KEY })).await;
+    assert_eq!(launched["message"], "launching c on the ec2 target");
+    let (a, b) = tokio::task::block_in_place(|| {
+        std::thread::scope(|scope| {
+            let a = scope.spawn(|| link(&real.made(&["ec2-full-setup", "NAME=a"])));
+            // Of those who come by the policy one is let in; whoever comes after it waits.
+            let b = [
+                "ls-full-setup",
+                "NAME=b",
+                "CLOUDFLARE=true",
+                "OPENCLAW_PIPELINE_APPROVAL_DEVICES=1",
+            ];
+            let b = link(&real.made(&b));
+            (a.join().expect("no panic"), b)
+        })
+    });
+    server.completed("c").await;
+    let c = server.link("c").await;
+    assert_eq!(cloud.instances().len(), 3, "each has a machine of its own");
+    assert!(a.starts_with("http://") && c.starts_with("http://"), "{a} {c}");
+    for link in [&a, &c] {
+        let_in(&browser, link).await;
+    }
+    by_https(&real, &browser, &netns, &edge, &b).await;
+
+    real.ok(&["restart", "b"]);
+    assert_eq!(real.json(&["status", "b"])["status"], Value::from("running"));
+    real.made(&["ec2-destroy", "NAME=a", "YES=1"]);
+    real.made(&["ls-destroy", "NAME=b", "YES=1"]);
+    server.removed("c").await;
+    cloud.assert_empty();
+}
+
+/// The owner of `b` is let in over HTTPS, one more by the policy, and nobody who only claims to be
+/// the gateway's own.
+async fn by_https(real: &Real, browser: &Browser, netns: &NetNs, edge: &Edge, link: &str) {
     assert!(link.starts_with("https://"), "{link}");
-    let owner = browser.page().await;
-    owner.goto(link).await.expect("opens the owner's link");
-    control_ui::wait_until(&owner, PATIENCE, |view| *view == View::Connected)
-        .await
-        .expect("the owner's link lets a browser in");
+    let owner = let_in(browser, link).await;
     let secure = owner.eval("window.isSecureContext").await;
     assert_eq!(secure, Ok(Value::Bool(true)), "the page came over HTTPS");
-    let address = real.json(&["status", "shore"])["url"].clone();
-    let further = browser.stranger().await;
-    let page = format!("{}#token={TOKEN}", address.as_str().expect("an address"));
-    further.goto(&page).await.expect("opens the page");
-    control_ui::wait_until(&further, PATIENCE, |view| *view == View::Connected)
-        .await
-        .expect("a further browser is let in by the policy");
-    let devices = real.json(&["devices", "shore"]);
+    let status = real.json(&["status", "b"]);
+    let address = status["url"].as_str().expect("an address");
+    let_in(browser, &format!("{address}#token={TOKEN}")).await;
+    let devices = real.json(&["devices", "b"]);
     assert_eq!(devices["paired"].as_array().map(Vec::len), Some(2), "{devices:#}");
-    // The gateway knows whose browser it was, and who only claims to be its own.
-    let status = real.json(&["status", "shore"]);
+    // The gateway knows whose browser it was.
+    let status = real.json(&["status", "b"]);
     assert_eq!(status["approvals"][0]["address"], netns.inside().to_string(), "{status:#}");
-    let host = address.as_str().expect("an address");
-    let host = host.trim_start_matches("https://").trim_end_matches('/');
+    let host = address.trim_start_matches("https://").trim_end_matches('/');
     let asked = private_client::asks_through(edge.connect(host).await, host, TOKEN).await;
     assert_eq!(asked.answer, "NOT_PAIRED", "a forged local client was let in unasked");
-
-    real.ok(&["restart", "shore"]);
-    assert_eq!(real.json(&["status", "shore"])["status"], Value::from("running"));
-    real.ok(&["destroy", "shore", "--yes"]);
-    cloud.assert_empty();
 }

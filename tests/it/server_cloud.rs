@@ -1,7 +1,10 @@
 //! Launches on EC2, asked of the server, against the simulated cloud: real Terraform, a real
 //! machine behind the instance, the real gateway on it.
 //!
-//! Owns one launch that goes all the way, and what the cloud says no to before anything is made.
+//! Owns one launch that goes all the way, several side by side, and what the cloud says no to before
+//! anything is made.
+
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
@@ -97,6 +100,52 @@ fn a_launch_without_a_target_gives_a_proven_gateway_on_ec2_and_takes_it_back() {
     assert_eq!(gone["status"], "succeeded", "{gone:#}");
     cloud.assert_empty();
     served.get("/v1/deployments/web").problem(404);
+    served.assert_well();
+}
+
+#[test]
+fn launches_under_one_name_are_numbered_and_go_side_by_side() {
+    let Some(cloud) = Cloud::start() else { return };
+    let Some([image, _]) = cloud.standin() else { return };
+    let served = served(&cloud);
+    let body =
+        json!({ "name": "shop", "image": image, "approval": "off", "anthropic_api_key": KEY });
+    let named = |name: &str| {
+        let begun = served.post("/launch", &body).ok(202);
+        assert_eq!(begun["name"], name);
+        begun
+    };
+    let first = named("shop");
+    served.post("/launch", &body).problem(409);
+    let mut ended = vec![served.ended_however_long(&first)];
+    let begun = [first, named("shop1"), named("shop2")];
+    ended.extend(begun[1..].iter().map(|begun| served.ended_however_long(begun)));
+    let time = |of: &Value, field: &str| of[field].as_str().expect("a time").to_owned();
+    assert!(
+        time(&ended[2], "created_at") < time(&ended[1], "ended_at"),
+        "side by side: {ended:#?}"
+    );
+    let mut addresses = BTreeSet::new();
+    for (begun, ended) in begun.iter().zip(&ended) {
+        assert_eq!(ended["status"], "succeeded", "{ended:#}");
+        let name = begun["name"].as_str().expect("a name");
+        let shown = served.get(&format!("/v1/deployments/{name}")).ok(200);
+        let address = shown["address"].as_str().expect("an address").to_owned();
+        assert_eq!(shown["url"], format!("http://{address}:18789/"), "{shown:#}");
+        assert_eq!(shown["status"], "running", "{shown:#}");
+        addresses.insert(address);
+    }
+    let machines = cloud.instances().into_iter().filter_map(|it| it.public);
+    assert_eq!(machines.map(|it| it.to_string()).collect::<BTreeSet<_>>(), addresses);
+    assert_eq!(addresses.len(), 3, "each has a machine of its own");
+    let removing = begun.each_ref().map(|begun| {
+        let name = begun["name"].as_str().expect("a name");
+        served.delete(&format!("/v1/deployments/{name}")).ok(202)
+    });
+    for begun in &removing {
+        assert_eq!(served.ended_however_long(begun)["status"], "succeeded");
+    }
+    cloud.assert_empty();
     served.assert_well();
 }
 

@@ -31,6 +31,7 @@ pub mod private_client;
 pub mod product;
 pub mod reading;
 pub mod real;
+pub mod real_server;
 pub mod receiver;
 pub mod registry;
 pub mod scene;

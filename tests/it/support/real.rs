@@ -28,6 +28,9 @@ pub const PREVIOUS: &str = "2026.9.5";
 /// A version made here that does not come up.
 pub const BROKEN: &str = "2026.9.5-broken.1";
 
+/// The product.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_openclaw-pipeline");
+
 /// An installation of the product.
 pub struct Real {
     dir: tempfile::TempDir,
@@ -105,13 +108,27 @@ impl Real {
 
     /// A call of the product, from an environment made for it.
     pub fn command(&self, args: &[&str]) -> Command {
-        let program = env!("CARGO_BIN_EXE_openclaw-pipeline");
+        let mut command = self.program(PROGRAM);
+        command.args(args);
+        command
+    }
+
+    /// A target of the Makefile, which calls the product.
+    pub fn make(&self, args: &[&str]) -> Command {
+        let mut command = self.program("make");
+        let makefile = concat!(env!("CARGO_MANIFEST_DIR"), "/Makefile");
+        // Not in the checkout, whose .env may be somebody's own.
+        command.args(["--no-print-directory", "-f", makefile]);
+        command.arg(format!("PROGRAM={PROGRAM}")).args(args);
+        command
+    }
+
+    fn program(&self, program: &str) -> Command {
         let mut command = match &self.hosts {
             Some(hosts) => with_hosts(hosts, program),
             None => Command::new(program),
         };
         command
-            .args(args)
             .env_clear()
             .env("PATH", search_path())
             .env("HOME", std::env::var_os("HOME").unwrap_or_default())
@@ -143,15 +160,12 @@ impl Real {
 
     /// Runs it to its end, which has to be a good one; answers its standard output.
     pub fn ok(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert!(
-            output.status.success(),
-            "{args:?}: {}\n{}\n{}",
-            output.status,
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        good(&mut self.command(args))
+    }
+
+    /// The same of a target of the Makefile.
+    pub fn made(&self, args: &[&str]) -> String {
+        good(&mut self.make(args))
     }
 
     /// The last object that it answers.
@@ -197,6 +211,20 @@ impl Real {
             std::thread::sleep(Duration::from_millis(200));
         }
     }
+}
+
+/// The standard output of a call that ends well.
+fn good(command: &mut Command) -> String {
+    let output = command.output().expect("it runs");
+    assert!(
+        output.status.success(),
+        "{:?}: {}\n{}\n{}",
+        command.get_args().collect::<Vec<_>>(),
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 impl Drop for Real {
