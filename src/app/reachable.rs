@@ -1,8 +1,9 @@
 //! Gateways on machines of their own, looked at from outside.
 //!
 //! Owns the look that costs one request: whether the gateway answers by the route that its user
-//! takes, as `GET /startupz` tells. Refuses to open a shell there for it, and to wait: a machine
-//! that cannot be reached in time is a gateway that does not work, and no failure of the look.
+//! takes, as `GET /startupz` tells. Refuses to open a shell there for it, to wait for long (a machine
+//! that cannot be reached in time is a gateway that does not work, and no failure of the look), and
+//! to believe a single look that failed.
 
 use std::time::Duration;
 
@@ -12,10 +13,13 @@ use super::App;
 use super::listing::is_watched;
 use crate::domain::status::next;
 use crate::domain::{Change, Deployment, Expose, Failure};
+use crate::exec::wait;
 use crate::gateway::probe::{self, Startup};
 
 /// How long one look may take.
 const LOOK_DEADLINE: Duration = Duration::from_secs(5);
+/// The pause before a second look, where the first one failed.
+const AGAIN: Duration = Duration::from_secs(2);
 /// How many machines are looked at side by side: a thousand of them are no thousand connections.
 const AT_ONCE: usize = 8;
 
@@ -30,7 +34,12 @@ impl App {
         let due = self.store().deployments(false)?.into_iter().filter(outside);
         let mut looks = stream::iter(due)
             .map(|it| async move {
-                let change = self.reached(&it).await;
+                let mut change = self.reached(&it).await;
+                if matches!(change, Some(Change::Degrade)) {
+                    // One answer that was lost on its way is no outage.
+                    wait::back_off(AGAIN).await;
+                    change = self.reached(&it).await;
+                }
                 if matches!(change, Some(Change::Degrade)) {
                     self.follow_tunnel(&it).await;
                 }

@@ -161,3 +161,30 @@ async fn a_program_that_is_missing_or_none_or_too_old_is_said() {
     assert!(none.message.contains("is no Terraform"), "{none}");
     fake(r#"{"terraform_version":"1.10.0"}"#).require().await.expect("new enough");
 }
+
+/// A program that says where its providers would go, and fails where another one is at it.
+const ALONE: &str = r#"#!/bin/sh
+[ "$1" = init ] || exit 1
+mkdir "$TF_PLUGIN_CACHE_DIR/busy" || exit 1
+echo one >>"$TF_PLUGIN_CACHE_DIR/got"
+sleep 0.3
+rmdir "$TF_PLUGIN_CACHE_DIR/busy"
+"#;
+
+#[tokio::test]
+async fn modules_share_their_providers_and_get_them_one_at_a_time() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let program = dir.path().join("terraform");
+    fs::write(&program, ALONE).expect("a script");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
+    let (terraform, cancel) = (Terraform::new(program.to_string_lossy()), CancellationToken::new());
+    let within = dir.path().join("modules");
+    fs::create_dir_all(&within).expect("a directory");
+    let texts = ["# one", "# two", "# three", "# one"].map(|text| [("main.tf", text)]);
+    let [a, b, c, d] = texts.each_ref().map(|files| terraform.prepare(&within, files, &cancel));
+    let (a, b, c, d) = tokio::join!(a, b, c, d);
+    let prepared = [a, b, c, d].map(|it| it.expect("initialised"));
+    assert_eq!(prepared[0], prepared[3], "the same module is one");
+    let got = fs::read_to_string(within.join("plugins/got")).expect("they share a place");
+    assert_eq!(got.lines().count(), 3);
+}

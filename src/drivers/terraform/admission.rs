@@ -1,12 +1,14 @@
 //! How many runs there are at once: as many as the memory holds.
 //!
 //! Owns a run's place among those of this process. Refuses one while the machine has too little
-//! memory for it, unless none runs: then it is tried, because waiting would change nothing.
+//! memory for it. Where none runs here, that is another program's doing, or there will never be
+//! enough: then it is tried after a while.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::Failure;
@@ -18,6 +20,8 @@ const RUN_MIB: u64 = 700;
 const SPARE_MIB: u64 = 300;
 /// How long a run takes to reach its full size: until then it counts, though it is not seen.
 const GROWING: Duration = Duration::from_secs(15);
+/// How long a run waits for memory while none of this process runs: those of other processes end.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// The pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -48,7 +52,8 @@ impl Admission {
 
     /// Waits until a run fits.
     pub async fn admit(&self, cancel: &CancellationToken) -> Result<Admitted, Failure> {
-        while !self.try_admit() {
+        let patience = Instant::now() + PATIENCE;
+        while !self.try_admit(Instant::now() >= patience) {
             tokio::select! {
                 () = wait::back_off(LOOK_EVERY) => {}
                 () = cancel.cancelled() => {
@@ -64,11 +69,12 @@ impl Admission {
         Ok(Admitted(Arc::clone(&self.running)))
     }
 
-    fn try_admit(&self) -> bool {
+    /// Whether there is room; the first of this process needs none once it may not wait any more.
+    fn try_admit(&self, impatient: bool) -> bool {
         let growing = self.growing.load(Ordering::SeqCst) as u64;
         let needed = RUN_MIB * (growing + 1) + SPARE_MIB;
         let fits = (self.available_mib)().is_none_or(|there| there >= needed);
-        let count = |count: usize| (fits || count == 0).then_some(count + 1);
+        let count = |count: usize| (fits || impatient && count == 0).then_some(count + 1);
         let order = Ordering::SeqCst;
         let is_in = self.running.fetch_update(order, order, count).is_ok();
         if is_in {
@@ -96,13 +102,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn runs_wait_for_memory_and_the_first_one_for_nothing() {
+    async fn runs_wait_for_memory_and_the_first_one_for_a_while() {
         let small = with(|| Some(100));
-        let cancel = CancellationToken::new();
+        let (cancel, begun) = (CancellationToken::new(), Instant::now());
         let first = small.admit(&cancel).await.expect("it is tried");
-        assert!(!small.try_admit());
+        assert!(begun.elapsed() >= PATIENCE, "those of other processes may end");
+        assert!(!small.try_admit(true), "another one runs");
         drop(first);
-        assert!(small.try_admit());
+        assert!(!small.try_admit(false) && small.try_admit(true));
     }
 
     #[tokio::test(start_paused = true)]
@@ -112,10 +119,10 @@ mod tests {
         for _ in 0..3 {
             held.push(of_three.admit(&cancel).await.expect("it fits"));
         }
-        assert!(!of_three.try_admit());
+        assert!(!of_three.try_admit(false));
         // What they took is seen by then, in a real machine's memory.
         wait::back_off(GROWING + LOOK_EVERY).await;
-        assert!(of_three.try_admit());
+        assert!(of_three.try_admit(false));
     }
 
     #[tokio::test(start_paused = true)]

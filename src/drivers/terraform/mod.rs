@@ -49,6 +49,8 @@ const APPLY_DEADLINE: Duration = Duration::from_secs(3600);
 const GRACE: Duration = Duration::from_secs(300);
 /// How long somebody else's initialisation of the same module is waited for.
 const INIT_WAIT: Duration = Duration::from_secs(1800);
+/// Where the providers are, once for all modules.
+const PLUGINS: &str = "plugins";
 /// What is handed on of the user's own settings, beside whatever begins with `AWS_`.
 const SETTINGS: [&str; 5] =
     ["TF_CLI_CONFIG_FILE", "TF_PLUGIN_CACHE_DIR", "TF_LOG", "TF_LOG_PATH", "TF_APPEND_USER_AGENT"];
@@ -160,7 +162,8 @@ impl Terraform {
     }
 
     /// Makes a module's directory ready: its files as they are given, initialised. Done once for a
-    /// machine and a digest of the files, whoever needs it first; the others wait.
+    /// machine and a digest of the files, whoever needs it first; the others wait. Modules share
+    /// their providers, unless the user has a place for them.
     pub async fn prepare(
         &self,
         within: &Path,
@@ -173,7 +176,8 @@ impl Terraform {
             return Ok(dir);
         }
         create_private_directory(&dir)?;
-        let path = within.join(format!("{}.lock", digest(files)));
+        // One at a time: a cache of plugins is not made for several that fill it at once.
+        let path = within.join("init.lock");
         let lock = wait::until(INIT_WAIT, || {
             let lock = LockFile::try_acquire(&path, "terraform init");
             async move { lock.transpose() }
@@ -190,6 +194,14 @@ impl Terraform {
         }
         let mut cmd = self.cmd();
         cmd.args(["init", "-input=false", "-no-color", "-json"]).cwd(&dir);
+        if !has_own_plugins(&cmd) {
+            let plugins = within.join(PLUGINS);
+            create_private_directory(&plugins)?;
+            // A provider of 700 MB is taken from there for the next module; no lock file of a user
+            // is at stake.
+            cmd.env("TF_PLUGIN_CACHE_DIR", plugins);
+            cmd.env("TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE", "1");
+        }
         cmd.deadline(INIT_DEADLINE).cancel_on(cancel).hold(&lock)?;
         let output = cmd.output().await?;
         if !output.success() {
@@ -370,6 +382,19 @@ fn create_empty(file: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let _ = fs::remove_file(file);
     fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map(drop)
+}
+
+/// Whether the user has a place of their own for providers.
+fn has_own_plugins(cmd: &Cmd) -> bool {
+    let path = |name: &str| cmd.variable(name).map(PathBuf::from);
+    let of_home = path("HOME")
+        .into_iter()
+        .flat_map(|home| [".terraformrc", ".tofurc"].map(|file| home.join(file)));
+    let mut settings = path("TF_CLI_CONFIG_FILE").into_iter().chain(of_home);
+    let says_so = |file: PathBuf| {
+        fs::read_to_string(file).is_ok_and(|text| text.contains("plugin_cache_dir"))
+    };
+    path("TF_PLUGIN_CACHE_DIR").is_some() || settings.any(says_so)
 }
 
 /// What tells one module from another.
