@@ -226,6 +226,11 @@ impl App {
         self.refuse_other_target(&existing, request.target)?;
         refuse_local(&existing)?;
         self.plan_launch(&request, Some(&existing)).await?;
+        if !self.is_served()? {
+            // A server has credentials of its own.
+            let site = self.engine().site(&existing)?;
+            self.maker(&site)?.refuse_known_other_account(&site).await?;
+        }
         if matches!(existing.status, DeploymentStatus::Running | DeploymentStatus::Degraded) {
             self.order(&name, Order::Stop, sink, cancel).await?;
         }

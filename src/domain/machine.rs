@@ -163,6 +163,9 @@ pub struct MachineFacts {
     pub image: Option<String>,
     /// The region that it is in.
     pub region: String,
+    /// The account that it is in; empty where a version recorded it that did not ask.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub account: String,
     /// The user for SSH.
     pub user: String,
     /// The name that its resources have in the account.

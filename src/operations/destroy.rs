@@ -59,6 +59,7 @@ const LAST_BACKUP: StepDef = StepDef {
 fn last_backup<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
     Box::pin(async move {
         let DestroyParams { backup } = c.params()?;
+        refuse_other_account(c).await?;
         if backup {
             return backup::backup(c).await;
         }
@@ -71,6 +72,7 @@ const STOP: StepDef = StepDef { event: Some(EventType::Destroying), run: stop, .
 fn stop<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
     Box::pin(async move {
         let site = site(c)?;
+        refuse_other_account(c).await?;
         match steps::stop_at(c, &site).await {
             // One that cannot be reached, or is gone, goes all the same, and its gateway with it.
             Err(failure) if is_of_its_own(c) && failure.kind != FailureKind::Interrupted => {
@@ -83,6 +85,13 @@ fn stop<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
             stopped => stopped,
         }
     })
+}
+
+/// Refuses credentials that would find nothing of the machine, while everything still runs.
+pub(super) async fn refuse_other_account(c: &Context<'_>) -> Result<(), Failure> {
+    let Some(machines) = c.target().machines() else { return Ok(()) };
+    let refused = machines.refuse_other_account(&site(c)?, c.work()).await;
+    refused.map_err(|failure| half_removed(c, failure))
 }
 
 /// Whether the deployment has a machine of its own.

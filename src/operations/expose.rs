@@ -78,7 +78,14 @@ fn check<'a>(c: &'a mut Context<'_>) -> Step<'a> {
         (steps::CHECK.run)(c).await?;
         let now =
             Before { spec: c.deployment.spec.clone(), tunnel: c.deployment.facts.tunnel.clone() };
-        Ok(StepEnd::Done(json!(known.unwrap_or(now))))
+        let before = known.unwrap_or(now);
+        if let Some(machines) = c.target().machines()
+            && opens_after(c, &before)?
+        {
+            // Refused later, the firewall could not even be put back.
+            machines.refuse_other_account(&c.site()?, c.work()).await?;
+        }
+        Ok(StepEnd::Done(json!(before)))
     })
 }
 
@@ -95,10 +102,14 @@ fn moves(c: &Context<'_>) -> Result<bool, Failure> {
 /// Whether the machine's firewall is another one after it. What is not known to have worked before
 /// is made anew.
 fn opens(c: &Context<'_>) -> Result<bool, Failure> {
+    opens_after(c, &before(c)?)
+}
+
+fn opens_after(c: &Context<'_>, before: &Before) -> Result<bool, Failure> {
     let ExposeParams { spec } = c.params()?;
     let worked = [DeploymentStatus::Running, DeploymentStatus::Degraded];
     let of = |spec: &DeploymentSpec| spec.machine.as_ref().map(|it| it.expose);
-    let same = of(&before(c)?.spec) == of(&spec);
+    let same = of(&before.spec) == of(&spec);
     Ok(!same || !c.prior.is_some_and(|prior| worked.contains(&prior)))
 }
 

@@ -45,6 +45,9 @@ fn prepare<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>
         }
         if c.deployment.facts.tunnel.is_some() && c.deployment.tunnel().is_none() {
             // Launched again to be reached in another way.
+            if let Some(machines) = c.target().machines() {
+                machines.refuse_other_account(&c.site()?, c.work()).await?;
+            }
             tunnel::lower(c).await?;
         }
         let site = c.site()?;

@@ -361,6 +361,7 @@ const STOP: StepDef = StepDef {
 fn stop<'a>(c: &'a mut Context<'_>) -> Step<'a> {
     Box::pin(async move {
         let site = destroy::site(c)?;
+        destroy::refuse_other_account(c).await?;
         if site.deployment.facts.server.is_none() {
             return Ok(StepEnd::Skipped("there is none".into()));
         }

@@ -165,6 +165,10 @@ pub trait Machines: Send + Sync {
     /// Makes the machine, or brings the one that is there to what it should be.
     async fn make(&self, site: &Site, work: Work<'_>) -> Result<MachineFacts, Failure>;
 
+    /// Refuses credentials of another account than the machine's: what is there looks gone to them.
+    /// Asks nobody where nothing was begun.
+    async fn refuse_other_account(&self, site: &Site, work: Work<'_>) -> Result<(), Failure>;
+
     /// Waits until a gateway can be put there.
     async fn ready(&self, site: &Site, work: Work<'_>) -> Result<(), Failure>;
 }

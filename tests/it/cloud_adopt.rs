@@ -113,6 +113,8 @@ fn a_machine_on_ec2_is_taken_over_with_what_it_holds() {
     case.product.run(["adopt", NAME, "--state", "none", "--key", "none"]).code(2).says("no file");
     let own = earlier.path("terraform-old.tfstate");
     earlier.adopt(&case).env("TF_STATE", own.to_str().expect("a path")).code(4).says("TF_STATE");
+    let theirs = case.theirs();
+    theirs.refused(earlier.adopt(&case));
     assert_eq!(case.cloud.called("CreateTags"), calls);
     assert!(!case.product.deployment(NAME).exists());
 
@@ -141,6 +143,7 @@ fn a_machine_on_ec2_is_taken_over_with_what_it_holds() {
     );
     assert!(!open.contains("4000") && open.matches("0.0.0.0/0").count() == 1, "{open}");
     earlier.adopt(&case).code(4).says("is there already").says("launch m --target ec2");
+    theirs.refused(case.destroy());
 
     case.cloud.run(&id, "docker update --restart=no old && docker stop old");
     let mut live = case.product.run(["launch", NAME, "--no-link", "--json"]).live();

@@ -53,6 +53,7 @@ fn recorded(product: &Product, names: &[String], at: SocketAddr, expose: Expose)
             id: "i-0123456789abcdef0".into(),
             image: None,
             region: "us-east-1".into(),
+            account: "123456789012".into(),
             user: "ec2-user".into(),
             resource_name: "openclaw-x".into(),
             made_by: "x".into(),

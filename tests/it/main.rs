@@ -17,6 +17,7 @@ mod cli_life;
 mod cli_looking;
 mod cli_printed;
 mod cli_secrets;
+mod cloud_accounts;
 mod cloud_adopt;
 mod cloud_faults;
 mod cloud_life;

@@ -214,6 +214,8 @@ fn a_server_on_ec2_is_made_deployed_again_and_removed() {
     });
     ends(server(&case, ["destroy"]), 2).says("--yes");
     secrets_are_nowhere(&case, &[KEY, &token]);
+    case.theirs().refused(server(&case, ["destroy", "--yes"]));
+    assert_eq!(reached.get("/status", Some(&token)).0, 200, "it was not even stopped");
     ends(server(&case, ["destroy", "--yes"]), 0).answers("is destroyed");
     case.cloud.assert_empty();
     assert!(!case.product.deployment("server").exists(), "its files are left");

@@ -31,7 +31,7 @@ pub use admission::Admission;
 pub use backend::Bucket;
 pub use messages::{Diagnostic, Message, Said};
 pub use plan::{Change, Plan, Verb};
-pub use state::{Held, State};
+pub use state::{Held, State, account_of};
 
 /// What says that a module is initialised.
 const READY: &str = "ready";

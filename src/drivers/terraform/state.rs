@@ -23,6 +23,8 @@ pub struct State {
     pub serial: u64,
     /// Which one it is, whatever was written to it.
     pub lineage: String,
+    /// The account of what it holds, where that says so.
+    pub account: Option<String>,
 }
 
 /// A resource.
@@ -70,6 +72,14 @@ struct Instance {
 struct Attributes {
     #[serde(default)]
     id: Option<String>,
+    #[serde(default)]
+    arn: Option<String>,
+}
+
+/// The account in the name that AWS has for something.
+pub fn account_of(arn: &str) -> Option<&str> {
+    let account = arn.strip_prefix("arn:")?.split(':').nth(3)?;
+    (account.len() == 12 && account.bytes().all(|c| c.is_ascii_digit())).then_some(account)
 }
 
 impl State {
@@ -109,8 +119,12 @@ impl State {
         if file.version != VERSION {
             return Err(format!("it has format {}, and {VERSION} is understood", file.version));
         }
-        let managed = file.resources.into_iter().filter(|resource| resource.mode == "managed");
-        let held = managed.flat_map(|Resource { kind, name, instances, .. }| {
+        let managed: Vec<Resource> =
+            file.resources.into_iter().filter(|resource| resource.mode == "managed").collect();
+        let instances = managed.iter().flat_map(|resource| &resource.instances);
+        let mut arns = instances.filter_map(|it| it.attributes.as_ref()?.arn.as_deref());
+        let account = arns.find_map(account_of).map(str::to_owned);
+        let held = managed.into_iter().flat_map(|Resource { kind, name, instances, .. }| {
             instances.into_iter().map(move |instance| Held {
                 kind: kind.clone(),
                 name: name.clone(),
@@ -118,7 +132,7 @@ impl State {
                 is_tainted: instance.status.as_deref() == Some("tainted"),
             })
         });
-        Ok(Self { held: held.collect(), serial: file.serial, lineage: file.lineage })
+        Ok(Self { held: held.collect(), serial: file.serial, lineage: file.lineage, account })
     }
 
     /// Whether there is anything of this type.

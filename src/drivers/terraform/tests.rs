@@ -71,6 +71,23 @@ fn an_action_that_is_not_understood_is_refused() {
 }
 
 #[test]
+fn a_state_says_which_account_it_is_of() {
+    let of = |arn: &str| {
+        let text = format!(
+            r#"{{"version":4,"resources":[{{"mode":"managed","type":"t","name":"n","instances":[
+            {{"attributes":{{"id":"i"}}}},{{"attributes":{{"id":"i","arn":"{arn}"}}}}]}}]}}"#
+        );
+        State::of_text(&text, "it").expect("a state").account
+    };
+    let account = Some("123456789012".to_owned());
+    assert_eq!(of("arn:aws:ec2:us-west-2:123456789012:instance/i-1"), account);
+    assert_eq!(of("arn:aws-cn:iam::123456789012:role/x"), account);
+    for none in ["arn:aws:iam::aws:policy/x", "arn:aws:ec2:us-west-2::instance/i-1", "", "x"] {
+        assert_eq!(of(none), None, "{none}");
+    }
+}
+
+#[test]
 fn what_a_run_could_not_write_is_taken_where_it_follows() {
     let dir = tempfile::tempdir().expect("a directory");
     let (left, state) = (dir.path().join("errored.tfstate"), dir.path().join("x.tfstate"));

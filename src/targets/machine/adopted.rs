@@ -13,11 +13,12 @@ use serde_json::{Value, json};
 
 use super::files::{Files, write};
 use super::state::{self, Kept};
-use super::{Cloud, MachineTarget, in_words, reach};
+use super::{Cloud, MachineTarget, account, in_words, reach};
 use crate::domain::text::clean;
 use crate::domain::{Failure, TargetKind};
+use crate::drivers::aws::Aws;
 use crate::drivers::ssh::{Machine, failure, known_keys, public_key};
-use crate::drivers::terraform::{Message, Run, State, Terraform};
+use crate::drivers::terraform::{Message, Run, State, Terraform, account_of};
 use crate::exec::Place;
 use crate::targets::{Site, Work};
 
@@ -58,6 +59,9 @@ pub struct Earlier {
     pub address: String,
     /// Its region.
     pub region: String,
+    /// Its account, where the state says so, and then the one that it was looked for in.
+    #[serde(default)]
+    account: String,
     /// Its instance type or bundle.
     pub size: String,
     /// The public keys that it is known by, as the user's own SSH knows them.
@@ -168,6 +172,7 @@ impl Earlier {
             .or_else(|| text(&machine, "public_ip_address"));
         let address = address.filter(|it| it.parse::<std::net::Ipv4Addr>().is_ok());
         let zone = text(&machine, "availability_zone").ok_or_else(|| missing("zone"))?;
+        let arn = text(&machine, "arn").unwrap_or_default();
         let lineage = file["lineage"].as_str().unwrap_or_default().to_owned();
         file["resources"] = Value::Array(kept.clone());
         file["outputs"] = json!({});
@@ -178,6 +183,7 @@ impl Earlier {
             id: text(&machine, id).ok_or_else(|| missing("id"))?,
             address: address.ok_or_else(|| missing("address"))?,
             region: zone.trim_end_matches(|c: char| c.is_ascii_lowercase()).to_owned(),
+            account: account_of(&arn).unwrap_or_default().to_owned(),
             size: text(&machine, size).ok_or_else(|| missing("size"))?,
             host_keys: Vec::new(),
             state: format!("{file:#}\n"),
@@ -201,15 +207,27 @@ impl MachineTarget {
     /// that follows does the rest.
     pub async fn adopt(&self, site: &Site, earlier: &Earlier, key: &Path) -> Result<(), Failure> {
         let public = public_key(key).await?;
+        let who = Aws::new(self.tools.aws.clone(), Some(&earlier.region))?.identity().await?;
+        let mut earlier = earlier.clone();
+        if earlier.account.is_empty() {
+            earlier.account.clone_from(&who.account);
+        }
+        account::refuse_other(site, &earlier.account, &who)?;
         let files = Files::of(site);
         files.make()?;
         write(&files.key(), &fs::read(key)?)?;
         write(&files.key().with_extension("pub"), format!("{public}\n").as_bytes())?;
         files.write_users(self.cloud, super::infra::spec(site)?)?;
-        let text = serde_json::to_string(earlier)
+        let text = serde_json::to_string(&earlier)
             .map_err(|error| Failure::internal(format!("adopted.json: {error}")))?;
         write(&files.adopted(), text.as_bytes())
     }
+}
+
+/// The account of the machine that a deployment took over, if it did.
+pub(super) fn account(site: &Site) -> Option<String> {
+    let earlier = Earlier::of(site).ok().flatten()?;
+    Some(earlier.account).filter(|it| !it.is_empty())
 }
 
 /// Whether a deployment's machine was taken over.
@@ -341,7 +359,8 @@ mod tests {
 
     fn instance() -> Value {
         let attributes = json!({
-            "id": "i-1", "availability_zone": "us-west-2b", "instance_type": "t3.small",
+            "id": "i-1", "arn": "arn:aws:ec2:us-west-2:123456789012:instance/i-1",
+            "availability_zone": "us-west-2b", "instance_type": "t3.small",
             "public_ip": "198.51.100.1",
         });
         resource("aws_instance", &attributes)
@@ -360,6 +379,7 @@ mod tests {
             (TargetKind::Ec2, "us-west-2", "t3.small")
         );
         assert_eq!((earlier.id.as_str(), earlier.address.as_str()), ("i-1", "203.0.113.9"));
+        assert_eq!(earlier.account, "123456789012");
         let made: Value = serde_json::from_str(&earlier.state).expect("a state");
         assert_eq!((&made["serial"], &made["lineage"]), (&10.into(), &"l".into()));
         let resources = made["resources"].as_array().expect("resources");

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::files::{Files, write};
 use super::state::{self, Kept};
-use super::{MachineTarget, infra, reach};
+use super::{MachineTarget, account, infra, reach};
 use crate::config::rules;
 use crate::domain::{Failure, MachineSpec};
 use crate::drivers::ssh::{Machine, make_key};
@@ -65,6 +65,11 @@ impl MachineTarget {
     /// The size of a machine unless another one is asked for.
     pub fn default_size(&self) -> &'static str {
         self.cloud.default_size()
+    }
+
+    /// Refuses credentials that are known to be of another account than the machine's.
+    pub async fn refuse_known_other_account(&self, site: &Site) -> Result<(), Failure> {
+        account::refuse_known_other(&self.tools.aws, site).await
     }
 
     /// How a deployment's machine is reached by SSH.

@@ -86,6 +86,22 @@ impl Files {
         own["region"].as_str().map(str::to_owned)
     }
 
+    /// What `account_of_run` reads.
+    fn account(&self) -> PathBuf {
+        self.dir.join("account")
+    }
+
+    /// The account that an earlier run worked in, if it wrote that down.
+    pub(super) fn account_of_run(&self) -> Option<String> {
+        let text = self.run().exists().then(|| fs::read_to_string(self.account()).ok())??;
+        Some(text.trim().to_owned()).filter(|it| !it.is_empty())
+    }
+
+    /// Writes down the account that runs work in from now on.
+    pub(super) fn write_account(&self, account: &str) -> Result<(), Failure> {
+        write(&self.account(), format!("{account}\n").as_bytes())
+    }
+
     /// A plain text among the values that the user may change.
     pub(super) fn users_value(&self, name: &str) -> Option<String> {
         let text = fs::read_to_string(self.users()).ok()?;

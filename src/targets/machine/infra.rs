@@ -130,6 +130,12 @@ pub(super) async fn make(
     work: Work<'_>,
 ) -> Result<MachineFacts, Failure> {
     let (files, terraform) = (Files::of(site), &tools.terraform);
+    let region = region(site, spec(site)?)?;
+    let account = account::of(tools, site, &region, work).await?;
+    if !account::has_begun(site) {
+        // Killed from here on, it is gone on with in this account alone.
+        files.write_account(&account)?;
+    }
     let module = terraform.prepare(&site.layout.modules(), &cloud.module(), work.cancel).await?;
     let (dir, kept, variables) = (files.run(), Kept::of(site), files.variables());
     let workspace =
@@ -144,7 +150,6 @@ pub(super) async fn make(
         adopted::place(cloud, terraform, site, work).await?;
     }
     kept.close()?;
-    let region = region(site, spec(site)?)?;
     // How many things were there that a killed run had made, and no state knows of.
     let sweep = async || {
         let known = held(terraform, site, work).await?;
@@ -172,7 +177,7 @@ pub(super) async fn make(
         sweep().await?;
     }
     adopted::placed(site)?;
-    facts(site, &outputs)
+    facts(site, account, &outputs)
 }
 
 /// One apply. Where there is something already, what would become of it is looked at first.
@@ -235,7 +240,7 @@ fn lost(site: &Site, machine: &MachineFacts) -> Failure {
 }
 
 /// What the module says that it made.
-fn facts(site: &Site, outputs: &Outputs) -> Result<MachineFacts, Failure> {
+fn facts(site: &Site, account: String, outputs: &Outputs) -> Result<MachineFacts, Failure> {
     let text = |name: &str| outputs.get(name).and_then(Value::as_str).map(str::to_owned);
     let needed = |name: &str| {
         text(name).ok_or_else(|| Failure::failed(format!("the module does not say its {name}")))
@@ -249,12 +254,35 @@ fn facts(site: &Site, outputs: &Outputs) -> Result<MachineFacts, Failure> {
         })?,
         image: text("ami_id"),
         region: needed("region")?,
+        account,
         user: needed("ssh_user")?,
         resource_name: needed("resource_name")?,
         made_by: known.map(|it| it.made_by.clone()).unwrap_or_default(),
         ready: known.is_some_and(|it| it.ready && it.id == id),
         id,
     })
+}
+
+/// Where what is there of a deployment was made.
+fn region_of_made(site: &Site) -> Result<String, Failure> {
+    let known = site.deployment.facts.machine.as_ref().map(|machine| machine.region.clone());
+    let region = known.or_else(|| Files::of(site).region());
+    Ok(region.unwrap_or(spec(site)?.region.clone()))
+}
+
+/// Refuses credentials of another account than the one that the machine was made in: to them,
+/// everything is gone. Where nothing was begun, nobody is asked.
+pub(super) async fn refuse_other_account(
+    tools: &Tools,
+    site: &Site,
+    work: Work<'_>,
+) -> Result<(), Failure> {
+    let has_begun =
+        account::has_begun(site) || !held(&tools.terraform, site, work).await?.held.is_empty();
+    if has_begun {
+        account::of(tools, site, &region_of_made(site)?, work).await?;
+    }
+    Ok(())
 }
 
 /// Destroys everything that the state holds; says what it was.
@@ -264,15 +292,15 @@ pub(super) async fn destroy(
     site: &Site,
     work: Work<'_>,
 ) -> Result<Vec<String>, Failure> {
-    let (files, terraform) = (Files::of(site), &tools.terraform);
+    let terraform = &tools.terraform;
+    refuse_other_account(tools, site, work).await?;
     let mut removed = Vec::new();
     if !held(&tools.terraform, site, work).await?.held.is_empty() {
         removed = destroy_held(cloud, terraform, site, work).await?;
     }
-    if files.run().exists() {
+    if account::has_begun(site) {
         // What no state knows of, because a run was killed with it under way.
-        let known = site.deployment.facts.machine.as_ref().map(|machine| machine.region.clone());
-        let region = known.or_else(|| files.region()).unwrap_or(spec(site)?.region.clone());
+        let region = region_of_made(site)?;
         let nothing = State::default();
         let strays = account::remove_strays(&tools.aws, cloud, site, &region, &nothing).await?;
         removed.extend(strays);

@@ -135,6 +135,10 @@ impl Machines for MachineTarget {
         infra::make(self.cloud, &self.tools, site, work).await
     }
 
+    async fn refuse_other_account(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
+        infra::refuse_other_account(&self.tools, site, work).await
+    }
+
     async fn ready(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
         // One that just begins is waited for.
         if site.deployment.facts.machine.as_ref().is_some_and(|machine| machine.ready) {

@@ -218,6 +218,41 @@ impl Case {
     }
 }
 
+/// The account of a simulated cloud.
+const OURS: &str = "123456789012";
+/// An account beside it.
+const THEIRS: &str = "111122223333";
+
+/// What the environment of somebody has who works in another account.
+pub struct Theirs(Vec<(&'static str, String)>);
+
+impl Case {
+    /// Somebody of another account.
+    pub fn theirs(&self) -> Theirs {
+        let said = self.cloud.api(&format!(
+            "it = boto3.client('sts').assume_role(RoleArn='arn:aws:iam::{THEIRS}:role/x', \
+             RoleSessionName='theirs')['Credentials']\n\
+             print(it['AccessKeyId'], it['SecretAccessKey'], it['SessionToken'])"
+        ));
+        let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+        let values: Vec<String> = said.split_whitespace().map(str::to_owned).collect();
+        assert_eq!(values.len(), names.len(), "{said}");
+        Theirs(names.into_iter().zip(values).collect())
+    }
+}
+
+impl Theirs {
+    /// That a command is refused for its account, and says whose credentials are needed.
+    #[track_caller]
+    pub fn refused(&self, run: Run) -> Done {
+        let done = self.0.iter().fold(run, |run, (name, value)| run.env(name, value)).code(4);
+        for words in [OURS, THEIRS, "nothing was changed", "AWS_PROFILE"] {
+            done.says(words);
+        }
+        done
+    }
+}
+
 /// Runs it to its end. Terraform on busy cores takes its time, twice where an interrupted launch is
 /// gone on with first.
 pub fn patient(run: Run) -> Done {

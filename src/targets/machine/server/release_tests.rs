@@ -13,6 +13,7 @@ fn site(env: &[(&str, &str)]) -> Site {
         id: "i-1".into(),
         image: None,
         region: "us-east-1".into(),
+        account: "123456789012".into(),
         user: "ec2-user".into(),
         resource_name: "openclaw-server-1".into(),
         made_by: "1".into(),
