@@ -53,19 +53,16 @@ data "aws_iam_policy_document" "server" {
   statement {
     sid = "Look"
     actions = [
-      "ec2:DescribeAccountAttributes",
       "ec2:DescribeAddresses",
       "ec2:DescribeAddressesAttribute",
-      "ec2:DescribeAvailabilityZones",
       "ec2:DescribeImages",
       "ec2:DescribeInstanceCreditSpecifications",
-      "ec2:DescribeInstanceStatus",
       "ec2:DescribeInstanceTypeOfferings",
       "ec2:DescribeInstanceTypes",
       "ec2:DescribeInstances",
       "ec2:DescribeKeyPairs",
       "ec2:DescribeNetworkInterfaces",
-      "ec2:DescribeRegions",
+      "ec2:DescribeRouteTables",
       "ec2:DescribeSecurityGroupRules",
       "ec2:DescribeSecurityGroups",
       "ec2:DescribeSubnets",
@@ -74,6 +71,7 @@ data "aws_iam_policy_document" "server" {
       "ec2:DescribeVolumesModifications",
       "ec2:DescribeVpcAttribute",
       "ec2:DescribeVpcs",
+      "servicequotas:GetAWSDefaultServiceQuota",
       "servicequotas:GetServiceQuota",
     ]
     resources = ["*"]
@@ -83,6 +81,13 @@ data "aws_iam_policy_document" "server" {
       variable = "aws:RequestedRegion"
       values   = local.server_regions
     }
+  }
+
+  # Asked in a region that every account has: the one that is looked for may not exist.
+  statement {
+    sid       = "FindTheRegion"
+    actions   = ["ec2:DescribeRegions"]
+    resources = ["*"]
   }
 
   statement {
@@ -343,18 +348,13 @@ data "aws_iam_policy_document" "server" {
     content {
       sid = "LightsailLook"
       actions = [
-        "lightsail:GetBlueprints",
         "lightsail:GetBundles",
         "lightsail:GetInstance",
         "lightsail:GetInstancePortStates",
-        "lightsail:GetInstanceState",
         "lightsail:GetInstances",
         "lightsail:GetKeyPair",
         "lightsail:GetKeyPairs",
         "lightsail:GetOperation",
-        "lightsail:GetOperations",
-        "lightsail:GetOperationsForResource",
-        "lightsail:GetRegions",
         "lightsail:GetStaticIp",
         "lightsail:GetStaticIps",
       ]
@@ -373,7 +373,7 @@ data "aws_iam_policy_document" "server" {
 
     content {
       sid       = "LightsailMakeTagged"
-      actions   = ["lightsail:CreateInstances", "lightsail:ImportKeyPair"]
+      actions   = ["lightsail:CreateInstances"]
       resources = ["*"]
 
       condition {
@@ -390,6 +390,52 @@ data "aws_iam_policy_document" "server" {
     }
   }
 
+  # A key pair takes no tags while it is imported. It gets them right after, and only one that is
+  # nobody's can be given the installation's.
+  dynamic "statement" {
+    for_each = var.server_lightsail ? [local.server_regions] : []
+
+    content {
+      sid       = "LightsailImportKey"
+      actions   = ["lightsail:ImportKeyPair"]
+      resources = ["*"]
+
+      condition {
+        test     = "StringEquals"
+        variable = "aws:RequestedRegion"
+        values   = statement.value
+      }
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.server_lightsail ? [local.server_regions] : []
+
+    content {
+      sid       = "LightsailTagKey"
+      actions   = ["lightsail:TagResource"]
+      resources = ["${local.arn}:lightsail:*:${local.account}:KeyPair/*"]
+
+      condition {
+        test     = "StringEquals"
+        variable = "aws:RequestedRegion"
+        values   = statement.value
+      }
+
+      condition {
+        test     = "StringEquals"
+        variable = local.server_will_be
+        values   = [local.server_tagged]
+      }
+
+      condition {
+        test     = "Null"
+        variable = local.server_is_tagged
+        values   = ["true"]
+      }
+    }
+  }
+
   dynamic "statement" {
     for_each = var.server_lightsail ? [local.server_regions] : []
 
@@ -402,7 +448,6 @@ data "aws_iam_policy_document" "server" {
         "lightsail:CreateInstances",
         "lightsail:DeleteInstance",
         "lightsail:DeleteKeyPair",
-        "lightsail:OpenInstancePublicPorts",
         "lightsail:PutInstancePublicPorts",
         "lightsail:RebootInstance",
         "lightsail:StartInstance",

@@ -77,7 +77,8 @@ async fn an_account_is_asked_what_it_is_has_and_allows() {
     let launch = Launch {
         image: "ami-0123456789abcdef0".into(),
         instance_type: "t3.medium".into(),
-        tag: (TAG.into(), "i1".into()),
+        subnet: None,
+        tags: vec![(TAG.into(), "i1".into())],
         public_key:
             "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBYf3q0r0i8N0L7S0C5Kk7bX0qkqX1m3Vg7F4uJtQ0aB x"
                 .into(),

@@ -1,12 +1,14 @@
 //! What befalls a machine that was made: no later apply replaces it, nothing is sent to another one
 //! in its place, and one that is gone is said to be.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::support::machine_case::{Case, KEY, NAME};
 use crate::support::product::TOKEN;
+use crate::support::source::read;
 
 /// Puts another host key in the place of the machine's own.
 const OTHER_KEY: &str = "cd /etc/ssh && cp openclaw-own-host-key /var/tmp/kept && rm openclaw-own-host-key* \
@@ -75,6 +77,20 @@ fn open_ports(case: &Case, id: &str) -> Vec<u16> {
     ports
 }
 
+/// Every call of a life is one that the server's role allows for something, but for asking who calls,
+/// which needs no permission. What it is allowed for is the module's tests to say.
+fn the_servers_role_covers(case: &Case) {
+    let policy: serde_json::Value =
+        serde_json::from_str(&read("terraform/ec2/tests/server-policy.json")).expect("JSON");
+    let statements = policy["Statement"].as_array().expect("statements").iter();
+    let allowed = statements.map(|it| it["Action"].to_string()).collect::<String>();
+    let called = case.cloud.calls().into_iter().map(|it| format!("{}:{}", it.service, it.action));
+    let called: BTreeSet<String> = called.filter(|it| it != "sts:GetCallerIdentity").collect();
+    assert!(called.contains("ec2:DescribeRegions"), "{called:?}");
+    let lacking = called.iter().filter(|it| !allowed.contains(&format!("\"{it}\"")));
+    assert_eq!(lacking.collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
 fn life(target: &'static str) {
     let Some(case) = Case::start(target) else { return };
     case.launch_to_the_image();
@@ -139,6 +155,7 @@ fn life(target: &'static str) {
     }
     assert!(case.cloud.instances().is_empty());
     case.destroys_all();
+    the_servers_role_covers(&case);
 }
 
 #[test]

@@ -52,8 +52,13 @@ fn what_lightsail_would_refuse_is_found_before_anything_is_made() {
 #[test]
 fn permissions_and_quotas_are_found_before_anything_is_made() {
     let Some(case) = Case::start("ec2") else { return };
-    case.cloud.refuse("RunInstances", "UnauthorizedOperation", 1);
-    refused_in_time(&case, case.launch(), 5, &["ec2:RunInstances"]);
+    case.cloud.fault(&json!({"action": "RunInstances", "code": "UnauthorizedOperation",
+        "message": "You are not authorized to perform this operation. User: arn:aws:iam::1:user/x \
+                    is not authorized to perform: ec2:RunInstances on resource: \
+                    arn:aws:ec2:us-east-1:1:instance/* because no identity-based policy allows it"}));
+    refused_in_time(&case, case.launch(), 5, &["ec2:RunInstances on arn:aws:ec2", ":instance/*"]);
+    case.cloud.refuse("GetParameter", "AccessDeniedException", 1);
+    refused_in_time(&case, case.launch(), 5, &["ssm:GetParameter"]);
     let large = case.launch().arg("--size").arg("t3.2xlarge");
     refused_in_time(&case, large, 5, &["vCPUs", "is 5 in this region", "8 more", "L-1216C47A"]);
     // What is not made yet can still be of another size.

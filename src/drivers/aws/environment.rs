@@ -12,7 +12,7 @@ use crate::secrets::Secret;
 
 /// Every variable that is read. They are the ones that Terraform's AWS provider reads, too: both
 /// have to act as the same identity, in the same region, against the same endpoints.
-pub const VARIABLES: [&str; 26] = [
+pub const VARIABLES: [&str; 27] = [
     "HOME",
     "AWS_ACCESS_KEY_ID",
     "AWS_ACCESS_KEY",
@@ -38,6 +38,7 @@ pub const VARIABLES: [&str; 26] = [
     "AWS_ENDPOINT_URL_IAM",
     "AWS_ENDPOINT_URL_LIGHTSAIL",
     "AWS_ENDPOINT_URL_SERVICE_QUOTAS",
+    "AWS_ENDPOINT_URL_SSM",
     "AWS_ENDPOINT_URL_STS",
 ];
 

@@ -1,8 +1,10 @@
 //! What the credentials may do, found out without doing it.
 //!
-//! Owns the dry runs of what a launch on EC2 calls. Refuses to guess: a call that AWS refuses for
-//! another reason than permission is listed as undecided. Lightsail and IAM have no dry runs; there
-//! the first call that is denied names what is missing.
+//! Owns the dry runs of what a launch on EC2 calls, with what it asks for: a policy may allow it with
+//! these tags and these options alone. Refuses to guess: a call that AWS refuses for another reason
+//! than permission is listed as undecided, and so is one that is denied for what the launch would
+//! have made before. A rule in a group that is not there yet cannot be tried at all. Lightsail and
+//! IAM have no dry runs.
 
 use futures_util::{StreamExt, stream};
 
@@ -17,12 +19,14 @@ const AT_ONCE: usize = 6;
 /// What a launch on EC2 will ask for.
 #[derive(Debug, Clone)]
 pub struct Launch {
-    /// The image, as `RunInstances` takes it.
+    /// The image's id.
     pub image: String,
     /// The instance type.
     pub instance_type: String,
-    /// A tag that everything will carry: policies may insist on it.
-    pub tag: (String, String),
+    /// The subnet, if it is not one of the default network's.
+    pub subnet: Option<String>,
+    /// The tags that everything will carry: policies may insist on them.
+    pub tags: Vec<(String, String)>,
     /// The public half of the key, as `ImportKeyPair` takes it.
     pub public_key: String,
 }
@@ -52,56 +56,83 @@ impl Permissions {
     }
 }
 
+/// What is sent with `RunInstances` beside image, size and tags, as `terraform/ec2/main.tf` has it.
+const OPTIONS: [(&str, &str); 11] = [
+    ("MinCount", "1"),
+    ("MaxCount", "1"),
+    ("MetadataOptions.HttpEndpoint", "enabled"),
+    ("MetadataOptions.HttpTokens", "required"),
+    ("MetadataOptions.HttpPutResponseHopLimit", "1"),
+    ("MetadataOptions.HttpProtocolIpv6", "disabled"),
+    ("MetadataOptions.InstanceMetadataTags", "disabled"),
+    ("BlockDeviceMapping.1.DeviceName", "/dev/xvda"),
+    ("BlockDeviceMapping.1.Ebs.DeleteOnTermination", "true"),
+    ("BlockDeviceMapping.1.Ebs.Encrypted", "true"),
+    ("BlockDeviceMapping.1.Ebs.VolumeType", "gp3"),
+];
+
+/// What Terraform reads before and after. What shows one instance's attributes is not among it: it
+/// may be allowed for one's own alone.
+const READING: [&str; 15] = [
+    "DescribeAddresses",
+    "DescribeAddressesAttribute",
+    "DescribeImages",
+    "DescribeInstanceCreditSpecifications",
+    "DescribeInstanceTypeOfferings",
+    "DescribeInstances",
+    "DescribeKeyPairs",
+    "DescribeNetworkInterfaces",
+    "DescribeSecurityGroupRules",
+    "DescribeSecurityGroups",
+    "DescribeSubnets",
+    "DescribeTags",
+    "DescribeVolumes",
+    "DescribeVpcAttribute",
+    "DescribeVpcs",
+];
+
 /// The calls that are tried.
 fn calls(launch: &Launch) -> Vec<Call> {
     let ec2 = |action| Call::form(Service::Ec2, action).with("DryRun", "true");
-    let tagged = |call: Call, kind: &str| {
-        call.with("TagSpecification.1.ResourceType", kind)
-            .with("TagSpecification.1.Tag.1.Key", launch.tag.0.as_str())
-            .with("TagSpecification.1.Tag.1.Value", launch.tag.1.as_str())
+    let tagged = |call: Call, number: usize, kind: &str| {
+        let specification = format!("TagSpecification.{number}");
+        let call = call.with(format!("{specification}.ResourceType"), kind);
+        launch.tags.iter().enumerate().fold(call, |call, (index, (key, value))| {
+            let tag = format!("{specification}.Tag.{}", index + 1);
+            call.with(format!("{tag}.Key"), key).with(format!("{tag}.Value"), value)
+        })
     };
-    let run = ec2("RunInstances")
+    let mut run = ec2("RunInstances")
         .with("ImageId", launch.image.as_str())
-        .with("InstanceType", launch.instance_type.as_str())
-        .with("MinCount", "1")
-        .with("MaxCount", "1");
+        .with("InstanceType", launch.instance_type.as_str());
+    if let Some(subnet) = &launch.subnet {
+        run = run.with("SubnetId", subnet);
+    }
+    let run = OPTIONS.iter().fold(run, |call, (name, value)| call.with(*name, *value));
     let group = ec2("CreateSecurityGroup")
         .with("GroupName", "openclaw-pipeline-dry-run")
         .with("GroupDescription", "dry run");
-    let rule = ec2("AuthorizeSecurityGroupIngress")
-        .with("GroupName", "default")
-        .with("IpPermissions.1.IpProtocol", "tcp")
-        .with("IpPermissions.1.FromPort", "22")
-        .with("IpPermissions.1.ToPort", "22")
-        .with("IpPermissions.1.IpRanges.1.CidrIp", "203.0.113.1/32");
     let key = ec2("ImportKeyPair")
         .with("KeyName", "openclaw-pipeline-dry-run")
         .with("PublicKeyMaterial", base64_of(&launch.public_key));
     let mut calls = vec![
-        tagged(run, "instance"),
-        tagged(group, "security-group"),
-        rule,
-        tagged(ec2("AllocateAddress").with("Domain", "vpc"), "elastic-ip"),
-        tagged(key, "key-pair"),
+        tagged(tagged(run, 1, "instance"), 2, "volume"),
+        tagged(group, 1, "security-group"),
+        tagged(ec2("AllocateAddress").with("Domain", "vpc"), 1, "elastic-ip"),
+        tagged(key, 1, "key-pair"),
     ];
-    // What Terraform reads before and after.
     // One of them by name: a service that does not know dry runs answers it, and all would be a lot.
     calls.push(ec2("DescribeInstanceTypes").with("InstanceType.1", launch.instance_type.as_str()));
-    calls.extend(
-        [
-            "DescribeAddresses",
-            "DescribeImages",
-            "DescribeInstances",
-            "DescribeKeyPairs",
-            "DescribeSecurityGroups",
-            "DescribeSubnets",
-            "DescribeTags",
-            "DescribeVolumes",
-            "DescribeVpcs",
-        ]
-        .map(ec2),
-    );
+    calls.extend(READING.map(ec2));
     calls
+}
+
+/// Whether a denial says nothing about a launch. A dry run of `RunInstances` takes the network's
+/// default group, and a launch one that it has made and tagged; a denial that names nothing may be
+/// of that group.
+fn is_of_what_is_made_before(missing: &Missing) -> bool {
+    let is_group = |resource: &String| resource.contains(":security-group/");
+    missing.action == "ec2:RunInstances" && missing.resource.as_ref().is_none_or(is_group)
 }
 
 fn base64_of(text: &str) -> String {
@@ -126,7 +157,9 @@ impl Aws {
                 Ok(_) => found.allowed.push(permission),
                 Err(CallError::Api(error)) => match error.problem() {
                     Problem::DryRun => found.allowed.push(permission),
-                    Problem::Denied => found.missing.push(error.missing()),
+                    Problem::Denied if !is_of_what_is_made_before(&error.missing()) => {
+                        found.missing.push(error.missing());
+                    }
                     Problem::WrongCredentials
                     | Problem::ExpiredCredentials
                     | Problem::Clock
@@ -146,71 +179,5 @@ impl Aws {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::fake::{Asked, Fake};
-    use super::*;
-
-    fn launch() -> Launch {
-        Launch {
-            image: "ami-0123456789abcdef0".into(),
-            instance_type: "t3.medium".into(),
-            tag: ("openclaw:installation".into(), "i1".into()),
-            public_key: "ssh-ed25519 AAAA x".into(),
-        }
-    }
-
-    fn error(code: &str, message: &str) -> String {
-        format!(
-            "<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error>\
-             </Errors></Response>"
-        )
-    }
-
-    #[test]
-    fn everything_is_a_dry_run_and_carries_the_tag_where_it_can() {
-        for call in calls(&launch()) {
-            let body = call.body();
-            assert!(body.contains("&DryRun=true"), "{body}");
-            let makes = ["Run", "Create", "Allocate", "Import"].iter();
-            if makes.clone().any(|verb| call.action.starts_with(verb)) {
-                assert!(body.contains("Tag.1.Key=openclaw%3Ainstallation"), "{body}");
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_missing_is_told_from_what_is_allowed_and_what_is_unclear() {
-        let fake = Fake::with(|asked: &Asked| {
-            let body = if asked.body.starts_with("Action=RunInstances") {
-                error(
-                    "UnauthorizedOperation",
-                    "User: x is not authorized to perform: ec2:CreateTags on resource: arn:aws:ec2:a \
-                     because",
-                )
-            } else if asked.body.starts_with("Action=AllocateAddress") {
-                error("UnauthorizedOperation", "You are not authorized to perform this operation.")
-            } else if asked.body.starts_with("Action=ImportKeyPair") {
-                error("InvalidKey.Format", "Key is not in valid OpenSSH public key format")
-            } else {
-                return (412, error("DryRunOperation", "would have succeeded"));
-            };
-            (400, body)
-        })
-        .await;
-        let found = fake.aws().permissions(&launch()).await.expect("an answer");
-        let missing: Vec<String> = found.missing.iter().map(ToString::to_string).collect();
-        assert_eq!(missing, ["ec2:AllocateAddress", "ec2:CreateTags on arn:aws:ec2:a"]);
-        assert_eq!(found.allowed.len(), 12);
-        assert_eq!(found.undecided[0].0, "ec2:ImportKeyPair");
-        let failure = found.check().expect_err("not allowed");
-        assert!(failure.message.contains("ec2:CreateTags on arn:aws:ec2:a"), "{failure}");
-        assert!(failure.remedy.expect("one").contains("ec2:AllocateAddress, ec2:CreateTags"));
-    }
-
-    #[tokio::test]
-    async fn wrong_credentials_are_no_missing_permission() {
-        let fake = Fake::with(|_| (401, error("AuthFailure", "not able to validate"))).await;
-        let failure = Failure::from(fake.aws().permissions(&launch()).await.expect_err("wrong"));
-        assert!(failure.message.contains("does not know"), "{failure}");
-    }
-}
+#[path = "permissions_tests.rs"]
+mod tests;

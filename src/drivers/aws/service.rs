@@ -18,6 +18,8 @@ pub enum Service {
     Lightsail,
     /// How much an account may have.
     ServiceQuotas,
+    /// Parameters, of which AWS keeps some for everybody: the newest images.
+    Ssm,
     /// Who is calling.
     Sts,
 }
@@ -30,6 +32,7 @@ impl Service {
             Self::Iam => "iam",
             Self::Lightsail => "lightsail",
             Self::ServiceQuotas => "servicequotas",
+            Self::Ssm => "ssm",
             Self::Sts => "sts",
         }
     }
@@ -40,6 +43,7 @@ impl Service {
             Self::Iam => "AWS_ENDPOINT_URL_IAM",
             Self::Lightsail => "AWS_ENDPOINT_URL_LIGHTSAIL",
             Self::ServiceQuotas => "AWS_ENDPOINT_URL_SERVICE_QUOTAS",
+            Self::Ssm => "AWS_ENDPOINT_URL_SSM",
             Self::Sts => "AWS_ENDPOINT_URL_STS",
         }
     }
@@ -123,6 +127,13 @@ impl Call {
         self
     }
 
+    /// A field of a form.
+    #[cfg(test)]
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
+        let Input::Form(pairs) = &self.input else { return None };
+        pairs.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str())
+    }
+
     /// Adds a numbered condition that what is described has to meet.
     pub(super) fn filter(self, number: usize, name: &str, values: &[&str]) -> Self {
         let mut call = self.with(format!("Filter.{number}.Name"), name);
@@ -157,6 +168,7 @@ impl Call {
             Input::Json(_) => {
                 let prefix = match self.service {
                     Service::ServiceQuotas => "ServiceQuotasV20190624",
+                    Service::Ssm => "AmazonSSM",
                     _ => "Lightsail_20161128",
                 };
                 let target = format!("{prefix}.{}", self.action);

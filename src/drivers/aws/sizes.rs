@@ -93,6 +93,21 @@ impl Aws {
         self.pages(call, read_names).await
     }
 
+    /// The newest image of Amazon Linux 2023, where `terraform/ec2/main.tf` finds it, too.
+    pub async fn newest_image(&self, architecture: Architecture) -> Result<String, CallError> {
+        let architecture = match architecture {
+            Architecture::X86_64 => "x86_64",
+            Architecture::Arm64 => "arm64",
+        };
+        let name = format!(
+            "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{architecture}"
+        );
+        let call = Call::json(Service::Ssm, "GetParameter", json!({ "Name": name }));
+        let answer = self.json(call).await?;
+        let image = answer["Parameter"]["Value"].as_str().ok_or_else(xml::unreadable)?;
+        Ok(image.to_owned())
+    }
+
     /// The bundle of this id, if the region has it and machines can be made of it.
     pub async fn bundle(&self, id: &str) -> Result<Bundle, CallError> {
         let bundles = self.bundles().await?;

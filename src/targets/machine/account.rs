@@ -16,7 +16,6 @@ use crate::domain::{Failure, FailureKind, MachineSpec};
 use crate::drivers::aws::identity::Identity;
 use crate::drivers::aws::machines::{MachineId, MachineState};
 use crate::drivers::aws::permissions::Launch;
-use crate::drivers::aws::sizes::Architecture;
 use crate::drivers::aws::sweep::{Found, Kind, Mark};
 use crate::drivers::aws::{Aws, CallError, Environment, regions};
 use crate::drivers::terraform::State;
@@ -29,6 +28,21 @@ pub(super) const DEPLOYMENT: &str = "openclaw-pipeline:deployment";
 /// A public key to be refused politely: what the dry run of an import needs.
 const SOME_KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHwzAdnGvHL7NDTdwhmeNIFw3sC4eqGwIsJZlJkMhxdr dry-run";
+
+/// The tags that everything of a deployment's machine carries, as the modules set them. Which
+/// operation makes it is not known yet.
+fn tags(site: &Site) -> Vec<(String, String)> {
+    let (deployment, name) = (&site.deployment, site.deployment.name.to_string());
+    let named = format!("openclaw-{name}-{}", suffix(site));
+    let tags = [
+        ("Name", named),
+        (INSTALLATION, site.layout.installation().to_owned()),
+        (DEPLOYMENT, deployment.id.clone()),
+        ("openclaw-pipeline:name", name),
+        ("openclaw-pipeline:operation", "dry-run".into()),
+    ];
+    tags.map(|(key, value)| (key.to_owned(), value)).into()
+}
 
 fn aws(environment: &Environment, region: &str) -> Result<Aws, Failure> {
     Aws::new(environment.clone(), Some(region))
@@ -142,17 +156,15 @@ pub(super) async fn check(
                 return Ok(());
             }
             progress.amount(0, 0, "permissions and quotas");
-            let architecture = match found.architecture {
-                Architecture::X86_64 => "x86_64",
-                Architecture::Arm64 => "arm64",
+            let image = match files.users_value("ami_id") {
+                Some(named) => named,
+                None => aws.newest_image(found.architecture).await?,
             };
             let launch = Launch {
-                image: format!(
-                    "resolve:ssm:/aws/service/ami-amazon-linux-latest/\
-                     al2023-ami-kernel-default-{architecture}"
-                ),
+                image,
                 instance_type: wanted.to_owned(),
-                tag: (INSTALLATION.into(), site.layout.installation().to_owned()),
+                subnet: files.users_value("subnet_id"),
+                tags: tags(site),
                 public_key: SOME_KEY.into(),
             };
             let (permissions, vcpus, addresses) = tokio::join!(

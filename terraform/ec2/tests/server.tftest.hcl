@@ -77,7 +77,7 @@ run "changes_only_its_own" {
   assert {
     condition = alltrue([
       for it in jsondecode(data.aws_iam_policy_document.server[0].json).Statement :
-      contains(["Look", "FindTheImage", "LaunchFromAmazon", "LaunchInto", "MakeInNetwork"], it.Sid)
+      contains(["Look", "FindTheRegion", "FindTheImage", "LaunchFromAmazon", "LaunchInto", "MakeInNetwork"], it.Sid)
       || try(it.Condition.StringEquals["aws:ResourceTag/openclaw-pipeline:installation"], "") == "of-the-server"
       || try(it.Condition.StringEquals["aws:RequestTag/openclaw-pipeline:installation"], "") == "of-the-server"
     ])
@@ -96,8 +96,8 @@ run "changes_only_its_own" {
     condition = alltrue([
       for it in flatten([
         for it in jsondecode(data.aws_iam_policy_document.server[0].json).Statement : it.Action
-        if contains(["Look", "FindTheImage"], it.Sid)
-      ]) : length(regexall("^(ec2:Describe[A-Za-z]+|ssm:GetParameter|servicequotas:GetServiceQuota)$", it)) == 1
+        if contains(["Look", "FindTheRegion", "FindTheImage"], it.Sid)
+      ]) : length(regexall("^(ec2:Describe[A-Za-z]+|ssm:GetParameter|servicequotas:Get(AWSDefault)?ServiceQuota)$", it)) == 1
     ])
     error_message = "looking is looking"
   }
@@ -136,7 +136,7 @@ run "changes_only_its_own" {
   assert {
     condition = alltrue([
       for it in jsondecode(data.aws_iam_policy_document.server[0].json).Statement :
-      contains(["FindTheImage"], it.Sid) || try(it.Condition.StringEquals["aws:RequestedRegion"], "") == "us-west-2"
+      contains(["FindTheRegion", "FindTheImage"], it.Sid) || try(it.Condition.StringEquals["aws:RequestedRegion"], "") == "us-west-2"
     ])
     error_message = "in its region alone"
   }
@@ -219,6 +219,7 @@ run "lightsail" {
       try(it.Condition.StringEquals["aws:ResourceTag/openclaw-pipeline:installation"], "") == "inst-1"
       || try(it.Condition.StringEquals["aws:RequestTag/openclaw-pipeline:installation"], "") == "inst-1"
       || endswith(join(" ", flatten([it.Resource])), ":StaticIp/*")
+      || it.Action == "lightsail:ImportKeyPair"
       if startswith(it.Sid, "Lightsail") && it.Sid != "LightsailLook"
     ])
     error_message = "the tag, where a type has one"
@@ -231,6 +232,22 @@ run "lightsail" {
       ]) : startswith(it, "lightsail:Get") && it != "lightsail:GetInstanceAccessDetails"
     ])
     error_message = "looking lets nobody in"
+  }
+
+  # A tag that can be put on any instance would open every one.
+  assert {
+    condition = [
+      for it in jsondecode(data.aws_iam_policy_document.server[0].json).Statement :
+      "${it.Resource} ${it.Condition.Null["aws:ResourceTag/openclaw-pipeline:installation"]}"
+      if contains(flatten([it.Action]), "lightsail:TagResource")
+    ] == ["arn:aws:lightsail:*:123456789012:KeyPair/* true"]
+    error_message = "only a key pair without the tag is given it"
+  }
+
+  # The program's own tests hold what it calls against this file.
+  assert {
+    condition     = jsondecode(data.aws_iam_policy_document.server[0].json) == jsondecode(file("tests/server-policy.json"))
+    error_message = "tests/server-policy.json is not the policy: ${data.aws_iam_policy_document.server[0].json}"
   }
 
   assert {
