@@ -70,6 +70,16 @@ pub struct Diagnostic {
     /// The resource that it is about.
     #[serde(default)]
     pub address: Option<String>,
+    /// Where in a file.
+    #[serde(default)]
+    pub range: Option<Range>,
+}
+
+/// A place in a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Range {
+    /// The file.
+    pub filename: String,
 }
 
 impl Diagnostic {

@@ -19,7 +19,7 @@ struct Known {
     remedy: &'static str,
 }
 
-const KNOWN: [Known; 9] = [
+const KNOWN: [Known; 10] = [
     Known {
         signs: &[
             "no valid credential sources",
@@ -55,6 +55,13 @@ const KNOWN: [Known; 9] = [
         what: "AWS has no such machine free there now",
         remedy: "try again later, or with another size or region",
     },
+    // Before the quotas: RequestLimitExceeded is none.
+    Known {
+        signs: &["requestlimitexceeded", "throttl", "rate exceeded", "toomanyrequests", "slowdown"],
+        kind: FailureKind::Failed,
+        what: "AWS takes no more calls just now",
+        remedy: "go on in a few minutes; other programs of the account share its limits",
+    },
     Known {
         signs: &[
             "vcpulimitexceeded",
@@ -85,15 +92,7 @@ const KNOWN: [Known; 9] = [
         remedy: "wait until it has ended, then go on",
     },
     Known {
-        signs: &[
-            "requestlimitexceeded",
-            "throttling",
-            "rate exceeded",
-            "no such host",
-            "connection refused",
-            "i/o timeout",
-            "context deadline exceeded",
-        ],
+        signs: &["no such host", "connection refused", "i/o timeout", "context deadline exceeded"],
         kind: FailureKind::Failed,
         what: "AWS did not answer",
         remedy: "check the network, then go on",
@@ -121,10 +120,26 @@ pub(super) fn of(errors: &[Diagnostic], output: &Output) -> Failure {
             Failure::new(*kind, format!("{what}: {message}")).remedy(*remedy)
         }
         None if first.summary.contains("Invalid value for variable") => {
-            Failure::bad_input(message).remedy("correct it in the deployment's terraform.tfvars")
+            let file = first.range.as_ref().map_or("", |range| range.filename.as_str());
+            Failure::bad_input(message).remedy(where_to_correct(file))
         }
         None => Failure::failed(format!("terraform: {message}")),
     }
+}
+
+/// Where a value is corrected that a module does not take. The user's file has Terraform's own form;
+/// what the program writes is JSON, and is written anew from the settings.
+fn where_to_correct(file: &str) -> String {
+    let path = std::path::Path::new(file);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if path.extension().is_some_and(|it| it == "json") {
+        return format!(
+            "it stands among the program's own values ({name}), which are written anew by each \
+             launch: correct the setting that it comes from, such as GATEWAY_PORT, EXPOSE or \
+             OPENCLAW_PIPELINE_SSH_CIDR"
+        );
+    }
+    "correct it in the deployment's terraform.tfvars".into()
 }
 
 fn told(diagnostic: &Diagnostic) -> String {

@@ -33,17 +33,43 @@ fn refusals_of_the_cloud_are_told_apart() {
             FailureKind::Conflict,
             "something else of this name",
         ),
+        (
+            "exceeded maximum number of attempts, 8, api error RequestLimitExceeded: Request limit \
+             exceeded.",
+            FailureKind::Failed,
+            "takes no more calls",
+        ),
+        ("ThrottlingException: Rate exceeded", FailureKind::Failed, "takes no more calls"),
+        ("dial tcp: lookup ec2: no such host", FailureKind::Failed, "did not answer"),
         ("odd", FailureKind::Failed, "terraform: creating: odd"),
     ] {
         let diagnostic = Diagnostic {
             severity: "error".into(),
             summary: "creating".into(),
             detail: detail.into(),
-            address: None,
+            ..Diagnostic::default()
         };
         let failure = of_diagnostics(&[diagnostic], &output);
         assert_eq!(failure.kind, kind, "{detail}");
         assert!(failure.message.contains(says), "{failure}");
+    }
+    // As Terraform says it: the place of a value tells whose it is.
+    for (file, says) in [
+        ("/h/deployments/m/terraform.tfvars", "in the deployment's terraform.tfvars"),
+        ("/h/deployments/m/program.tfvars.json", "own values (program.tfvars.json)"),
+    ] {
+        let said = serde_json::json!({ "type": "diagnostic", "diagnostic": {
+            "severity": "error", "summary": "Invalid value for variable",
+            "detail": "22 is the port of SSH, and 4000 that of the pipeline server.",
+            "range": { "filename": file, "start": { "line": 1, "column": 18, "byte": 17 } } } });
+        let Some(Message { said: Said::Diagnostic(diagnostic) }) =
+            Message::parse(&said.to_string())
+        else {
+            panic!("no diagnostic: {said}");
+        };
+        let failure = of_diagnostics(&[diagnostic], &output);
+        assert_eq!(failure.kind, FailureKind::BadInput);
+        assert!(failure.remedy.expect("one").contains(says), "{file}");
     }
 }
 
