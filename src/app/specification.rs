@@ -48,7 +48,7 @@ impl Asked<'_> {
             let process = !self.target.runs_image();
             return Ok(DeploymentSpec {
                 target: self.target,
-                port: settings.port()?,
+                port: settings.port_on(self.target)?,
                 bind: self.bind()?,
                 model,
                 model_is_chosen,
@@ -65,7 +65,7 @@ impl Asked<'_> {
         };
         let mut spec = DeploymentSpec { model, model_is_chosen, ..existing.spec.clone() };
         spec.keys_of_request &= settings.keys_are_of_the_request()?;
-        spec.port = settings.port()?.or(spec.port);
+        spec.port = settings.port_on(spec.target)?.or(spec.port);
         if let Some(machine) = &mut spec.machine {
             // Where the machine was never made, it can still be another one.
             let is_made = existing.facts.machine.is_some();

@@ -121,6 +121,11 @@ fn what_is_wrong_is_refused_before_anything_is_made() {
     plan(&["--size", "t3.mediun"]).code(2).says("t3.mediun");
     plan(&["--ssh-cidr", "0.0.0.0/0"]).code(2).says("never open to the world");
     plan(&["--expose", "everybody"]).code(2).says("EXPOSE");
+    for (port, whose) in [("22", "SSH"), ("4000", "the pipeline server")] {
+        plan(&["--port", port]).code(2).says("GATEWAY_PORT").says(whose);
+        let launch = product.run(["launch", "one", "--target", "lightsail", "--port", port]);
+        launch.code(2).says("GATEWAY_PORT").says(whose).says("name another port");
+    }
     plan(&[]).env("TF_BIN", "no-terraform").code(5).says("not installed").says("1.10");
     plan(&[]).env("TF_BIN", "old-terraform").code(5).says("1.5.7");
     product.run(["plan", "one", "--target", "docker"]).code(2).says("makes no machines");

@@ -76,6 +76,23 @@ fn what_a_machine_is_asked_to_be_is_refused_in_place() {
 }
 
 #[test]
+fn a_port_that_a_machine_has_for_others_is_refused_in_place() {
+    let served = served(&[]);
+    for (port, whose) in [(22, "SSH"), (4000, "the pipeline server")] {
+        for path in ["/launch", "/v1/deployments"] {
+            for target in ["ec2", "lightsail"] {
+                let more = json!({ "target": target, "port": port });
+                let said = served.post(path, &body("main", &more)).names("port");
+                assert!(said["detail"].as_str().expect("text").contains(whose), "{said}");
+                assert!(said["remedy"].as_str().expect("text").contains("another port"), "{said}");
+            }
+        }
+    }
+    assert_eq!(served.get("/v1/deployments").ok(200)["items"], json!([]));
+    served.assert_well();
+}
+
+#[test]
 fn without_a_credential_a_machine_is_made_only_for_who_says_so() {
     let served = served(&[]);
     for target in [json!(null), json!("ec2"), json!("lightsail")] {

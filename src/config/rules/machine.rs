@@ -42,6 +42,20 @@ pub fn size(text: &str) -> Result<String, Failure> {
     .remedy("name an instance type or a bundle"))
 }
 
+/// What a gateway's port on a machine cannot be, and whose it is. The modules refuse the same.
+const TAKEN: [(u16, &str); 2] = [(22, "SSH"), (4000, "the pipeline server")];
+
+/// The port of a gateway on a machine of its own.
+pub fn port_of_machine(port: u16) -> Result<u16, Failure> {
+    match TAKEN.iter().find(|(taken, _)| *taken == port) {
+        None => Ok(port),
+        Some((_, whose)) => Err(Failure::bad_input(format!(
+            "GATEWAY_PORT is {port}, which is the port of {whose} on a machine in the cloud"
+        ))
+        .remedy("name another port, or none: a machine of its own has 18789 free")),
+    }
+}
+
 /// IPv4 ranges that may reach SSH.
 pub fn ssh_cidrs(text: &str) -> Result<Vec<String>, Failure> {
     ranges("OPENCLAW_PIPELINE_SSH_CIDR", text, 8)
@@ -116,6 +130,23 @@ pub fn module_target(text: &str) -> Result<TargetKind, Failure> {
 mod tests {
     use super::super::tests::all_refused;
     use super::*;
+
+    #[test]
+    fn the_ports_that_a_module_refuses_are_refused() {
+        for port in [1, 21, 23, 80, 443, 3999, 18789, 65535] {
+            assert_eq!(port_of_machine(port).expect("a port"), port);
+        }
+        let taken = TAKEN.map(|(port, _)| port);
+        for port in taken {
+            let failure = port_of_machine(port).expect_err("taken");
+            assert!(failure.message.contains(&format!("GATEWAY_PORT is {port},")), "{failure}");
+        }
+        for module in ["ec2", "lightsail"] {
+            let path = format!("{}/terraform/{module}/variables.tf", env!("CARGO_MANIFEST_DIR"));
+            let text = std::fs::read_to_string(path).expect("the module's variables");
+            assert!(text.contains(&format!("!contains({taken:?}, var.gateway_port)")), "{module}");
+        }
+    }
 
     #[test]
     fn machines() {

@@ -8,6 +8,14 @@ use crate::config::variables::Variable;
 use crate::domain::{Failure, StatePlace, TargetKind};
 
 impl Settings {
+    /// The port of a gateway on this target, if one was given.
+    pub fn port_on(&self, target: TargetKind) -> Result<Option<u16>, Failure> {
+        self.read(Variable::GatewayPort, |text| {
+            let port = rules::port(text)?;
+            if target.has_machine() { rules::port_of_machine(port) } else { Ok(port) }
+        })
+    }
+
     /// The region.
     pub fn region(&self) -> Result<String, Failure> {
         self.read_or_default(Variable::Region, rules::region)

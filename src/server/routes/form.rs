@@ -10,6 +10,7 @@ use super::super::problem::{Answer, FieldError, Problem};
 use super::super::state::Server;
 use crate::app::{LaunchOrder, is_trusted_image};
 use crate::config::Variable;
+use crate::config::rules::port_of_machine;
 use crate::domain::{DeploymentName, Expose, TargetKind};
 use crate::secrets::Secret;
 
@@ -171,13 +172,21 @@ impl LaunchForm {
         })
     }
 
-    /// Refuses what would have no effect on a target.
+    /// Refuses what would have no effect on a target, and what is taken there.
     fn refuse_what_the_target_lacks(&self, target: TargetKind) -> Answer<()> {
         if self.cloudflare == Some(true) && !target.has_machine() {
             return Err(Problem::field(
                 "cloudflare",
                 format!("no tunnel can be put in front of a gateway on the {target} target"),
             ));
+        }
+        if let Some(port) = self.port.filter(|_| target.has_machine()) {
+            port_of_machine(port).map_err(|failure| {
+                let message = failure.message.replace(Variable::GatewayPort.name(), "port");
+                let mut problem = Problem::field("port", message);
+                problem.remedy = failure.remedy;
+                problem
+            })?;
         }
         let of_machines = [
             ("region", &self.region),
