@@ -72,6 +72,28 @@ fn permissions_and_quotas_are_found_before_anything_is_made() {
 }
 
 #[test]
+fn permissions_and_quotas_of_lightsail_are_found_before_anything_is_made() {
+    let Some(case) = Case::start("lightsail") else { return };
+    for action in ["GetBundles", "GetInstances", "GetKeyPairs", "GetStaticIps"] {
+        case.cloud.refuse(action, "AccessDeniedException", 2);
+        refused_in_time(&case, case.launch(), 5, &[&format!("lightsail:{action}"), "IAM"]);
+        case.cloud.heal();
+    }
+    case.cloud.quotas(&json!({ "L-4259AF9B": 1 }));
+    let words = ["vCPUs", "is 1 in this region", "2 more", "L-4259AF9B"];
+    refused_in_time(&case, case.launch(), 5, &words);
+    case.cloud.quotas(&json!({ "L-4259AF9B": 20 }));
+    case.cloud.api(
+        "for it in range(5): boto3.client('lightsail').allocate_static_ip(staticIpName=f'a{it}')",
+    );
+    case.launch().code(5).says("static IPs is 5").says("L-BBF0F260");
+    // None of these is ours.
+    case.destroy().ok();
+    let addresses = case.cloud.state().into_iter().filter(|it| it.kind == "lightsail:static-ip");
+    assert_eq!(addresses.count(), 5);
+}
+
+#[test]
 fn what_ec2_refuses_half_way_is_gone_on_with() {
     let Some(case) = Case::start("ec2") else { return };
     for (code, words) in [

@@ -140,11 +140,24 @@ fn base64_of(text: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(text)
 }
 
+/// What a launch on Lightsail reads, but for what is read of one thing by its name: that may be
+/// allowed for one's own alone.
+const READING_LIGHTSAIL: [&str; 4] = ["GetBundles", "GetInstances", "GetKeyPairs", "GetStaticIps"];
+
 impl Aws {
+    /// What a launch on Lightsail reads, as far as the credentials allow it.
+    pub async fn lightsail_permissions(&self) -> Result<Permissions, CallError> {
+        let call = |action| Call::json(Service::Lightsail, action, serde_json::json!({}));
+        self.try_all(READING_LIGHTSAIL.map(call).into()).await
+    }
+
     /// What of a launch on EC2 the credentials allow. Only what no permission can mend is a
     /// failure: wrong credentials, no connection.
     pub async fn permissions(&self, launch: &Launch) -> Result<Permissions, CallError> {
-        let calls = calls(launch);
+        self.try_all(calls(launch)).await
+    }
+
+    async fn try_all(&self, calls: Vec<Call>) -> Result<Permissions, CallError> {
         let outcomes = stream::iter(calls)
             .map(|call| async move { (call.permission(), self.send(&call).await) })
             .buffered(AT_ONCE)

@@ -1,9 +1,10 @@
 //! How much more the account may have.
 //!
-//! Owns the two quotas that a launch on EC2 meets: virtual processors and elastic IPs. What cannot
-//! be found out is said and stops nothing: AWS itself refuses what is too much.
+//! Owns the two quotas that a launch meets: virtual processors and addresses, on EC2 and on Lightsail.
+//! (Lightsail calls the first one "Instances", and counts their vCPUs.) What cannot be found out is
+//! said and stops nothing: AWS itself refuses what is too much.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::{Aws, Page};
 use super::error::{CallError, Problem};
@@ -16,15 +17,55 @@ const STANDARD: [char; 9] = ['a', 'c', 'd', 'h', 'i', 'm', 'r', 't', 'z'];
 /// Families whose names begin like a standard one's, with quotas of their own.
 const OTHERS: [&str; 5] = ["inf", "dl", "trn", "hpc", "mac"];
 
+/// A quota, as Service Quotas knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// What it is a quota of, for the reader.
+    what: &'static str,
+    /// AWS's name for it.
+    name: &'static str,
+    /// Whose it is.
+    service: &'static str,
+    /// The service's name where quotas are raised.
+    shown: &'static str,
+    /// Its code.
+    code: &'static str,
+}
+
+const VCPUS: Quota = Quota {
+    what: "vCPUs of running standard instances",
+    name: "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances",
+    service: "ec2",
+    shown: "Amazon EC2",
+    code: "L-1216C47A",
+};
+const ADDRESSES: Quota = Quota {
+    what: "elastic IPs",
+    name: "EC2-VPC Elastic IPs",
+    service: "ec2",
+    shown: "Amazon EC2",
+    code: "L-0263D0A3",
+};
+const LIGHTSAIL_VCPUS: Quota = Quota {
+    what: "vCPUs of Lightsail's instances",
+    name: "Instances",
+    service: "lightsail",
+    shown: "Amazon Lightsail",
+    code: "L-4259AF9B",
+};
+const STATIC_IPS: Quota = Quota {
+    what: "static IPs",
+    name: "Static IP addresses",
+    service: "lightsail",
+    shown: "Amazon Lightsail",
+    code: "L-BBF0F260",
+};
+
 /// One quota, and what is used of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Room {
-    /// What it is a quota of, for the reader.
-    pub what: &'static str,
-    /// AWS's name for it.
-    pub name: &'static str,
-    /// Its code in Service Quotas.
-    pub code: &'static str,
+    /// The quota.
+    pub quota: Quota,
     /// How much there may be, if that is known.
     pub limit: Option<u32>,
     /// How much there is, if that is known.
@@ -40,14 +81,14 @@ impl Room {
         if used.saturating_add(needed) <= limit {
             return Ok(());
         }
-        let Self { what, name, code, .. } = self;
+        let Quota { what, name, shown, code, .. } = self.quota;
         Err(Failure::prerequisite(format!(
             "the AWS account's quota of {what} is {limit} in this region; {used} are used, and \
              {needed} more are needed ({name}, {code})"
         ))
         .remedy(format!(
-            "raise {code} in the Service Quotas console under Amazon EC2, remove what is not \
-             needed, or take a smaller size or another region"
+            "raise {code} in the Service Quotas console under {shown}, remove what is not needed, \
+             or take a smaller size or another region"
         )))
     }
 }
@@ -60,9 +101,8 @@ impl Aws {
             "instance-state-name",
             &["pending", "running"],
         );
-        let name = "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances";
         let used = self.pages(call, read_vcpus).await.map(|counts| counts.into_iter().sum());
-        self.room("vCPUs of running standard instances", name, "L-1216C47A", used).await
+        self.room(VCPUS, used).await
     }
 
     /// The elastic IPs.
@@ -70,34 +110,41 @@ impl Aws {
         let call = Call::form(Service::Ec2, "DescribeAddresses");
         let used = self.pages(call, read_addresses).await;
         let used = used.map(|all| u32::try_from(all.len()).unwrap_or(u32::MAX));
-        self.room("elastic IPs", "EC2-VPC Elastic IPs", "L-0263D0A3", used).await
+        self.room(ADDRESSES, used).await
     }
 
-    async fn room(
-        &self,
-        what: &'static str,
-        name: &'static str,
-        code: &'static str,
-        used: Result<u32, CallError>,
-    ) -> Room {
-        let limit = self.quota(code).await;
+    /// The virtual processors of Lightsail's instances, whether they run or not.
+    pub async fn room_for_bundles(&self) -> Room {
+        let call = Call::json(Service::Lightsail, "GetInstances", json!({}));
+        let used = self.pages(call, read_bundle_vcpus).await;
+        self.room(LIGHTSAIL_VCPUS, used.map(|counts| counts.into_iter().sum())).await
+    }
+
+    /// Lightsail's addresses.
+    pub async fn room_for_static_ips(&self) -> Room {
+        let call = Call::json(Service::Lightsail, "GetStaticIps", json!({}));
+        let used = self.pages(call, |body| read_lightsail(body, "staticIps", |_| Some(()))).await;
+        let used = used.map(|all| u32::try_from(all.len()).unwrap_or(u32::MAX));
+        self.room(STATIC_IPS, used).await
+    }
+
+    async fn room(&self, quota: Quota, used: Result<u32, CallError>) -> Room {
+        let limit = self.quota(quota).await;
         let why = |error: &CallError| Failure::from(error.clone()).message;
         let unknown = [limit.as_ref().err().map(why), used.as_ref().err().map(why)];
         let unknown: Vec<String> = unknown.into_iter().flatten().collect();
         Room {
-            what,
-            name,
-            code,
+            quota,
             limit: limit.ok(),
             used: used.ok(),
             unknown: (!unknown.is_empty()).then(|| unknown.join("; ")),
         }
     }
 
-    /// A quota of EC2's, as it is for the account.
-    async fn quota(&self, code: &str) -> Result<u32, CallError> {
+    /// How much a quota is for the account.
+    async fn quota(&self, quota: Quota) -> Result<u32, CallError> {
         let ask = |action| {
-            let input = json!({ "ServiceCode": "ec2", "QuotaCode": code });
+            let input = json!({ "ServiceCode": quota.service, "QuotaCode": quota.code });
             self.json(Call::json(Service::ServiceQuotas, action, input))
         };
         let answer = match ask("GetServiceQuota").await {
@@ -145,6 +192,28 @@ fn read_addresses(body: &str) -> Result<Page<()>, Failure> {
     Ok(Page { items, next: None })
 }
 
+/// A page of a list of Lightsail's.
+fn read_lightsail<T>(
+    body: &str,
+    list: &str,
+    read: impl Fn(&Value) -> Option<T>,
+) -> Result<Page<T>, Failure> {
+    let fields: Value = serde_json::from_str(body).map_err(|_| xml::unreadable())?;
+    let items = fields[list].as_array().ok_or_else(xml::unreadable)?;
+    Ok(Page {
+        items: items.iter().filter_map(read).collect(),
+        next: fields["nextPageToken"].as_str().map(ToOwned::to_owned),
+    })
+}
+
+fn read_bundle_vcpus(body: &str) -> Result<Page<u32>, Failure> {
+    read_lightsail(body, "instances", |instance| {
+        let vcpus = instance["hardware"]["cpuCount"].as_u64();
+        // One that does not say has at least as many as the smallest.
+        Some(vcpus.and_then(|it| u32::try_from(it).ok()).unwrap_or(1))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fake::{Asked, Fake};
@@ -190,6 +259,33 @@ mod tests {
         .await;
         let room = fake.aws().room_for_addresses().await;
         assert_eq!((room.limit, room.used, room.unknown), (Some(5), Some(0), None));
+    }
+
+    #[tokio::test]
+    async fn lightsail_counts_vcpus_and_addresses_page_by_page() {
+        let fake = Fake::with(|asked: &Asked| {
+            let instance = |vcpus: u32| json!({ "hardware": { "cpuCount": vcpus } });
+            let body = if asked.head.contains("GetServiceQuota") {
+                assert!(asked.body.contains("\"lightsail\""), "{}", asked.body);
+                json!({ "Quota": { "Value": 5.0 } })
+            } else if asked.head.contains("GetStaticIps") {
+                json!({ "staticIps": [{}, {}, {}, {}, {}] })
+            } else if asked.body.contains("pageToken") {
+                json!({ "instances": [instance(1)] })
+            } else {
+                json!({ "instances": [instance(2), {}], "nextPageToken": "n" })
+            };
+            (200, body.to_string())
+        })
+        .await;
+        let room = fake.aws().room_for_bundles().await;
+        assert_eq!((room.limit, room.used, room.unknown.clone()), (Some(5), Some(4), None));
+        room.check(1).expect("room");
+        let failure = room.check(2).expect_err("no room");
+        assert!(failure.message.contains("L-4259AF9B"), "{failure}");
+        assert!(failure.remedy.expect("one").contains("Amazon Lightsail"));
+        let failure = fake.aws().room_for_static_ips().await.check(1).expect_err("no room");
+        assert!(failure.message.contains("static IPs is 5"), "{failure}");
     }
 
     #[tokio::test]

@@ -146,7 +146,24 @@ pub(super) async fn check(
                 return Err(failure);
             }
             progress.amount(0, 0, "the bundle");
-            aws.bundle(wanted).await?;
+            let bundle = aws.bundle(wanted).await?;
+            if site.deployment.facts.machine.is_some() {
+                return Ok(());
+            }
+            progress.amount(0, 0, "permissions and quotas");
+            let (permissions, vcpus, addresses) = tokio::join!(
+                aws.lightsail_permissions(),
+                aws.room_for_bundles(),
+                aws.room_for_static_ips()
+            );
+            permissions?.check()?;
+            let held = state::held(&tools.terraform, site, work).await?;
+            if !held.has("aws_lightsail_instance") {
+                vcpus.check(bundle.vcpus)?;
+            }
+            if !held.has("aws_lightsail_static_ip") {
+                addresses.check(1)?;
+            }
         }
         Cloud::Ec2 => {
             progress.amount(0, 0, "the region and the instance type");

@@ -194,10 +194,16 @@ impl Cloud {
         self.ask("POST", "ami", None);
     }
 
-    /// Gives the account room for so many machines of a common size, which a new one has not.
+    /// Gives the account room for so many machines of a common size on each of the two clouds.
     pub fn make_room(&self, machines: u32) {
-        let quotas = json!({ "L-1216C47A": machines * 2, "L-0263D0A3": machines });
-        self.ask("POST", "quotas", Some(&quotas));
+        let quotas = json!({ "L-1216C47A": machines * 2, "L-0263D0A3": machines,
+                             "L-4259AF9B": machines * 2, "L-BBF0F260": machines });
+        self.quotas(&quotas);
+    }
+
+    /// Gives the account other quotas, by code.
+    pub fn quotas(&self, quotas: &Value) {
+        self.ask("POST", "quotas", Some(quotas));
     }
 
     /// Whether machines that are made from now on reach the images' registry.

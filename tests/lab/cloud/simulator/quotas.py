@@ -1,4 +1,4 @@
-"""Service Quotas, of which moto has none for EC2.
+"""Service Quotas, of which moto has none for EC2 and Lightsail.
 
 Owns a new account's limits for what a module could run into. Refuses other
 quotas; and none of these is enforced: a test makes the error itself.
@@ -8,26 +8,37 @@ import json
 
 from .wire import Answer, Call, Refused
 
-# Code: name, value.
-EC2 = {
-    "L-1216C47A": ("Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances", 5.0),
-    "L-0263D0A3": ("EC2-VPC Elastic IPs", 5.0),
+# Service: code: name, value.
+QUOTAS = {
+    "ec2": {
+        "L-1216C47A": ("Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances", 5.0),
+        "L-0263D0A3": ("EC2-VPC Elastic IPs", 5.0),
+    },
+    "lightsail": {
+        "L-4259AF9B": ("Instances", 20.0),
+        "L-BBF0F260": ("Static IP addresses", 5.0),
+    },
+}
+SERVICES = {
+    "ec2": "Amazon Elastic Compute Cloud (Amazon EC2)",
+    "lightsail": "Amazon Lightsail",
 }
 
 
 def answer(call: Call) -> Answer:
     """Answers a request."""
     given = call.json()
-    if given.get("ServiceCode") != "ec2":
-        raise Refused("NoSuchResourceException", "The lab has quotas of EC2 alone.")
+    service = given.get("ServiceCode")
+    if service not in QUOTAS:
+        raise Refused("NoSuchResourceException", "The lab has no quotas of that service.")
     match call.action:
         case "GetServiceQuota" | "GetAWSDefaultServiceQuota":
             code = given.get("QuotaCode")
-            if code not in EC2:
+            if code not in QUOTAS[service]:
                 raise Refused("NoSuchResourceException", "The request failed.")
-            said: dict = {"Quota": describe(call.region, code)}
+            said: dict = {"Quota": describe(call.region, service, code)}
         case "ListServiceQuotas" | "ListAWSDefaultServiceQuotas":
-            said = {"Quotas": [describe(call.region, code) for code in EC2]}
+            said = {"Quotas": [describe(call.region, service, code) for code in QUOTAS[service]]}
         case _:
             raise Refused("InvalidAction", f"the lab has no {call.action}", 501)
     headers = [("content-type", "application/x-amz-json-1.1")]
@@ -37,17 +48,18 @@ def answer(call: Call) -> Answer:
 def raised(values: dict[str, float]) -> None:
     """Gives the account other limits, as somebody's request would."""
     for code, value in values.items():
-        name, _ = EC2[code]
-        EC2[code] = (name, float(value))
+        for quotas in QUOTAS.values():
+            if code in quotas:
+                quotas[code] = (quotas[code][0], float(value))
 
 
-def describe(region: str, code: str) -> dict:
+def describe(region: str, service: str, code: str) -> dict:
     """One in the API's words."""
-    name, value = EC2[code]
+    name, value = QUOTAS[service][code]
     return {
-        "ServiceCode": "ec2",
-        "ServiceName": "Amazon Elastic Compute Cloud (Amazon EC2)",
-        "QuotaArn": f"arn:aws:servicequotas:{region}:123456789012:ec2/{code}",
+        "ServiceCode": service,
+        "ServiceName": SERVICES[service],
+        "QuotaArn": f"arn:aws:servicequotas:{region}:123456789012:{service}/{code}",
         "QuotaCode": code,
         "QuotaName": name,
         "Value": value,
