@@ -12,8 +12,9 @@ use serde_json::Value;
 
 use crate::support::cloud::Cloud;
 use crate::support::lab::search_path;
-use crate::support::machine_case::KEY;
-use crate::support::product::{Live, Product, send, until};
+use crate::support::machine_case::{KEY, patient};
+use crate::support::product::{Done, Live, Product, Run, send, until};
+use crate::support::real::CURRENT;
 
 /// An installation whose AWS is the lab's.
 fn on_aws(cloud: &Cloud) -> Product {
@@ -215,12 +216,15 @@ fn a_gateway_that_nobody_else_reaches_is_reached_through_a_tunnel() {
     let Some(cloud) = Cloud::start() else { return };
     let mut product = on_aws(&cloud);
     product.set("EXPOSE", "none");
-    let launched = product.run(["launch", "one", "--target", "ec2"]).ok();
+    let launched = good(product.run(["launch", "one", "--target", "ec2"]));
     for line in
         ["[1/4] ec2-create-key\n", "[2/4] ec2-config\n", "[3/4] ec2-setup\n", "[4/4] deploy-ec2\n"]
     {
         launched.says(line);
     }
+    let counted =
+        |line: &&str| line.trim_start().contains('/') && line.trim_end().ends_with(" resources");
+    assert!(launched.stderr.lines().any(|line| counted(&line)), "{}", launched.stderr);
     launched.says("tunnel one").says("  logs    ").says("  shell   ").says("destroy one");
     assert!(!launched.stderr.contains("another machine"), "{}", launched.stderr);
     let port = product.port();
@@ -251,6 +255,10 @@ fn a_gateway_that_nobody_else_reaches_is_reached_through_a_tunnel() {
 
     let shell = product.run(["shell", "one", "--host"]).stdin("whoami; docker --version\n").ok();
     shell.answers("ec2-user").answers("Docker version");
+    let log = product.run(["logs", "one", "--tail", "200"]).ok();
+    log.answers("gateway");
+    product.run(["openclaw", "one", "--", "--version"]).ok().answers(CURRENT);
+    terminals(&product);
     let shown = product.run(["infra", "show", "one"]).ok();
     shown.answers("aws_instance").answers("aws_eip");
     assert!(!shown.stdout.contains("PRIVATE KEY"), "{}", shown.stdout);
@@ -264,10 +272,45 @@ fn a_gateway_that_nobody_else_reaches_is_reached_through_a_tunnel() {
     let changes = plan["changes"].as_array().expect("changes");
     assert!(!changes.is_empty() && changes.iter().all(|it| it["action"] == "create"), "{plan}");
     product.run(["launch", "one"]).ok().says("one runs with another EXPOSE");
-    let deployed = product.run(["deploy", "one"]).ok();
+    let deployed = good(product.run(["deploy", "one"]));
     let address = cloud.instances()[0].public.expect("an address");
     deployed.answers(&format!("http://{address}:{port}/#")).says("plain HTTP");
+    product.run(["list"]).ok().says("plain HTTP").says("expose one tunnel");
+    // A shared connection that is dead is not waited for in vain.
+    let shared = shared_connection(&product);
+    send(shared, Signal::STOP);
     product.run(["url", "one"]).ok().says("url one --tunnel");
-    product.run(["infra", "destroy", "one", "--yes"]).ok();
+    send(shared, Signal::KILL);
+    // Terraform's work is seen where something can move.
+    if let Some(destroy) = product.run(["infra", "destroy", "one", "--yes"]).on_a_terminal() {
+        good(destroy).answers("resources").answers("\u{2588}");
+    }
     cloud.assert_empty();
+}
+
+/// Runs it to a good end, however long its machine takes.
+fn good(run: Run) -> Done {
+    let done = patient(run);
+    assert_eq!(done.code, 0, "{}\n{}", done.stdout, done.stderr);
+    done
+}
+
+/// The process that holds the shared connection: it stands where the sockets are.
+fn shared_connection(product: &Product) -> i32 {
+    let sockets = product.home().join("ssh");
+    let all = fs::read_dir("/proc").expect("/proc").flatten();
+    let mut here =
+        all.filter(|it| fs::read_link(it.path().join("cwd")).is_ok_and(|at| at == sockets));
+    let name = here.next().expect("a shared connection").file_name();
+    name.to_str().and_then(|it| it.parse().ok()).expect("a process")
+}
+
+/// A shell is a terminal's where there is one: on the machine and in the gateway's container.
+fn terminals(product: &Product) {
+    let there = product.run(["shell", "one", "--host"]);
+    for (shell, who) in [(there, "ec2-user"), (product.run(["shell", "one"]), "node")] {
+        if let Some(shell) = shell.stdin("tty; id -un; exit 7\n").on_a_terminal() {
+            shell.code(7).answers("/dev/pts/").answers(who);
+        }
+    }
 }

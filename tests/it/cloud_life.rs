@@ -182,11 +182,13 @@ fn does_not_stay_up(target: &'static str) {
     let id = case.only().id;
     case.cloud.befall(&id, "fill_disk");
     let done = live.done();
+    assert_eq!(done.code, 1, "{done:?}");
+    done.says("no space left on device");
     case.tells_the_way(&done);
     case.cloud.befall(&id, "empty_disk");
 
     let done = launch().code(1);
-    done.says("does not stay up");
+    done.says("does not stay up").says("this image is broken on purpose");
     case.tells_the_way(&done);
     case.all_is_accounted_for();
 

@@ -46,3 +46,16 @@ pub(super) fn warn(out: &Output, deployment: &Deployment) {
         );
     }
 }
+
+/// The same of a list, once for all.
+pub(super) fn warn_of_all(out: &Output, deployments: &[Deployment]) {
+    let mut readable = deployments.iter().filter(|it| it.is_readable_on_its_way());
+    match (readable.next(), readable.next()) {
+        (Some(one), None) => warn(out, one),
+        (Some(_), Some(_)) if !out.is_json() => out.say(
+            "Warning: plain HTTP can be read on its way. For HTTPS where there is a machine: \
+             openclaw-pipeline expose NAME tunnel",
+        ),
+        _ => {}
+    }
+}

@@ -27,6 +27,7 @@ pub(super) async fn list(session: &Session<'_>) -> Result<u8, Failure> {
             .collect();
         table(&["NAME", "STATUS", "TARGET", "VERSION", "ADDRESS"], &rows)
     });
+    expose::warn_of_all(session.out, &deployments);
     Ok(0)
 }
 

@@ -26,7 +26,9 @@ const ALIVE: (u32, u32) = (10, 3);
 /// How long a shared connection outlives the last command on it, in seconds.
 const PERSIST_S: u32 = 60;
 /// How long opening the shared connection may take.
-const OPEN_DEADLINE: Duration = Duration::from_secs(20);
+const OPEN_DEADLINE: Duration = Duration::from_secs(30);
+/// How long one that is open may take to answer.
+const SHARED_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a child may live that is ended by whoever wanted it.
 const ENDLESS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
@@ -142,15 +144,32 @@ impl Machine {
     }
 
     /// Opens the shared connection, unless it is open. It ends by itself a minute after the last
-    /// command.
+    /// command. One that is open and dead, because the network was changed or asleep, is replaced.
     pub async fn open(&self) -> Result<(), Refusal> {
         create_private_directory(&self.sockets)
             .map_err(|error| Refusal::Other(error.to_string()))?;
+        let socket = self.sockets.join(self.socket());
+        if !socket.exists() {
+            return self.connect(OPEN_DEADLINE).await;
+        }
+        match self.connect(SHARED_DEADLINE).await {
+            Err(refusal) if refusal.may_pass() => {
+                // What others still do by it goes on.
+                let mut cmd = self.client(self.arguments(&["-O", "stop"]));
+                let _ = cmd.deadline(Duration::from_secs(2)).output().await;
+                let _ = std::fs::remove_file(socket);
+                self.connect(OPEN_DEADLINE).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn connect(&self, within: Duration) -> Result<(), Refusal> {
         let persist = format!("ControlPersist={PERSIST_S}");
         // Of several that open it at once, one listens and the others connect by themselves.
         let more = ["-o", "ControlMaster=auto", "-o", &persist, "-n", "-N", "-f"];
         let mut cmd = self.client(self.arguments(&more));
-        let output = cmd.deadline(OPEN_DEADLINE).output().await.map_err(Refusal::not_run)?;
+        let output = cmd.deadline(within).output().await.map_err(Refusal::not_run)?;
         if output.success() { Ok(()) } else { Err(Refusal::of(&output.stderr)) }
     }
 

@@ -332,8 +332,11 @@ impl Run {
             .map(|word| format!("'{}'", word.to_string_lossy()))
             .collect();
         let mut command = Command::new("/usr/bin/script");
-        command.args(["-qec", &words.join(" "), "/dev/null"]).env_clear();
+        // One without a size shows nothing that moves.
+        let sized = format!("/usr/bin/stty cols 120 rows 40; exec {}", words.join(" "));
+        command.args(["-qec", &sized, "/dev/null"]).env_clear();
         command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.env("TERM", "xterm");
         command.current_dir(self.command.get_current_dir().expect("a directory"));
         Some(Self { command, input: self.input })
     }
