@@ -9,6 +9,7 @@ use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
 
 use crate::support::lab::{self, Lab, Part};
 use crate::support::source::{files, has_extension, read, root};
@@ -127,6 +128,38 @@ fn the_document_has_every_variable_and_output() {
         }
     }
     assert!(wrong.is_empty(), "docs/terraform.md lacks: {wrong:?}");
+}
+
+/// The policy of a server that no role can be given to is what the role has of Lightsail.
+#[test]
+fn the_document_has_the_policy_of_a_server_without_a_role() {
+    let text = read("docs/server.md");
+    let policy = text.split("```json\n").find(|it| it.contains("\"Sid\"")).expect("a policy");
+    let policy = policy.split("```").next().expect("its end");
+    let policy = [("REGION", "us-west-2"), ("ACCOUNT", "123456789012"), ("INSTALLATION", "inst-1")]
+        .iter()
+        .fold(policy.to_owned(), |policy, (word, value)| policy.replace(word, value));
+    let mut said: Value = serde_json::from_str(&policy).expect("JSON");
+    let mut role: Value =
+        serde_json::from_str(&read("terraform/ec2/tests/server-policy.json")).expect("JSON");
+    let statements = role["Statement"].as_array_mut().expect("statements");
+    statements.retain(|it| {
+        let name = it["Sid"].as_str().expect("a name");
+        name.starts_with("Lightsail") || ["Look", "FindTheRegion"].contains(&name)
+    });
+    // Of what is looked at, the quotas alone are not EC2's.
+    let look = statements.iter_mut().find(|it| it["Sid"] == "Look").expect("looking");
+    let actions = look["Action"].as_array_mut().expect("actions");
+    actions.retain(|it| it.as_str().is_some_and(|it| it.starts_with("servicequotas:")));
+    for policy in [&mut said, &mut role] {
+        for statement in policy["Statement"].as_array_mut().expect("statements") {
+            let action = statement["Action"].take();
+            let mut all = action.as_array().cloned().unwrap_or_else(|| vec![action]);
+            all.sort_by_key(Value::to_string);
+            statement["Action"] = all.into();
+        }
+    }
+    assert_eq!(said, role);
 }
 
 // ------------------------------------------------------------- what they would make

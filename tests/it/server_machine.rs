@@ -4,6 +4,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -310,6 +312,21 @@ fn what_cannot_be_shipped_is_refused_before_anything_is_made() {
     assert_eq!(product.json(["list"])["items"], json!([]));
 }
 
+/// An AWS that refuses whatever it is asked: its address.
+fn refusing() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("it listens");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(
+                b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            );
+        }
+    });
+    url
+}
+
 #[test]
 fn a_server_on_lightsail_gets_no_key_that_ends() {
     let mut product = Product::bare();
@@ -321,4 +338,11 @@ fn a_server_on_lightsail_gets_no_key_that_ends() {
     let refused = product.run(["--on", "lightsail", "server", "full-setup"]).code(2);
     refused.says("no AWS key here that lasts").says("OPENCLAW_PIPELINE_SERVER_AWS_ACCESS_KEY_ID");
     assert_eq!(product.json(["list"])["items"], json!([]));
+    // One that lasts goes there, and that is said before anything is made.
+    product.unset("AWS_SESSION_TOKEN");
+    product.set("AWS_ENDPOINT_URL", refusing());
+    let begun = product.run(["--on", "lightsail", "server", "full-setup"]).done();
+    begun.says("your own AWS key goes there, with all that it may do");
+    begun.says("OPENCLAW_PIPELINE_SERVER_AWS_ACCESS_KEY_ID");
+    assert_ne!(begun.code, 0, "{begun:?}");
 }

@@ -121,6 +121,11 @@ fn report(
         "url": deployment.server_url(),
         "version": server.map(|it| it.version.clone()),
         "certificate_sha256": fingerprint,
+        "installation": deployment
+            .spec
+            .machine
+            .as_ref()
+            .and_then(|it| Some(it.server.as_ref()?.installation.clone())),
         "tunnel": tunnel,
         "token": token.map(Secret::expose),
     });
