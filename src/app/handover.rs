@@ -153,7 +153,7 @@ fn left_to_the_server(operation: &Operation) -> Failure {
 }
 
 /// For what reports nothing worth a line.
-struct Unheard;
+pub(super) struct Unheard;
 
 impl crate::targets::Progress for Unheard {
     fn amount(&self, _: u64, _: u64, _: &str) {}

@@ -1,17 +1,23 @@
 //! What is in the cloud and in no deployment.
 //!
-//! Owns the sweep: everything that carries this installation's own id is held against the
-//! deployments that there are. Refuses to remove what it did not find to be the installation's, and
-//! what belongs to a deployment that is there: destroying that is its own verb.
+//! Owns the sweep: everything that carries this installation's own id is held against the states of
+//! the deployments that there are. Refuses to remove what it did not find to be the installation's,
+//! what stands in the state of a deployment that is there (destroying that is its own verb), and
+//! anything of one that somebody is at work on, or whose state tells nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::App;
+use super::handover::Unheard;
 use crate::config::Settings;
 use crate::domain::{Deployment, DeploymentStatus, Failure};
-use crate::targets::machine::{Swept, sweep};
+use crate::drivers::terraform::State;
+use crate::exec::LockFile;
+use crate::targets::machine::{Known, Sweep, Swept};
+use crate::targets::{Site, Work};
 
 /// What a sweep of the cloud came to.
 #[derive(Debug, Clone, Serialize)]
@@ -20,7 +26,7 @@ pub struct Orphans {
     pub regions: Vec<String>,
     /// How much is there that a deployment accounts for.
     pub accounted: usize,
-    /// What is there and in no deployment.
+    /// What is there and in no deployment, or in no state of the one whose id it carries.
     pub orphans: Vec<Orphan>,
     /// What could not be looked for.
     pub unseen: Vec<String>,
@@ -52,9 +58,8 @@ impl App {
         let mut regions: BTreeSet<String> = named.map(|it| it.region.clone()).collect();
         regions.insert(settings.region()?);
         let sites: Vec<_> = machines.iter().map(|it| self.unopened(it)).collect();
-        let living = |id: &str| {
-            machines.iter().any(|it| it.id == id && it.status != DeploymentStatus::Destroyed)
-        };
+        let is_living = |site: &&Site| site.deployment.status != DeploymentStatus::Destroyed;
+        let living: Vec<&Site> = sites.iter().filter(is_living).collect();
         let mut found = Orphans {
             regions: regions.iter().cloned().collect(),
             accounted: 0,
@@ -63,8 +68,35 @@ impl App {
         };
         let environment = self.engine().targets().aws();
         for region in regions {
-            let Swept { accounted, orphans, unseen } =
-                sweep(environment, &region, self.layout(), &sites, &living, remove).await?;
+            let sweep = Sweep::look(environment, &region, self.layout(), &sites).await?;
+            let elsewhere = living.iter().filter(|site| is_in(site, &region));
+            let elsewhere = elsewhere.filter_map(|site| sweep.elsewhere(site));
+            found.unseen.extend(elsewhere.map(|why| format!("{region}: {why}")));
+            // Read after the look: what was made meanwhile stands there by now.
+            let mut known: BTreeMap<String, Known> = BTreeMap::new();
+            let mut locks = Vec::new();
+            for site in &living {
+                let id = &site.deployment.id;
+                if !sweep.owners().contains(id.as_str()) {
+                    continue;
+                }
+                let state = match self.settled_state(site).await {
+                    Ok((lock, state)) => {
+                        locks.push(lock);
+                        Some(state)
+                    }
+                    Err(why) => {
+                        let name = &site.deployment.name;
+                        found
+                            .unseen
+                            .push(format!("{region}: what of {name}'s is in no state: {why}"));
+                        None
+                    }
+                };
+                known.insert(id.clone(), state);
+            }
+            let Swept { accounted, orphans, unseen } = sweep.settle(&known, remove).await;
+            drop(locks);
             found.accounted += accounted;
             found.unseen.extend(unseen.into_iter().map(|why| format!("{region}: {why}")));
             found.orphans.extend(orphans.into_iter().map(|(what, outcome)| Orphan {
@@ -76,4 +108,32 @@ impl App {
         }
         Ok(found)
     }
+
+    /// What the state of a deployment holds that nobody is at work on, and the lock that keeps it
+    /// so. Refuses a state that lacks the machine: what it says is not all that there is.
+    async fn settled_state(&self, site: &Site) -> Result<(LockFile, State), Failure> {
+        let name = &site.deployment.name;
+        let lock = self.lock_idle(name).await?;
+        let cancel = CancellationToken::new();
+        let work = Work { cancel: &cancel, lock: &lock, progress: &Unheard };
+        let state = self.maker(site)?.held(site, work).await?;
+        // What it is by now, with the lock: a launch may have come to its end meanwhile.
+        let machine = self.deployment(name)?.facts.machine;
+        if let Some(machine) = machine
+            && !state.held.iter().any(|held| held.id == machine.id)
+        {
+            return Err(Failure::conflict(format!(
+                "its state does not hold the machine {}, which was made",
+                machine.id
+            )));
+        }
+        Ok((lock, state))
+    }
+}
+
+/// Whether a deployment's machine is in a region.
+fn is_in(site: &Site, region: &str) -> bool {
+    let (spec, facts) = (&site.deployment.spec.machine, &site.deployment.facts.machine);
+    let made = facts.as_ref().map(|it| it.region.as_str());
+    made.or(spec.as_ref().map(|it| it.region.as_str())) == Some(region)
 }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::support::cloud::Cloud;
 use crate::support::lab::{Lab, Part};
+use crate::support::machine_case::{Case, NAME};
 use crate::support::real::Real;
 
 /// Makes things as a launch that was forgotten would have left them, and things of others.
@@ -55,4 +56,63 @@ fn a_sweep_finds_what_is_ours_and_in_no_deployment() {
     };
     assert!(!left.iter().any(is_ours), "{left:#?}");
     assert_eq!(real.json(&["doctor", "--orphans"])["ok"], true);
+}
+
+/// What a sweep says, however it ends.
+#[track_caller]
+fn swept(case: &Case, args: &[&str]) -> Value {
+    let run = case.product.run(["--json", "doctor", "--orphans"]);
+    let done = args.iter().fold(run, |run, arg| run.arg(arg)).done();
+    let said: Value = serde_json::from_str(&done.stdout).expect("an object");
+    assert_eq!(done.code == 0, said["ok"] == true, "{said:#}");
+    said["sweep"].clone()
+}
+
+#[test]
+fn a_second_machine_of_a_deployment_is_found_and_its_own_is_left_alone() {
+    let Some(case) = Case::start("ec2") else { return };
+    case.launch_to_the_image();
+    let (id, all) = (case.only().id, case.cloud.state().len());
+    let clean = swept(&case, &[]);
+    assert_eq!(
+        (&clean["orphans"], &clean["unseen"]),
+        (&Value::from(vec![0; 0]), &clean["orphans"])
+    );
+    assert_eq!(clean["accounted"], all, "{clean:#}");
+
+    // The same in every way, but that no state has it.
+    let stray = case.cloud.api(&format!(
+        "ec2 = boto3.client('ec2')\n\
+         own = ec2.describe_instances(InstanceIds=['{id}'])['Reservations'][0]['Instances'][0]\n\
+         made = ec2.run_instances(ImageId=own['ImageId'], InstanceType='t3.micro', MinCount=1, \
+         MaxCount=1, TagSpecifications=[{{'ResourceType': 'instance', 'Tags': own['Tags']}}])\n\
+         print(made['Instances'][0]['InstanceId'])"
+    ));
+    let found = swept(&case, &[]);
+    let orphans = found["orphans"].as_array().expect("a list");
+    assert!(orphans.len() == 1 && orphans[0]["what"].to_string().contains(&stray), "{found:#}");
+    assert_eq!(found["accounted"], all, "{found:#}");
+
+    // Who cannot read what stands in the state, or works elsewhere, calls nothing an orphan.
+    let state = case.file("terraform.tfstate");
+    let text = case.text("terraform.tfstate");
+    for worse in ["no state", ""] {
+        std::fs::write(&state, worse).expect("written");
+        let found = swept(&case, &["--remove", "--yes"]);
+        assert_eq!(found["orphans"], Value::from(vec![0; 0]), "{found:#}");
+        assert!(found["unseen"].to_string().contains(NAME), "{found:#}");
+    }
+    std::fs::write(&state, text).expect("written");
+    let mut live = case.launch_at("create_machine");
+    let found = swept(&case, &["--remove", "--yes"]);
+    assert_eq!(found["orphans"], Value::from(vec![0; 0]), "{found:#}");
+    while live.line().is_some() {}
+    live.done().says("step fetch");
+    assert_eq!(case.cloud.instances().len(), 2);
+
+    let found = swept(&case, &["--remove", "--yes"]);
+    assert_eq!(found["orphans"][0]["removed"], true, "{found:#}");
+    assert_eq!(case.only().id, id, "the deployment's own");
+    case.all_is_accounted_for();
+    case.destroys_all();
 }

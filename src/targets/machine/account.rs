@@ -83,6 +83,11 @@ pub(super) fn refuse_other(site: &Site, account: &str, who: &Identity) -> Result
     )))
 }
 
+/// Refuses whoever is known to call from another account than the machine's.
+pub(super) fn refuse_known(site: &Site, who: &Identity) -> Result<(), Failure> {
+    known(site).map_or(Ok(()), |known| refuse_other(site, &known, who))
+}
+
 /// The account of the credentials, which is the one of the deployment's machine, where one was
 /// begun. What an earlier version made says so in its state, and where nothing does, nobody is
 /// refused.
@@ -215,8 +220,8 @@ pub(super) async fn is_off(
         Cloud::Lightsail => MachineId::Lightsail(machine.id.clone()),
     };
     let aws = aws(environment, &machine.region)?;
-    if let Some(known) = known(site)
-        && let Err(failure) = refuse_other(site, &known, &aws.identity().await?)
+    if known(site).is_some()
+        && let Err(failure) = refuse_known(site, &aws.identity().await?)
     {
         return Ok(Some(failure));
     }
@@ -268,6 +273,24 @@ fn made_as(kind: Kind) -> Option<&'static str> {
     }
 }
 
+/// What of a deployment's is not in its state.
+pub(super) fn strays(found: Vec<Found>, state: &State) -> Vec<Found> {
+    // An instance, its key and its firewall have the same name: only one of a kind is the same.
+    let held = |found: &Found| {
+        let is_it = |id: &str| id == found.id || found.name.as_deref() == Some(id);
+        state
+            .held
+            .iter()
+            .any(|held| Some(held.kind.as_str()) == made_as(found.kind) && is_it(&held.id))
+    };
+    // A disk goes with its instance.
+    let instance_is_held = found.iter().any(|it| it.kind == Kind::Instance && held(it));
+    let is_stray = |it: &Found| !(held(it) || it.kind == Kind::Volume && instance_is_held);
+    let mut found = found;
+    found.retain(is_stray);
+    found
+}
+
 /// Removes what of the deployment is in the account and in no state: what a run that was killed had
 /// under way. Says what it removed.
 pub(super) async fn remove_strays(
@@ -282,23 +305,8 @@ pub(super) async fn remove_strays(
     if let Some((kind, failure)) = sweep.unseen.into_iter().next() {
         return Err(failure.context(format!("looking for what is left ({kind})")));
     }
-    // An instance, its key and its firewall have the same name: only one of a kind is the same.
-    let held = |found: &Found| {
-        let is_it = |id: &str| id == found.id || found.name.as_deref() == Some(id);
-        state
-            .held
-            .iter()
-            .any(|held| Some(held.kind.as_str()) == made_as(found.kind) && is_it(&held.id))
-    };
-    // A disk goes with its instance.
-    let instance_is_held = sweep.found.iter().any(|it| it.kind == Kind::Instance && held(it));
-    let strays: Vec<Found> = sweep
-        .found
-        .into_iter()
-        .filter(|found| !(held(found) || found.kind == Kind::Volume && instance_is_held))
-        .collect();
     let mut removed = Vec::new();
-    for removal in aws.remove_all(strays, &mark).await {
+    for removal in aws.remove_all(strays(sweep.found, state), &mark).await {
         removal.outcome.map_err(|failure| failure.context(removal.found.to_string()))?;
         removed.push(format!("the {}", removal.found));
     }

@@ -41,7 +41,7 @@ pub use ahead::Written;
 pub use cloud::{Cloud, in_words};
 use files::Files;
 pub use state::resource_name;
-pub use sweep::{Swept, sweep};
+pub use sweep::{Known, Sweep, Swept};
 
 /// What machines are made with.
 #[derive(Debug, Clone)]

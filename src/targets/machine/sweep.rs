@@ -1,12 +1,19 @@
 //! Everything in a region that carries this installation's id, held against its deployments.
+//!
+//! Owns what counts as accounted for: what stands in the state of a deployment that is there. Refuses
+//! to call anything an orphan whose deployment's state nobody could read.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::account::{DEPLOYMENT, INSTALLATION};
+use super::account::{self, DEPLOYMENT, INSTALLATION};
 use super::state::resource_name;
 use crate::domain::Failure;
-use crate::drivers::aws::sweep::{Found, Kind, Mark};
+use crate::drivers::aws::identity::Identity;
+use crate::drivers::aws::sweep::Kind;
+use crate::drivers::aws::sweep::{Found, Mark};
 use crate::drivers::aws::{Aws, Environment};
+use crate::drivers::terraform::State;
 use crate::targets::{Layout, Site};
 
 /// What a sweep came to.
@@ -20,48 +27,89 @@ pub struct Swept {
     pub unseen: Vec<String>,
 }
 
-/// Looks through a region. `sites` are all deployments that ever were, and `living` says of an id
-/// whether its deployment is there.
-pub async fn sweep(
-    environment: &Environment,
-    region: &str,
-    layout: &Layout,
-    sites: &[Site],
-    living: &(dyn Fn(&str) -> bool + Sync),
-    remove: bool,
-) -> Result<Swept, Failure> {
-    let aws = Aws::new(environment.clone(), Some(region))?;
-    aws.identity().await?;
-    // What has no tags goes by its name, which is a hash of installation and deployment.
-    let own = |site: &Site| {
-        resource_name(layout.installation(), &site.deployment.id, &site.deployment.name)
-    };
-    let names: Vec<(String, String)> =
-        sites.iter().map(|site| (own(site), site.deployment.id.clone())).collect();
-    let all = names.clone();
-    let is_own_name =
-        Arc::new(move |text: &str| all.iter().any(|(name, _)| begins_with(text, name)));
-    let owner = |text: &str| {
-        names.iter().find(|(name, _)| begins_with(text, name)).map(|(_, id)| id.as_str())
-    };
-    let mark =
-        Mark { key: INSTALLATION.into(), value: layout.installation().to_owned(), is_own_name };
-    let seen = aws.sweep(&mark, &Kind::ALL).await;
-    let is_accounted = |found: &Found| {
-        let id = found.tags.get(DEPLOYMENT).map(String::as_str);
-        id.or_else(|| owner(&found.id)).is_some_and(living)
-    };
-    let (accounted, orphans): (Vec<Found>, Vec<Found>) =
-        seen.found.into_iter().partition(is_accounted);
-    let mut swept = Swept { accounted: accounted.len(), ..Swept::default() };
-    swept.unseen = seen.unseen.iter().map(|(kind, why)| format!("{kind}: {why}")).collect();
-    if remove {
-        let removals = aws.remove_all(orphans, &mark).await.into_iter();
-        swept.orphans = removals.map(|it| (it.found.to_string(), Some(it.outcome))).collect();
-    } else {
-        swept.orphans = orphans.iter().map(|found| (found.to_string(), None)).collect();
+/// What is in a region, and of which deployments.
+pub struct Sweep {
+    aws: Aws,
+    who: Identity,
+    mark: Mark,
+    found: Vec<(Option<String>, Found)>,
+    unseen: Vec<String>,
+}
+
+/// What a state says of what is there; `None` where it could not be read.
+pub type Known = Option<State>;
+
+impl Sweep {
+    /// Looks through a region. `sites` are all deployments that ever were.
+    pub async fn look(
+        environment: &Environment,
+        region: &str,
+        layout: &Layout,
+        sites: &[Site],
+    ) -> Result<Self, Failure> {
+        let aws = Aws::new(environment.clone(), Some(region))?;
+        let who = aws.identity().await?;
+        // What has no tags goes by its name, which is a hash of installation and deployment.
+        let own = |site: &Site| {
+            resource_name(layout.installation(), &site.deployment.id, &site.deployment.name)
+        };
+        let names: Vec<(String, String)> =
+            sites.iter().map(|site| (own(site), site.deployment.id.clone())).collect();
+        let all = names.clone();
+        let is_own_name =
+            Arc::new(move |text: &str| all.iter().any(|(name, _)| begins_with(text, name)));
+        let mark =
+            Mark { key: INSTALLATION.into(), value: layout.installation().to_owned(), is_own_name };
+        let seen = aws.sweep(&mark, &Kind::ALL).await;
+        let owner = |found: &Found| {
+            let by_name = || names.iter().find(|(name, _)| begins_with(&found.id, name));
+            let tagged = found.tags.get(DEPLOYMENT).cloned();
+            tagged.or_else(|| by_name().map(|(_, id)| id.clone()))
+        };
+        let found = seen.found.into_iter().map(|found| (owner(&found), found)).collect();
+        let unseen = seen.unseen.iter().map(|(kind, why)| format!("{kind}: {why}")).collect();
+        Ok(Self { aws, who, mark, found, unseen })
     }
-    Ok(swept)
+
+    /// The ids of the deployments that something is there of.
+    pub fn owners(&self) -> BTreeSet<&str> {
+        self.found.iter().filter_map(|(owner, _)| owner.as_deref()).collect()
+    }
+
+    /// Why nothing of a deployment can have been seen, where that is so.
+    pub fn elsewhere(&self, site: &Site) -> Option<Failure> {
+        account::refuse_known(site, &self.who).err()
+    }
+
+    /// Holds it against the states of the deployments that are there, by their ids, and removes what
+    /// stands in none where that is asked for. What stands in no state of a deployment was made by
+    /// no run that came to its end: nobody may be at work on the deployment, and nobody may begin,
+    /// from before its state was read until this is done.
+    pub async fn settle(self, living: &BTreeMap<String, Known>, remove: bool) -> Swept {
+        let mut of: BTreeMap<Option<String>, Vec<Found>> = BTreeMap::new();
+        for (owner, found) in self.found {
+            of.entry(owner).or_default().push(found);
+        }
+        let mut swept = Swept { unseen: self.unseen, ..Swept::default() };
+        let mut orphans = Vec::new();
+        for (owner, found) in of {
+            let all = found.len();
+            let strays = match owner.and_then(|id| living.get(&id)) {
+                None => found,
+                Some(None) => Vec::new(),
+                Some(Some(state)) => account::strays(found, state),
+            };
+            swept.accounted += all - strays.len();
+            orphans.extend(strays);
+        }
+        if remove {
+            let removals = self.aws.remove_all(orphans, &self.mark).await.into_iter();
+            swept.orphans = removals.map(|it| (it.found.to_string(), Some(it.outcome))).collect();
+        } else {
+            swept.orphans = orphans.iter().map(|found| (found.to_string(), None)).collect();
+        }
+        swept
+    }
 }
 
 /// Whether a name is this one, or a part's of what has it.
