@@ -51,8 +51,9 @@ use crate::operations::vault::Vault;
 use crate::operations::{Engine, Watcher, approval};
 use crate::secrets::SealingKey;
 use crate::store::Store;
+
 use crate::targets::machine::Tools;
-use crate::targets::{Layout, Observed, Site, Target, Targets, keeper};
+use crate::targets::{Checkout, Layout, Observed, Site, Target, Targets, keeper};
 
 pub use crate::exec::wait::back_off;
 pub use crate::operations::approval::Approved;
@@ -100,6 +101,7 @@ impl App {
             terraform: Terraform::new(settings.terraform()?),
             aws: Environment::read(tool_variable),
             own_address: settings.own_address()?,
+            checkout: Checkout::new(settings.checkout()?),
         };
         Self::open_with(&settings.data_directory()?, &settings.key_file()?, Some(tools))
     }

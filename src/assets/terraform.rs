@@ -12,17 +12,29 @@ pub struct ModuleFile {
     pub text: &'static str,
 }
 
+/// A module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Module {
+    /// The name of its folder below `terraform`.
+    pub folder: &'static str,
+    /// What it consists of.
+    pub files: &'static [ModuleFile],
+}
+
 macro_rules! module {
     ($folder:literal: $($name:literal,)*) => {
-        &[$(ModuleFile {
-            name: $name,
-            text: include_str!(concat!("../../terraform/", $folder, "/", $name)),
-        },)*]
+        Module {
+            folder: $folder,
+            files: &[$(ModuleFile {
+                name: $name,
+                text: include_str!(concat!("../../terraform/", $folder, "/", $name)),
+            },)*],
+        }
     };
 }
 
 /// A machine on EC2.
-pub const EC2: &[ModuleFile] = module!["ec2":
+pub const EC2: Module = module!["ec2":
     "main.tf",
     "outputs.tf",
     "server.tf",
@@ -32,7 +44,7 @@ pub const EC2: &[ModuleFile] = module!["ec2":
 ];
 
 /// A machine on Lightsail.
-pub const LIGHTSAIL: &[ModuleFile] = module!["lightsail":
+pub const LIGHTSAIL: Module = module!["lightsail":
     "main.tf",
     "outputs.tf",
     "user-data.sh",
@@ -59,8 +71,8 @@ mod tests {
 
     #[test]
     fn the_tables_name_what_the_folders_hold() {
-        for (folder, table) in [("ec2", EC2), ("lightsail", LIGHTSAIL)] {
-            let named: Vec<_> = table.iter().map(|file| file.name).collect();
+        for Module { folder, files } in [EC2, LIGHTSAIL] {
+            let named: Vec<_> = files.iter().map(|file| file.name).collect();
             assert_eq!(named, shipped(folder), "terraform/{folder}");
         }
     }

@@ -9,7 +9,9 @@ use std::net::IpAddr;
 
 use crate::domain::{Failure, text};
 
-pub use machine::{module_target, port_of_machine, program, region, server_cidrs, size, ssh_cidrs};
+pub use machine::{
+    checkout, module_target, port_of_machine, program, region, server_cidrs, size, ssh_cidrs,
+};
 
 /// The least memory that a gateway starts in: 768 MiB is killed at the start (measured).
 pub const MEMORY_MIN_MIB: u32 = 1024;

@@ -365,6 +365,7 @@ impl Settings {
             V::TunnelImage => self.tunnel_image().map(drop),
             V::SshCidr => self.ssh_cidrs().map(drop),
             V::TfBin => self.terraform().map(drop),
+            V::PipelineDir => self.checkout().map(drop),
             V::TfDir => self.module_target().map(drop),
             V::TfState | V::StateRegion => self.state_place().map(drop),
             V::CheckIp => self.own_address().map(drop),

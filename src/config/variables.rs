@@ -67,6 +67,7 @@ pub enum Variable {
     OwnServerAwsSecret,
     TfBin,
     TfDir,
+    PipelineDir,
     TfState,
     StateRegion,
     CheckIp,
@@ -150,7 +151,7 @@ use DefaultValue::{Computed, Text, Unset};
 
 /// Every variable, in the order in which people meet them. The credentials are
 /// [`crate::domain::credential::CREDENTIALS`], in their order.
-pub const VARIABLES: [Definition; 63] = [
+pub const VARIABLES: [Definition; 64] = [
     credential(
         Variable::ClaudeCodeOauthToken,
         "CLAUDE_CODE_OAUTH_TOKEN",
@@ -360,6 +361,14 @@ pub const VARIABLES: [Definition; 63] = [
         "TF_DIR",
         Unset("terraform/ec2"),
         "Whose machines the scripts mean: terraform/ec2 or terraform/lightsail",
+    ),
+    row(
+        MACHINE,
+        Variable::PipelineDir,
+        "PIPELINE_DIR",
+        Unset("what the program carries"),
+        "A checkout of the project, whose terraform/ec2, terraform/lightsail and docker-compose.yml \
+         are used",
     ),
     row(
         MACHINE,

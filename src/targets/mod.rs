@@ -5,6 +5,7 @@
 //! it acts, and can be told twice.
 
 mod archive;
+mod checkout;
 pub mod container;
 pub mod docker;
 mod hiding;
@@ -26,6 +27,7 @@ use crate::drivers::terraform::Terraform;
 use crate::exec::{Cmd, LockFile};
 use crate::gateway::{Dial, TcpDial};
 
+pub use checkout::Checkout;
 pub use rendering::ManagedConfig;
 pub use site::{GatewaySecrets, Layout, Site};
 
@@ -320,6 +322,7 @@ impl Targets {
             terraform: Terraform::new("terraform"),
             aws: Environment::default(),
             own_address: None,
+            checkout: Checkout::default(),
         };
         Self::driving(layout, &tools)
     }
@@ -329,7 +332,7 @@ impl Targets {
         let machines = |cloud| Arc::new(machine::MachineTarget::new(cloud, tools.clone()));
         Self {
             process: Arc::new(process::ProcessTarget::new(layout.clone())),
-            docker: Arc::new(docker::DockerTarget::new()),
+            docker: Arc::new(docker::DockerTarget::new().made_from(tools.checkout.clone())),
             ec2: machines(machine::Cloud::Ec2),
             lightsail: machines(machine::Cloud::Lightsail),
             stand_in: None,

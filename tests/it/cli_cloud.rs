@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -62,6 +62,65 @@ fn a_plan_says_what_would_be_made_and_what_it_costs_and_makes_nothing() {
     let left = fs::read_dir(product.home().join("looks")).expect("the directory").count();
     assert_eq!(left, 0, "a look leaves nothing");
     assert!(!product.deployment("one").exists());
+}
+
+/// What a checkout of the project has that is taken from it.
+fn checkout(at: &Path) {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["terraform/ec2", "terraform/lightsail"] {
+        fs::create_dir_all(at.join(folder)).expect("a folder");
+        for entry in fs::read_dir(project.join(folder)).expect("the module").flatten() {
+            if entry.file_type().is_ok_and(|it| it.is_file()) {
+                let to = at.join(folder).join(entry.file_name());
+                fs::copy(entry.path(), to).expect("copied");
+            }
+        }
+    }
+    fs::copy(project.join("docker-compose.yml"), at.join("docker-compose.yml")).expect("copied");
+}
+
+#[test]
+fn a_checkout_is_what_machines_are_made_from_and_has_to_be_whole() {
+    let Some(cloud) = Cloud::start() else { return };
+    let mut product = on_aws(&cloud);
+    let mine = product.work().join("mine");
+    checkout(&mine);
+    // A path is meant from the working directory.
+    product.set("PIPELINE_DIR", "mine");
+    let plan = || product.json(["plan", "one", "--target", "lightsail"])["changes"].clone();
+    let has_own = |changes: &Value| {
+        changes.as_array().expect("changes").iter().any(|it| it["what"] == "terraform_data")
+    };
+    let (main, script) = (mine.join("terraform/lightsail/main.tf"), "user-data.sh");
+    let shipped = plan();
+    assert!(!has_own(&shipped), "{shipped}");
+    let text = fs::read_to_string(&main).expect("the module");
+    fs::write(&main, format!("{text}\nresource \"terraform_data\" \"mine\" {{}}\n"))
+        .expect("edited");
+    let edited = plan();
+    assert!(has_own(&edited), "{edited}");
+
+    fs::remove_file(mine.join("terraform/lightsail").join(script)).expect("removed");
+    let lacks = format!("terraform/lightsail/{script} is missing there");
+    for args in [&["plan", "one"][..], &["launch", "one"], &["infra", "init"]] {
+        let run = args[1..].iter().fold(product.run([args[0]]), |run, arg| run.arg(arg));
+        let refused = run.arg("--target").arg("lightsail").code(2);
+        refused
+            .says("PIPELINE_DIR names ")
+            .says(&lacks)
+            .says("set PIPELINE_DIR to a whole checkout");
+    }
+    assert!(!product.deployment("one").join("terraform.tfstate").exists());
+    assert!(!product.deployment("one").join("ssh").exists(), "not even a key is made");
+    product.run(["plan", "two", "--target", "ec2"]).ok();
+    product.run(["destroy", "one", "--yes"]).ok();
+    fs::remove_file(mine.join("docker-compose.yml")).expect("removed");
+    let refused = product.run(["plan", "two", "--target", "ec2"]).code(2);
+    refused.says("docker-compose.yml is missing there");
+    product.set("PIPELINE_DIR", "nowhere");
+    let refused = product.run(["plan", "two", "--target", "ec2"]).code(2);
+    refused.says("PIPELINE_DIR is a checkout").says("nowhere\" is no directory");
+    cloud.assert_empty();
 }
 
 #[test]

@@ -112,6 +112,20 @@ pub fn program(text: &str) -> Result<String, Failure> {
     Ok(text.to_owned())
 }
 
+/// A checkout of the project: a directory that is there.
+pub fn checkout(dir: &std::path::Path) -> Result<(), Failure> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    Err(Failure::bad_input(format!(
+        "PIPELINE_DIR is a checkout of the project; {:?} is no directory",
+        text::clean(&dir.display().to_string(), 200)
+    ))
+    .remedy(
+        "set PIPELINE_DIR to a directory with docker-compose.yml and terraform in it, or take it away",
+    ))
+}
+
 /// The target whose module a folder is.
 pub fn module_target(text: &str) -> Result<TargetKind, Failure> {
     let folder = std::path::Path::new(text).file_name().and_then(std::ffi::OsStr::to_str);
@@ -171,5 +185,12 @@ mod tests {
         assert_eq!(module_target("terraform/lightsail").expect("one"), TargetKind::Lightsail);
         all_refused("TF_DIR", module_target, &["", "terraform", "terraform/eks", "ec2x"]);
         all_refused("TF_BIN", program, &["", "-x", "a\nb"]);
+        let here = |text: &str| checkout(std::path::Path::new(text));
+        here(env!("CARGO_MANIFEST_DIR")).expect("a checkout");
+        all_refused(
+            "PIPELINE_DIR",
+            here,
+            &["/nowhere", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")],
+        );
     }
 }

@@ -70,4 +70,12 @@ impl Settings {
     pub fn terraform(&self) -> Result<String, Failure> {
         self.read_or_default(Variable::TfBin, rules::program)
     }
+
+    /// The checkout that the modules and the compose file are taken from, where one is named.
+    pub fn checkout(&self) -> Result<Option<PathBuf>, Failure> {
+        let Some(dir) = self.path(Variable::PipelineDir)? else { return Ok(None) };
+        let checked = rules::checkout(&dir);
+        checked.map_err(|failure| self.from(Variable::PipelineDir, failure))?;
+        Ok(Some(dir))
+    }
 }

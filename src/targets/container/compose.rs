@@ -17,7 +17,6 @@ use super::super::Work;
 use super::super::site::Site;
 use super::engine::{Engine, SETTINGS, failure};
 use super::{container, owner, tunnel};
-use crate::assets;
 use crate::domain::Failure;
 use crate::exec::{Cmd, Place};
 
@@ -120,7 +119,8 @@ impl Compose {
     /// travel in its environment.
     async fn project(self, engine: &Engine, site: &Site) -> Result<Cmd, Failure> {
         let variables = variables(site).to_string();
-        let files = [("docker-compose.yml", assets::DOCKER_COMPOSE), ("variables.yml", &variables)];
+        let shipped = engine.checkout().compose()?;
+        let files = [("docker-compose.yml", &*shipped), ("variables.yml", &variables)];
         let dir = engine.put(site, &files).await?;
         let cpus = engine.cpus().await?;
         let spec = &site.deployment.spec;
@@ -324,6 +324,8 @@ fn short(id: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::assets;
+    use crate::targets::Checkout;
     use crate::targets::container::site_of_a_test;
 
     fn executable(dir: &Path) {
@@ -365,6 +367,22 @@ mod tests {
         assert_eq!(plugin, standalone);
         let name = container(&site);
         assert_eq!(plugin, ["-p", &name, "-f", "docker-compose.yml", "-f", "variables.yml"]);
+    }
+
+    #[tokio::test]
+    async fn the_file_of_a_checkout_takes_the_place_of_the_shipped_one() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (site, engine) = (site_of_a_test(dir.path()), Engine::with_cpus("2"));
+        let written = || fs::read_to_string(site.dir().join("docker-compose.yml")).expect("a file");
+        Compose::Plugin.project(&engine, &site).await.expect("a call");
+        assert_eq!(written(), assets::DOCKER_COMPOSE);
+        let mine = tempfile::tempdir().expect("a directory");
+        let engine = engine.made_from(Checkout::new(Some(mine.path().to_owned())));
+        let failure = Compose::Plugin.project(&engine, &site).await.expect_err("no file");
+        assert!(failure.message.contains("PIPELINE_DIR"), "{failure}");
+        fs::write(mine.path().join("docker-compose.yml"), "# mine\n").expect("a file");
+        Compose::Plugin.project(&engine, &site).await.expect("a call");
+        assert_eq!(written(), "# mine\n");
     }
 
     #[tokio::test]

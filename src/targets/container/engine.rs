@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
+use super::super::checkout::Checkout;
 use super::super::site::Site;
 use super::compose::Compose;
 use super::tarball;
@@ -44,6 +45,7 @@ pub(super) fn docker(place: &Place) -> Cmd {
 #[derive(Debug, Default)]
 pub struct Engine {
     place: Place,
+    checkout: Checkout,
     compose: OnceCell<Compose>,
     cpus: OnceCell<String>,
 }
@@ -57,6 +59,16 @@ impl Engine {
     /// That of another machine.
     pub fn there(remote: Remote) -> Self {
         Self { place: Place::There(remote), ..Self::default() }
+    }
+
+    /// The same, with the compose file of a checkout.
+    pub fn made_from(self, checkout: Checkout) -> Self {
+        Self { checkout, ..self }
+    }
+
+    /// Where the compose file comes from.
+    pub(super) fn checkout(&self) -> &Checkout {
+        &self.checkout
     }
 
     /// Where it is.

@@ -241,6 +241,7 @@ impl Engine {
 
     /// Fails, with a remedy, unless the engine and compose can be used.
     pub async fn preflight(&self) -> Result<(), Failure> {
+        self.checkout().compose()?;
         let (engine, compose) = tokio::join!(self.require(), self.compose());
         engine.and(compose.map(drop))
     }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 
+use super::checkout::Checkout;
 use super::container::Engine;
 use super::rendering::ManagedConfig;
 use super::site::Site;
@@ -28,6 +29,11 @@ impl DockerTarget {
     /// The target of this machine's engine.
     pub fn new() -> Self {
         Self { engine: Engine::here() }
+    }
+
+    /// The same, with the compose file of a checkout.
+    pub fn made_from(self, checkout: Checkout) -> Self {
+        Self { engine: self.engine.made_from(checkout) }
     }
 
     /// The engine.

@@ -23,12 +23,11 @@ impl Cloud {
     }
 
     /// The module that makes one.
-    pub(super) fn module(self) -> Vec<(&'static str, &'static str)> {
-        let files = match self {
-            Self::Ec2 => terraform::EC2,
-            Self::Lightsail => terraform::LIGHTSAIL,
-        };
-        files.iter().map(|file| (file.name, file.text)).collect()
+    pub(super) fn module(self) -> &'static terraform::Module {
+        match self {
+            Self::Ec2 => &terraform::EC2,
+            Self::Lightsail => &terraform::LIGHTSAIL,
+        }
     }
 
     /// What its machines take as a key.

@@ -136,7 +136,7 @@ pub(super) async fn make(
         // Killed from here on, it is gone on with in this account alone.
         files.write_account(&account)?;
     }
-    let module = terraform.prepare(&site.layout.modules(), &cloud.module(), work.cancel).await?;
+    let module = tools.module(cloud, &site.layout, work.cancel).await?;
     let (dir, kept, variables) = (files.run(), Kept::of(site), files.variables());
     let workspace =
         Workspace { module: &module, dir: &dir, state: kept.at(), variables: &variables };
@@ -292,11 +292,10 @@ pub(super) async fn destroy(
     site: &Site,
     work: Work<'_>,
 ) -> Result<Vec<String>, Failure> {
-    let terraform = &tools.terraform;
     refuse_other_account(tools, site, work).await?;
     let mut removed = Vec::new();
     if !held(&tools.terraform, site, work).await?.held.is_empty() {
-        removed = destroy_held(cloud, terraform, site, work).await?;
+        removed = destroy_held(cloud, tools, site, work).await?;
     }
     if account::has_begun(site) {
         // What no state knows of, because a run was killed with it under way.
@@ -310,13 +309,13 @@ pub(super) async fn destroy(
 
 async fn destroy_held(
     cloud: Cloud,
-    terraform: &Terraform,
+    tools: &Tools,
     site: &Site,
     work: Work<'_>,
 ) -> Result<Vec<String>, Failure> {
-    let files = Files::of(site);
+    let (files, terraform) = (Files::of(site), &tools.terraform);
     terraform.require().await?;
-    let module = terraform.prepare(&site.layout.modules(), &cloud.module(), work.cancel).await?;
+    let module = tools.module(cloud, &site.layout, work.cancel).await?;
     let (dir, kept, variables) = (files.run(), Kept::of(site), files.variables());
     let workspace =
         Workspace { module: &module, dir: &dir, state: kept.at(), variables: &variables };

@@ -20,15 +20,19 @@ mod sweep;
 mod tunnel;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
 
+use super::checkout::Checkout;
 use super::container::{self, Engine};
 use super::rendering::ManagedConfig;
 use super::site::Site;
-use super::{Artefact, LogOptions, Machines, NotUp, Observed, Placed, Target, Tunnels, Work};
+use super::{
+    Artefact, Layout, LogOptions, Machines, NotUp, Observed, Placed, Target, Tunnels, Work,
+};
 use crate::domain::{Expose, Failure, MachineFacts, TargetKind};
 use crate::drivers::aws::Environment;
 use crate::drivers::ssh::make_key;
@@ -52,6 +56,22 @@ pub struct Tools {
     pub aws: Environment,
     /// Who tells this machine's own address, where that is not the usual one.
     pub own_address: Option<String>,
+    /// Where the modules and the gateway's compose file come from.
+    pub checkout: Checkout,
+}
+
+impl Tools {
+    /// A cloud's module, made ready.
+    async fn module(
+        &self,
+        cloud: Cloud,
+        layout: &Layout,
+        cancel: &CancellationToken,
+    ) -> Result<PathBuf, Failure> {
+        let files = self.checkout.module(cloud.module())?;
+        let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, &**text)).collect();
+        self.terraform.prepare(&layout.modules(), &files, cancel).await
+    }
 }
 
 /// A target whose deployments have machines of their own.
@@ -101,7 +121,8 @@ impl MachineTarget {
         if let Some(engine) = engines.get(&key) {
             return Ok(Arc::clone(engine));
         }
-        let engine = Arc::new(Engine::there(reach::machine(site)?.root()));
+        let engine = Engine::there(reach::machine(site)?.root());
+        let engine = Arc::new(engine.made_from(self.tools.checkout.clone()));
         engines.insert(key, Arc::clone(&engine));
         Ok(engine)
     }
@@ -163,6 +184,8 @@ impl Target for MachineTarget {
     }
 
     async fn preflight(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
+        self.tools.checkout.module(self.cloud.module())?;
+        self.tools.checkout.compose()?;
         self.tools.terraform.require().await?;
         let machine = infra::spec(site)?;
         state::refuse_others(&self.tools.terraform, site, work).await?;
