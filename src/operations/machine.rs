@@ -9,7 +9,7 @@ use serde_json::json;
 use super::context::{Context, OperationDef, Repeat, StepDef, StepEnd};
 use super::{launch, steps, tunnel};
 use crate::domain::{Deployment, EventType, Failure, FailureKind, OperationKind, TargetKind};
-use crate::targets::Machines;
+use crate::targets::{Machines, Site};
 
 type Step<'a> = BoxFuture<'a, Result<StepEnd, Failure>>;
 
@@ -120,8 +120,13 @@ pub(super) const MACHINE: StepDef = StepDef {
 fn machine<'a>(c: &'a mut Context<'_>) -> Step<'a> {
     Box::pin(async move {
         let site = c.site()?;
-        let made = machines(c)?.make(&site, c.work()).await;
-        let mut made = made.map_err(|failure| begun(c, failure))?;
+        let mut made = match machines(c)?.make(&site, c.work()).await {
+            Ok(made) => made,
+            Err(failure) => {
+                let exists = exists_now(c, &site, &failure).await;
+                return Err(begun_with(c, failure, &exists));
+            }
+        };
         if made.made_by.is_empty() {
             made.made_by.clone_from(&c.lease.operation);
         }
@@ -190,6 +195,10 @@ fn told<'a>(c: &'a mut Context<'_>, run: for<'b> fn(&'b mut Context<'_>) -> Step
 
 /// The same failure, with what exists by now, and the commands that go on and that clean up.
 pub(super) fn begun(c: &Context<'_>, failure: Failure) -> Failure {
+    begun_with(c, failure, &exists(&c.deployment))
+}
+
+fn begun_with(c: &Context<'_>, failure: Failure, exists: &str) -> Failure {
     if failure.kind == FailureKind::Interrupted {
         return failure;
     }
@@ -207,7 +216,6 @@ pub(super) fn begun(c: &Context<'_>, failure: Failure) -> Failure {
             failure.remedy("what ran before runs on; openclaw-pipeline server deploy tries again")
         };
     }
-    let exists = exists(&c.deployment);
     let first = failure.remedy.clone().map(|remedy| format!("{remedy}; ")).unwrap_or_default();
     failure.remedy(format!(
         "{first}{exists}: {} goes on, {removal} removes it",
@@ -220,6 +228,26 @@ fn exists(deployment: &Deployment) -> String {
     match &deployment.facts.machine {
         Some(machine) => format!("the machine {} ({}) is there", machine.id, machine.address),
         None => "part of the machine may be there".to_owned(),
+    }
+}
+
+/// The same, where the making itself failed: nobody knows the machine yet, and Terraform's state
+/// says what there is of it.
+async fn exists_now(c: &Context<'_>, site: &Site, failure: &Failure) -> String {
+    let known = exists(&c.deployment);
+    if c.deployment.facts.machine.is_some() || failure.kind == FailureKind::Interrupted {
+        return known;
+    }
+    let Ok(machines) = machines(c) else { return known };
+    machines.made(site, c.work()).await.map_or(known, |made| are_there(&made))
+}
+
+/// That these are there.
+fn are_there(things: &[String]) -> String {
+    match things {
+        [] => "nothing of the machine is in Terraform's state".to_owned(),
+        [one] => format!("{one} is there"),
+        [first @ .., last] => format!("{} and {last} are there", first.join(", ")),
     }
 }
 
@@ -245,4 +273,20 @@ fn machines<'a>(c: &Context<'a>) -> Result<&'a dyn Machines, Failure> {
     target
         .machines()
         .ok_or_else(|| Failure::internal(format!("the {} target makes no machines", target.kind())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_told_in_a_sentence() {
+        let told = |things: &[&str]| {
+            are_there(&things.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(told(&[]), "nothing of the machine is in Terraform's state");
+        assert_eq!(told(&["the SSH key"]), "the SSH key is there");
+        let three = told(&["the address", "the SSH key", "the firewall"]);
+        assert_eq!(three, "the address, the SSH key and the firewall are there");
+    }
 }

@@ -171,6 +171,9 @@ pub trait Machines: Send + Sync {
     /// Asks nobody where nothing was begun.
     async fn refuse_other_account(&self, site: &Site, work: Work<'_>) -> Result<(), Failure>;
 
+    /// What there is of the machine by now, in words. Changes nothing in the cloud.
+    async fn made(&self, site: &Site, work: Work<'_>) -> Result<Vec<String>, Failure>;
+
     /// Waits until a gateway can be put there.
     async fn ready(&self, site: &Site, work: Work<'_>) -> Result<(), Failure>;
 }

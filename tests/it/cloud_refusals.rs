@@ -112,6 +112,7 @@ fn what_ec2_refuses_half_way_is_gone_on_with() {
         case.tells_the_way(&done);
         let made = case.all_is_accounted_for();
         assert!(made.iter().any(|it| it.kind == "ec2:security-group"), "{made:?}");
+        case.says_what_exists(&done, &made);
         assert!(case.cloud.instances().is_empty());
     }
     let live = case.launch_at("create_machine");
@@ -128,16 +129,20 @@ fn what_ec2_refuses_half_way_is_gone_on_with() {
 #[test]
 fn what_lightsail_refuses_half_way_is_gone_on_with() {
     let Some(case) = Case::start("lightsail") else { return };
-    for (action, code) in [
-        ("CreateInstances", "AccessDeniedException"),
-        ("AllocateStaticIp", "InvalidInputException"),
+    for (action, code, words) in [
+        ("CreateInstances", "AccessDeniedException", "may not"),
+        ("AllocateStaticIp", "InvalidInputException", "InvalidInputException"),
     ] {
         case.cloud.refuse(action, code, 20);
         let done = case.launch().done();
         case.cloud.heal();
         assert_ne!(done.code, 0);
+        done.says(words);
         case.tells_the_way(&done);
-        case.all_is_accounted_for();
+        let made = case.all_is_accounted_for();
+        case.says_what_exists(&done, &made);
+        // What was made already would not be asked for again, and not be refused.
+        case.destroys_all();
     }
     case.cloud.refuse("AllocateStaticIp", "ThrottlingException", 2);
     case.launch_to_the_image();

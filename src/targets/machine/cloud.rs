@@ -60,6 +60,9 @@ impl Cloud {
     }
 }
 
+/// Lightsail's firewall, which is the instance's own, and to Terraform a list of ports.
+pub(super) const LIGHTSAIL_FIREWALL: &str = "aws_lightsail_instance_public_ports";
+
 /// A resource's type in words.
 pub fn in_words(kind: &str) -> &str {
     match kind {
@@ -67,10 +70,10 @@ pub fn in_words(kind: &str) -> &str {
         "aws_eip" | "aws_lightsail_static_ip" => "the address",
         "aws_eip_association" | "aws_lightsail_static_ip_attachment" => "the address's attachment",
         "aws_key_pair" | "aws_lightsail_key_pair" => "the SSH key",
-        "aws_security_group" => "the firewall",
-        "aws_vpc_security_group_ingress_rule"
-        | "aws_vpc_security_group_egress_rule"
-        | "aws_lightsail_instance_public_ports" => "the firewall's rules",
+        "aws_security_group" | LIGHTSAIL_FIREWALL => "the firewall",
+        "aws_vpc_security_group_ingress_rule" | "aws_vpc_security_group_egress_rule" => {
+            "the firewall's rules"
+        }
         "aws_iam_role" => "the role",
         "aws_iam_instance_profile" => "the instance profile",
         "aws_iam_policy" | "aws_iam_role_policy" | "aws_iam_role_policy_attachment" => "the policy",

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
-use super::cloud::{Cloud, in_words};
+use super::cloud::{Cloud, LIGHTSAIL_FIREWALL, in_words};
 use super::files::{Files, Own};
 use super::state::{Kept, held, place};
 use super::{Tools, account, adopted, reach};
@@ -379,10 +379,7 @@ impl<'a> Meter<'a> {
             Said::Ends { address, id, failed: false } => {
                 seen.done += 1;
                 let id = id.clone().or_else(|| seen.ids.get(address).cloned());
-                if let (true, Some(id)) = (is_of_its_own(address), id) {
-                    let ended = format!("{} {id}", words(address));
-                    seen.ended.push(ended);
-                }
+                seen.ended.extend(thing(address, id.as_deref()));
                 "resources".to_owned()
             }
             _ => return,
@@ -401,8 +398,61 @@ fn words(address: &str) -> &str {
     in_words(address.split('.').next().unwrap_or_default())
 }
 
-/// Whether a resource is something that people know, and no part of another one.
-fn is_of_its_own(address: &str) -> bool {
+/// A resource with its id, where it is something that people know, and no part of another one.
+fn thing(address: &str, id: Option<&str>) -> Option<String> {
     let kind = address.split('.').next().unwrap_or_default();
-    !["_rule", "_association", "_attachment", "_public_ports"].iter().any(|it| kind.ends_with(it))
+    match id.filter(|_| is_of_its_own(kind))? {
+        // Only Terraform knows it by an id.
+        _ if kind == LIGHTSAIL_FIREWALL => Some(in_words(kind).to_owned()),
+        id => Some(format!("{} {id}", in_words(kind))),
+    }
+}
+
+fn is_of_its_own(kind: &str) -> bool {
+    !["_rule", "_association", "_attachment"].iter().any(|it| kind.ends_with(it))
+}
+
+/// What a state holds of such things, in words, each once.
+pub(super) fn things(state: &State) -> Vec<String> {
+    let mut things: Vec<String> = Vec::new();
+    for kind in state.held.iter().map(|held| held.kind.as_str()) {
+        let words = in_words(kind);
+        if is_of_its_own(kind) && !things.iter().any(|it| it == words) {
+            things.push(words.to_owned());
+        }
+    }
+    things
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drivers::terraform::Held;
+
+    #[test]
+    fn parts_of_things_are_not_named() {
+        let held = |kind: &str| Held {
+            kind: kind.to_owned(),
+            name: "machine".into(),
+            id: "id".into(),
+            is_tainted: false,
+        };
+        let kinds = [
+            "aws_eip",
+            "aws_key_pair",
+            "aws_security_group",
+            "aws_vpc_security_group_ingress_rule",
+            "aws_vpc_security_group_ingress_rule",
+            "aws_eip_association",
+        ];
+        let state = State { held: kinds.map(held).into(), ..State::default() };
+        assert_eq!(things(&state), ["the address", "the SSH key", "the firewall"]);
+        let state = State { held: vec![held(LIGHTSAIL_FIREWALL)], ..State::default() };
+        assert_eq!(things(&state), ["the firewall"]);
+        let told = |address, id| thing(address, id);
+        assert_eq!(told("aws_eip.machine", Some("eip-1")).as_deref(), Some("the address eip-1"));
+        assert_eq!(told("aws_eip_association.machine", Some("x")), None);
+        let ports = "aws_lightsail_instance_public_ports.machine";
+        assert_eq!(told(ports, Some("123")).as_deref(), Some("the firewall"));
+    }
 }

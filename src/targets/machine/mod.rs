@@ -160,6 +160,11 @@ impl Machines for MachineTarget {
         infra::refuse_other_account(&self.tools, site, work).await
     }
 
+    async fn made(&self, site: &Site, work: Work<'_>) -> Result<Vec<String>, Failure> {
+        let held = state::held(&self.tools.terraform, site, work).await?;
+        Ok(infra::things(&held))
+    }
+
     async fn ready(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
         // One that just begins is waited for.
         if site.deployment.facts.machine.as_ref().is_some_and(|machine| machine.ready) {

@@ -130,6 +130,24 @@ impl Case {
         done
     }
 
+    /// That a failure says what there is now, and nothing else.
+    #[track_caller]
+    pub fn says_what_exists(&self, done: &Done, there: &[Resource]) {
+        let way = format!(" launch {NAME} --target {} goes on", self.target);
+        let told = done.stderr.split(&way).next().filter(|told| *told != done.stderr);
+        let told = told.expect("the way on").rsplit([';', '"', '\n']).next().unwrap_or_default();
+        let told = told.rsplit_once(": ").expect("a sentence before the command").0;
+        let kinds = there.iter().filter_map(|it| Some(in_words(&it.kind)?[0]));
+        let kinds: BTreeSet<_> = kinds.collect();
+        for word in ["the instance", "the address", "the SSH key", "the firewall"] {
+            // Lightsail's firewall is there with its instance, or not yet.
+            if self.is_ec2() || word != "the firewall" {
+                assert_eq!(told.contains(word), kinds.contains(word), "{told:?} of {there:?}");
+            }
+        }
+        assert!(!kinds.is_empty() && told.ends_with(" there"), "{told:?} of {there:?}");
+    }
+
     /// A file of the deployment's.
     pub fn file(&self, name: &str) -> PathBuf {
         self.product.deployment(NAME).join(name)
@@ -251,6 +269,20 @@ impl Theirs {
         }
         done
     }
+}
+
+/// What something in the cloud is called when Terraform has it, and when it is a stray.
+fn in_words(kind: &str) -> Option<[&'static str; 2]> {
+    Some(match kind {
+        "ec2:instance" => ["the instance", "the EC2 instance"],
+        "ec2:address" => ["the address", "the elastic IP"],
+        "ec2:key-pair" => ["the SSH key", "the EC2 key pair"],
+        "ec2:security-group" => ["the firewall", "the security group"],
+        "lightsail:instance" => ["the instance", "the Lightsail instance"],
+        "lightsail:static-ip" => ["the address", "the Lightsail static IP"],
+        "lightsail:key-pair" => ["the SSH key", "the Lightsail key pair"],
+        _ => return None,
+    })
 }
 
 /// Runs it to its end. Terraform on busy cores takes its time, twice where an interrupted launch is
