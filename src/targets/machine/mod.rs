@@ -285,11 +285,13 @@ impl Target for MachineTarget {
             machine.close().await;
         }
         self.forget(site);
-        let removed = infra::destroy(self.cloud, &self.tools, site, work).await?;
+        let mut removed = infra::destroy(self.cloud, &self.tools, site, work).await?;
         state::Kept::of(site).remove()?;
-        match std::fs::remove_dir_all(site.dir()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
+        let dir = site.dir();
+        match std::fs::remove_dir_all(&dir) {
+            Ok(()) => removed.push(format!("the directory {}", dir.display())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
         }
         Ok(removed)
     }

@@ -122,12 +122,33 @@ impl Case {
     /// Removes it, after which there is nothing: not in the cloud, not here.
     #[track_caller]
     pub fn destroys_all(&self) -> Done {
+        let (there, files) = (self.cloud.state(), self.product.deployment(NAME));
+        let state = fs::read_to_string(self.file("terraform.tfstate")).unwrap_or_default();
+        let had_files = files.exists();
         let done = patient(self.destroy());
         assert_eq!(done.code, 0, "{}", done.stderr);
+        self.tells_what_it_removed(&done, &there, &state);
+        if had_files {
+            done.answers(&format!("the directory {}", files.display()));
+        }
         self.cloud.assert_empty();
         assert!(!self.product.deployment(NAME).exists(), "its files are left");
         assert_eq!(self.product.json(["list"])["items"], serde_json::json!([]));
         done
+    }
+
+    /// That a removal names each thing that there was: as the module's, or as what was left of it.
+    #[track_caller]
+    fn tells_what_it_removed(&self, done: &Done, there: &[Resource], state: &str) {
+        for it in there {
+            let Some(words) = in_words(&it.kind) else { continue };
+            let named = words.iter().any(|word| done.stdout.contains(&format!("{word} ")));
+            assert!(named, "{it:?} is not named: {}", done.stdout);
+        }
+        let has_instance = there.iter().any(|it| it.kind == "lightsail:instance");
+        if has_instance && state.contains("aws_lightsail_instance_public_ports") {
+            done.answers("the firewall");
+        }
     }
 
     /// That a failure says what there is now, and nothing else.
