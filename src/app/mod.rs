@@ -51,7 +51,6 @@ use crate::operations::vault::Vault;
 use crate::operations::{Engine, Watcher, approval};
 use crate::secrets::SealingKey;
 use crate::store::Store;
-
 use crate::targets::machine::Tools;
 use crate::targets::{Checkout, Layout, Observed, Site, Target, Targets, keeper};
 

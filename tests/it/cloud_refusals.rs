@@ -151,10 +151,10 @@ fn what_lightsail_refuses_half_way_is_gone_on_with() {
     case.destroys_all();
 }
 
-#[test]
-fn what_others_made_under_the_same_name_is_left_alone() {
-    let Some(case) = Case::start("ec2") else { return };
-    for action in ["ImportKeyPair", "CreateSecurityGroup"] {
+/// Somebody else's things have the names that a launch would give: they stay, whatever comes of it.
+fn others_are_left_alone(target: &'static str, stopped_by: &[&str], others: &str, kinds: usize) {
+    let Some(case) = Case::start(target) else { return };
+    for action in stopped_by {
         case.cloud.fault(&json!({"action": action, "code": "InternalError", "times": 50,
                                  "status": 400}));
     }
@@ -164,15 +164,35 @@ fn what_others_made_under_the_same_name_is_left_alone() {
     let own: serde_json::Value =
         serde_json::from_str(&case.text("program.tfvars.json")).expect("values");
     let name = format!("openclaw-{NAME}-{}", own["suffix"].as_str().expect("a suffix"));
-    case.cloud.api(&format!(
-        "client = boto3.client('ec2')\nclient.create_key_pair(KeyName='{name}')\n\
-         client.create_security_group(GroupName='{name}', Description='mine')"
-    ));
+    case.cloud.api(&others.replace("NAME", &name));
     let mut foreign = case.cloud.state();
     foreign.retain(|it| it.tags.is_empty());
-    assert_eq!(foreign.len(), 2);
+    assert_eq!(foreign.len(), kinds, "{foreign:?}");
     let done = case.launch_fails(4);
     done.says("something else of this name");
     case.destroy().ok();
     assert_eq!(case.cloud.state(), foreign);
+}
+
+#[test]
+fn what_others_made_on_ec2_under_the_same_name_is_left_alone() {
+    others_are_left_alone(
+        "ec2",
+        &["ImportKeyPair", "CreateSecurityGroup"],
+        "client = boto3.client('ec2')\nclient.create_key_pair(KeyName='NAME')\n\
+         client.create_security_group(GroupName='NAME', Description='mine')",
+        2,
+    );
+}
+
+#[test]
+fn what_others_made_on_lightsail_under_the_same_name_is_left_alone() {
+    others_are_left_alone(
+        "lightsail",
+        &["ImportKeyPair", "AllocateStaticIp"],
+        // A key and an address carry no tags there: theirs would be taken for one's own.
+        "boto3.client('lightsail').create_instances(instanceNames=['NAME'], \
+         availabilityZone='us-east-1a', blueprintId='amazon_linux_2023', bundleId='medium_3_0')",
+        1,
+    );
 }

@@ -121,6 +121,9 @@ fn a_server_on_ec2_is_made_deployed_again_and_removed() {
     assert_eq!((&made["status"], &made["token"]), (&json!("stopped"), &Value::Null), "{made}");
     let machine = case.only();
     case.all_is_accounted_for_of("server");
+    let sizes = "for it in boto3.client('ec2').describe_instances()['Reservations']:\n\
+                 \tprint(it['Instances'][0]['InstanceType'])";
+    assert_eq!(case.cloud.api(sizes).trim(), "t3.xlarge");
     let kinds: BTreeSet<String> = case.cloud.state().into_iter().map(|it| it.kind).collect();
     assert!(kinds.contains("iam:role") && kinds.contains("iam:instance-profile"), "{kinds:?}");
     ends(server(&case, ["url"]), 3);

@@ -120,8 +120,16 @@ async fn up(machine: &Machine, is_first: bool, work: Work<'_>) -> Result<(), Fai
 async fn own_key(site: &Site, machine: &Machine, work: Work<'_>) -> Result<(), Failure> {
     let files = Files::of(site);
     let once = fs::read_to_string(files.once_key().with_extension("pub"))?;
-    let mut cmd = Place::There(machine.root()).cmd("cat");
-    let output = cmd.arg(OWN_KEY).cancel_on(work.cancel).output().await?;
+    let read = async || {
+        let mut cmd = Place::There(machine.root()).cmd("cat");
+        cmd.arg(OWN_KEY).cancel_on(work.cancel).output().await
+    };
+    let mut output = read().await?;
+    if output.unreached() {
+        // The connection broke, and a look can be made twice.
+        up(machine, true, work).await?;
+        output = read().await?;
+    }
     if !output.success() {
         return Err(Failure::failed(format!(
             "the machine has no host key of its own: {}",

@@ -4,6 +4,7 @@ Owns the order of things: a fault strikes before the call or loses its answer af
 it. Refuses nothing of AWS's itself.
 """
 
+import socket
 import sys
 import time
 import traceback
@@ -11,7 +12,7 @@ from http import HTTPStatus
 
 from . import quotas, wire
 from .control import Control
-from .faults import Faults
+from .faults import Fault, Faults
 from .world import World
 
 # A test asks for the last ones; a run that makes more than these is lost anyhow.
@@ -61,6 +62,7 @@ class App:
         if fault and fault.delay_ms:
             time.sleep(fault.delay_ms / 1000)
         if fault and not fault.after and (refused := fault.refused()):
+            hang_up(fault, environ)
             raise refused
         if call.action in CREATES:
             self.world.serve_images()
@@ -71,6 +73,7 @@ class App:
         else:
             answer = self.world.moto_call(call, lambda: self._moto(environ))
         if fault and fault.after and (refused := fault.refused()):
+            hang_up(fault, environ)
             raise refused
         return answer
 
@@ -87,6 +90,12 @@ class App:
             if hasattr(parts, "close"):
                 parts.close()
         return wire.Answer(kept["status"], kept["headers"], body)
+
+
+def hang_up(fault: Fault, environ: dict) -> None:
+    """Cuts the connection that a call came by, where the fault is that."""
+    if fault.cut:
+        environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
 
 
 def phrase(status: int) -> str:

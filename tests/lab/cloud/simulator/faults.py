@@ -48,9 +48,13 @@ class Fault:
     delay_ms: int = 0
     after: bool = False
     """Whether the call is carried out all the same, and only its answer lost."""
+    cut: bool = False
+    """Whether the connection is cut instead of an answer."""
 
     def refused(self) -> wire.Refused | None:
         """The error, if it is more than a delay."""
+        if self.cut:
+            return wire.Refused("Cut", "nobody hears this", 500)
         return wire.Refused(self.code, self.message, self.status) if self.code else None
 
 
