@@ -3,45 +3,17 @@
 use std::fs;
 
 use super::*;
-use crate::domain::{
-    Deployment, DeploymentName, DeploymentStatus, Facts, MachineFacts, TargetKind,
-};
-use crate::secrets::Secret;
-use crate::targets::{GatewaySecrets, Layout};
+use crate::domain::MachineFacts;
+use crate::targets::machine::site_of_a_test;
 
 const OURS: &str = "123456789012";
 const THEIRS: &str = "111122223333";
 
 fn site(data: &std::path::Path, account: &str) -> Site {
-    let machine = MachineFacts {
-        address: [203, 0, 113, 7].into(),
-        id: "i-1".into(),
-        image: None,
-        region: "us-east-1".into(),
-        account: account.into(),
-        user: "ec2-user".into(),
-        resource_name: "openclaw-m-1".into(),
-        made_by: "1".into(),
-        ready: true,
-    };
-    let spec = serde_json::json!({
-        "target": TargetKind::Ec2, "bind": "127.0.0.1", "heartbeat": "0m",
-        "approval": crate::domain::approval::ApprovalPolicy::default(), "memory_mib": 2048,
-    });
-    Site {
-        layout: Layout::new(data),
-        deployment: Deployment {
-            id: "1".into(),
-            name: "m".parse::<DeploymentName>().expect("a name"),
-            status: DeploymentStatus::Running,
-            spec: serde_json::from_value(spec).expect("a specification"),
-            facts: Facts { machine: Some(machine), ..Facts::default() },
-            owner: None,
-            created_at: String::new(),
-            updated_at: String::new(),
-        },
-        secrets: GatewaySecrets::with_token(Secret::new("")),
-    }
+    let mut site = site_of_a_test(data, "m".parse().expect("a name"));
+    let machine = site.deployment.facts.machine.as_mut().expect("a machine");
+    machine.account = account.into();
+    site
 }
 
 fn who(account: &str) -> Identity {

@@ -296,3 +296,40 @@ impl Target for MachineTarget {
         Ok(removed)
     }
 }
+
+/// A deployment with a machine, for unit tests.
+#[cfg(test)]
+fn site_of_a_test(data: &Path, name: crate::domain::DeploymentName) -> Site {
+    use super::site::GatewaySecrets;
+    use crate::domain::{Deployment, DeploymentStatus, Facts};
+    use crate::secrets::Secret;
+    let machine = MachineFacts {
+        address: [203, 0, 113, 7].into(),
+        id: "i-1".into(),
+        image: None,
+        region: "us-east-1".into(),
+        account: "123456789012".into(),
+        user: "ec2-user".into(),
+        resource_name: "openclaw-m-1".into(),
+        made_by: "1".into(),
+        ready: true,
+    };
+    let spec = serde_json::json!({
+        "target": TargetKind::Ec2, "bind": "127.0.0.1", "heartbeat": "0m",
+        "approval": crate::domain::approval::ApprovalPolicy::default(), "memory_mib": 2048,
+    });
+    Site {
+        layout: Layout::new(data),
+        deployment: Deployment {
+            id: "1".into(),
+            name,
+            status: DeploymentStatus::Running,
+            spec: serde_json::from_value(spec).expect("a specification"),
+            facts: Facts { machine: Some(machine), ..Facts::default() },
+            owner: None,
+            created_at: String::new(),
+            updated_at: String::new(),
+        },
+        secrets: GatewaySecrets::with_token(Secret::new("")),
+    }
+}

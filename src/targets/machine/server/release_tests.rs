@@ -1,48 +1,20 @@
 //! What a release holds, line by line.
 
 use super::*;
-use crate::domain::{
-    Deployment, DeploymentName, DeploymentStatus, Facts, MachineFacts, TargetKind,
-};
-use crate::targets::{GatewaySecrets, Layout};
+use crate::domain::DeploymentName;
+use crate::targets::GatewaySecrets;
+use crate::targets::machine::site_of_a_test;
 
 fn site(env: &[(&str, &str)]) -> Site {
     let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), Secret::new(*value));
-    let machine = MachineFacts {
-        address: [203, 0, 113, 7].into(),
-        id: "i-1".into(),
-        image: None,
-        region: "us-east-1".into(),
-        account: "123456789012".into(),
-        user: "ec2-user".into(),
-        resource_name: "openclaw-server-1".into(),
-        made_by: "1".into(),
-        ready: true,
+    let secrets = GatewaySecrets {
+        token: Secret::new(""),
+        credentials: vec![("ANTHROPIC_API_KEY".into(), Secret::new("sk-ant-`$(id)`\"\\"))],
+        env: env.iter().map(pair).collect(),
+        user_config: None,
+        tunnel_token: None,
     };
-    let spec = serde_json::json!({
-        "target": TargetKind::Ec2, "bind": "127.0.0.1", "heartbeat": "0m",
-        "approval": crate::domain::approval::ApprovalPolicy::default(), "memory_mib": 2048,
-    });
-    Site {
-        layout: Layout::new("/data"),
-        deployment: Deployment {
-            id: "1".into(),
-            name: DeploymentName::server(),
-            status: DeploymentStatus::Launching,
-            spec: serde_json::from_value(spec).expect("a specification"),
-            facts: Facts { machine: Some(machine), ..Facts::default() },
-            owner: None,
-            created_at: String::new(),
-            updated_at: String::new(),
-        },
-        secrets: GatewaySecrets {
-            token: Secret::new(""),
-            credentials: vec![("ANTHROPIC_API_KEY".into(), Secret::new("sk-ant-`$(id)`\"\\"))],
-            env: env.iter().map(pair).collect(),
-            user_config: None,
-            tunnel_token: None,
-        },
-    }
+    Site { secrets, ..site_of_a_test("/data".as_ref(), DeploymentName::server()) }
 }
 
 fn spec(reach: Reach) -> ServerSpec {
