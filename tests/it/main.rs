@@ -67,6 +67,7 @@ mod server_bad_input;
 mod server_cloud;
 mod server_events;
 mod server_kill;
+mod server_launches;
 mod server_life;
 mod server_limits;
 mod server_machine;

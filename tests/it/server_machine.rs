@@ -13,43 +13,14 @@ use serde_json::{Value, json};
 
 use crate::support::engine::Engine;
 use crate::support::lab::search_path;
-use crate::support::machine_case::{Case, KEY, patient};
-use crate::support::own_server::{Reached, static_program};
-use crate::support::product::{Done, NEWEST, Product, Run, until};
+use crate::support::machine_case::{Case, KEY};
+use crate::support::own_server::{Reached, answer, case, ends, server, static_program, there};
+use crate::support::product::{NEWEST, Product, Run, until};
 
 /// Where the server there keeps what is its own.
 const DATA: &str = "/var/lib/openclaw-pipeline/server";
 /// An AWS key for the server alone: distinctive, so that a leak is found.
 const AWS_KEY: [&str; 2] = ["AKIASERVERSOWN000001", "the-servers-own-secret-Zx81qQ01"];
-
-/// An installation whose server gets the static program.
-fn case(target: &'static str) -> Option<Case> {
-    let mut case = Case::start(target)?;
-    case.product.set("OPENCLAW_PIPELINE_SERVER_BINARY", static_program());
-    Some(case)
-}
-
-fn server<const N: usize>(case: &Case, args: [&str; N]) -> Run {
-    args.into_iter().fold(case.product.run(["--on", case.target, "server"]), Run::arg)
-}
-
-#[track_caller]
-fn ends(run: Run, code: i32) -> Done {
-    let done = patient(run);
-    assert_eq!(done.code, code, "{}{}", done.stdout, done.stderr);
-    done
-}
-
-/// The last object that a command answers with `--json`.
-#[track_caller]
-fn answer(run: Run) -> Value {
-    ends(run.arg("--json"), 0).objects().pop().expect("an answer")
-}
-
-/// Runs a script on the server's machine, as root.
-fn there(case: &Case, script: &str) -> String {
-    case.cloud.run(&case.only().id, script).trim().to_owned()
-}
 
 /// No secret stands in a file there that others can read, in an argument, or in the journal; and
 /// nowhere in clear on the operator's side.

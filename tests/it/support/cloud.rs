@@ -64,11 +64,14 @@ pub struct Call {
     pub action: String,
     /// What it was answered.
     pub status: u16,
+    /// The access key that it was signed with.
+    pub key: String,
 }
 
 #[derive(Deserialize)]
 struct Ready {
     port: u16,
+    inside: String,
     operator: Ipv4Addr,
 }
 
@@ -76,6 +79,7 @@ struct Ready {
 pub struct Cloud {
     process: Child,
     port: u16,
+    inside: String,
     operator: Ipv4Addr,
     settings: PathBuf,
     log: tempfile::NamedTempFile,
@@ -104,12 +108,18 @@ impl Cloud {
         let ready: Ready = serde_json::from_str(&line)
             .unwrap_or_else(|error| panic!("no simulator: {error}: {line}{said}"));
         let settings = lab.home().join("cloud/terraform.rc");
-        Some(Self { process, port: ready.port, operator: ready.operator, settings, log })
+        let Ready { port, inside, operator } = ready;
+        Some(Self { process, port, inside, operator, settings, log })
     }
 
     /// The API's endpoint.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The endpoint as its instances reach it.
+    pub fn inside(&self) -> &str {
+        &self.inside
     }
 
     /// The public address of this machine in the cloud's internet: what connects to an instance

@@ -1,7 +1,7 @@
 //! The pipeline server on a machine of its own, in the lab's cloud.
 //!
-//! Owns the program as it is shipped there (the same code, linked to stand alone), and calls of the
-//! server from the operator's side. Refuses to believe another certificate than the one that the
+//! Owns the program as it is shipped there (the same code, linked to stand alone), the commands that
+//! put it there, and calls of the server from the operator's side. Refuses to believe another certificate than the one that the
 //! program told of.
 
 use std::io::{Read as _, Write as _};
@@ -17,7 +17,9 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 use serde_json::Value;
 use sha2::Digest as _;
 
-use super::product::until;
+use super::lab::search_path;
+use super::machine_case::{Case, patient};
+use super::product::{Done, Run, until};
 
 /// The program, linked so that it runs on every machine. Only its own last step is made anew: what
 /// it is made of is that of the tests.
@@ -30,12 +32,54 @@ pub fn static_program() -> PathBuf {
         cargo.args(["rustc", "--quiet", "--locked", "--example", "static-program"]);
         cargo.arg("--target-dir").arg(target.parent().expect("target"));
         cargo.args(["--", "-C", "target-feature=+crt-static", "-C", "strip=symbols"]);
+        // What cargo says of this test's package would have crates built anew that ask for it.
+        for (name, _) in std::env::vars_os() {
+            let is_package = ["CARGO_PKG_", "CARGO_MANIFEST_"]
+                .iter()
+                .any(|prefix| name.to_string_lossy().starts_with(prefix));
+            if is_package {
+                cargo.env_remove(&name);
+            }
+        }
         let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo runs");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "the static program: {said}");
         target.join("examples/static-program")
     })
     .clone()
+}
+
+/// An installation whose server gets the static program.
+pub fn case(target: &'static str) -> Option<Case> {
+    let mut case = Case::start(target)?;
+    case.product.set("OPENCLAW_PIPELINE_SERVER_BINARY", static_program());
+    // Terraform itself is shipped there, not the lab's way of running it.
+    case.product.set("PATH", search_path());
+    Some(case)
+}
+
+/// One of the commands `server …`.
+pub fn server<const N: usize>(case: &Case, args: [&str; N]) -> Run {
+    args.into_iter().fold(case.product.run(["--on", case.target, "server"]), Run::arg)
+}
+
+/// That it ends with this code.
+#[track_caller]
+pub fn ends(run: Run, code: i32) -> Done {
+    let done = patient(run);
+    assert_eq!(done.code, code, "{}{}", done.stdout, done.stderr);
+    done
+}
+
+/// The last object that a command answers with `--json`.
+#[track_caller]
+pub fn answer(run: Run) -> Value {
+    ends(run.arg("--json"), 0).objects().pop().expect("an answer")
+}
+
+/// Runs a script on the server's machine, as root.
+pub fn there(case: &Case, script: &str) -> String {
+    case.cloud.run(&case.only().id, script).trim().to_owned()
 }
 
 /// The server there, as a client knows it.

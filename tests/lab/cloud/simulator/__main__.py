@@ -42,12 +42,21 @@ def main() -> None:
     world = World()
     try:
         world.open()
-        server = make_server(
-            "127.0.0.1", 0, App(world), threaded=True, request_handler=Quiet
+        app = App(world)
+        server, inside = (
+            make_server(address, 0, app, threaded=True, request_handler=Quiet)
+            for address in ("127.0.0.1", places.BRIDGE_ADDRESS)
         )
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for each in (server, inside):
+            threading.Thread(target=each.serve_forever, daemon=True).start()
+        world.serve_metadata(inside.server_port)
         threading.Thread(target=watch_input, args=(end,), daemon=True).start()
-        ready = {"port": server.server_port, "pid": os.getpid(), "operator": places.OPERATOR}
+        ready = {
+            "port": server.server_port,
+            "inside": f"http://{places.BRIDGE_ADDRESS}:{inside.server_port}",
+            "pid": os.getpid(),
+            "operator": places.OPERATOR,
+        }
         print(json.dumps(ready), flush=True)
         end.wait()
     finally:

@@ -10,7 +10,7 @@ import time
 import traceback
 from http import HTTPStatus
 
-from . import quotas, wire
+from . import metadata, quotas, wire
 from .control import Control
 from .faults import Fault, Faults
 from .world import World
@@ -28,12 +28,17 @@ class App:
         self.faults = Faults()
         self.calls: list[dict] = []
         self.control = Control(world, self.faults, self.calls)
+        self.metadata = metadata.Metadata(world.ec2)
 
     def __call__(self, environ: dict, start_response):
         path = environ.get("PATH_INFO", "/")
         call = wire.read(environ)
         if path.startswith("/_lab/"):
-            answer = self.control.answer(environ["REQUEST_METHOD"], path, call.body)
+            sender = environ.get("REMOTE_ADDR", "")
+            answer = self.control.answer(environ["REQUEST_METHOD"], path, call.body, sender)
+        elif path.startswith(metadata.PREFIX):
+            with self.world.lock:
+                answer = self.metadata.answer(environ)
         else:
             answer = self._recorded(call, environ)
         status = f"{answer.status} {phrase(answer.status)}"
@@ -53,7 +58,12 @@ class App:
             answer = wire.error(call.service, refused)
         if len(self.calls) < CALLS:
             self.calls.append(
-                {"service": call.service, "action": call.action, "status": answer.status}
+                {
+                    "service": call.service,
+                    "action": call.action,
+                    "status": answer.status,
+                    "key": call.key,
+                }
             )
         return answer
 
@@ -64,6 +74,8 @@ class App:
         if fault and not fault.after and (refused := fault.refused()):
             hang_up(fault, environ)
             raise refused
+        with self.world.lock:
+            self.metadata.permit(call)
         if call.action in CREATES:
             self.world.serve_images()
         if call.service == "lightsail":

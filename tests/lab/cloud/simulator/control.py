@@ -4,9 +4,9 @@ Owns faults, the list of what exists, the record of calls and what befalls a
 machine. Refuses paths that it has not, with 404.
 
     GET    /_lab/state                      {"resources": [{type, id, name, tags}]}
-    GET    /_lab/calls                      {"calls": [{service, action, status}]}
+    GET    /_lab/calls                      {"calls": [{service, action, status, key}]}
     GET    /_lab/instances                  {"instances": [{id, name, public, ...}]}
-    GET    /_lab/address                    this machine's own address, as text
+    GET    /_lab/address                    the caller's public address, as text
     POST   /_lab/faults                     see faults.Fault
     DELETE /_lab/faults
     POST   /_lab/ami                        newer images appear
@@ -57,9 +57,11 @@ class Control:
         self.faults = faults
         self.calls = calls
 
-    def answer(self, method: str, path: str, body: bytes) -> Answer:
+    def answer(self, method: str, path: str, body: bytes, sender: str) -> Answer:
         """Answers one, whatever goes wrong."""
         try:
+            if (method, path) == ("GET", "/_lab/address"):
+                return text(200, f"{self._public_of(sender)}\n")
             given = json.loads(body) if body.strip() else {}
             return self._answer(method, path.removeprefix("/_lab/").split("/"), given)
         except (ValueError, TypeError) as error:
@@ -75,8 +77,6 @@ class Control:
                 return shown({"resources": self.world.resources()})
             case "GET", ["calls"]:
                 return shown({"calls": list(self.calls)})
-            case "GET", ["address"]:
-                return text(200, f"{places.OPERATOR}\n")
             case "GET", ["instances"]:
                 return shown({"instances": self._instances()})
             case "POST", ["faults"]:
@@ -98,6 +98,11 @@ class Control:
             case "POST", ["instances", name, what]:
                 return self._machine(name, what, given)
         raise KeyError("/".join(path))
+
+    def _public_of(self, sender: str) -> str:
+        """The public address of a machine by its own; any other caller is the operator."""
+        inside = {it["inside"]: it["public"] for it in self._instances()}
+        return inside.get(sender) or places.OPERATOR
 
     def _machine(self, name: str, what: str, given: dict) -> Answer:
         with self.world.lock:

@@ -1,6 +1,6 @@
 """What an address lets through, and to which machine.
 
-Owns four chains in the tables that the lab's engine uses. A packet to a port that
+Owns five chains in the tables that the lab's engine uses. A packet to a port that
 is open to its sender gets the machine's own address and keeps its sender's; any
 other is dropped, as a security group drops it. Refuses to forward in user space,
 which would hide the sender.
@@ -9,13 +9,14 @@ which would hide the sender.
 import ipaddress
 from dataclasses import dataclass, field
 
-from . import places, tools
+from . import metadata, places, tools
 
 TABLES = str(places.RUN / "bin" / "iptables")
 RESTORE = str(places.RUN / "bin" / "iptables-restore")
 
 JUMPS = [
     ("nat", "PREROUTING", "to", ["-d", places.PUBLIC]),
+    ("nat", "PREROUTING", "about", ["-s", places.NET, "-d", metadata.ADDRESS]),
     ("nat", "OUTPUT", "to", ["-d", places.PUBLIC]),
     ("nat", "POSTROUTING", "from", ["-s", places.NET, "-m", "conntrack", "--ctstate", "DNAT"]),
     ("filter", "INPUT", "in", ["-d", places.PUBLIC]),
@@ -62,9 +63,10 @@ class Firewall:
                     TABLES, "--wait", "10", "-t", table, "-I", at, *match, "-j", chain(what)
                 )
 
-    def apply(self, routes: list[Route]) -> None:
-        """Replaces every rule by these, at once."""
-        text = render(routes)
+    def apply(self, routes: list[Route], told: list[str] = (), port: int | None = None) -> None:
+        """Replaces every rule by these, at once. The machines that are `told` about
+        themselves find it at `port`."""
+        text = render(routes, told, port)
         if text != self._applied:
             tools.run(RESTORE, "--noflush", "--wait", "10", stdin=text.encode())
             self._applied = text
@@ -75,7 +77,7 @@ class Firewall:
             remove(places.PID)
 
 
-def render(routes: list[Route]) -> str:
+def render(routes: list[Route], told: list[str], port: int | None) -> str:
     """The rules, as iptables-restore reads them. Naming a chain empties it."""
     to, source, drop = [], [], []
     known = [route for route in routes if route.machine]
@@ -95,7 +97,13 @@ def render(routes: list[Route]) -> str:
                 if opening.protocol in ("tcp", "udp"):
                     match += f" --dport {opening.first}:{opening.last}"
                 to.append(f"{match} -j DNAT --to-destination {route.machine}")
-    nat = [f":{chain('to')} -", f":{chain('from')} -", *to, *source]
+    about = [
+        f"-A {chain('about')} -s {machine} -p tcp --dport 80"
+        f" -j DNAT --to-destination {places.BRIDGE_ADDRESS}:{port}"
+        for machine in sorted(told)
+    ]
+    chains = [f":{chain(what)} -" for what in ("to", "about", "from")]
+    nat = [*chains, *to, *about, *source]
     # The engine's own rules, or another engine's policy, may refuse what it did not publish.
     on = [f"-A {chain('on')} {way} {places.NET} -j ACCEPT" for way in ("-s", "-d")]
     filters = [f":{chain('in')} -", f":{chain('on')} -", *drop, *on]

@@ -8,6 +8,7 @@ what it is asked in order.
 import io
 import json
 import queue
+import re
 import tarfile
 import threading
 import time
@@ -37,6 +38,16 @@ SEED = "var/lib/cloud/seed/nocloud"
 # Of a first process that asked the kernel for it: 128 and the signal it is ended with.
 REBOOTED = "129"
 NOWHERE = "10.213.0.254"
+MIRROR = "/opt/openclaw-lab/providers"
+
+
+def providers() -> list[str]:
+    """Where a Terraform that runs on a machine finds its provider: this host's mirror,
+    which stands in for the registry."""
+    settings = (places.HOME / "cloud" / "terraform.rc").read_text()
+    mirror = re.search(r'^ *path *= "(.*)"$', settings, re.MULTILINE)
+    assert mirror, "the lab's settings for Terraform name a mirror"
+    return ["--mount", f"type=bind,src={mirror[1]},dst={MIRROR},readonly"]
 
 
 class Machine:
@@ -128,7 +139,7 @@ class Machine:
             "create", "--name", self.container, "--hostname", self.hostname, *FLAGS,
             "--label", f"openclaw-lab.cloud={places.PID}",
             "--mount", f"type=bind,src={disk},dst=/var/lib/docker",
-            "--add-host", f"ghcr.io:{ghcr}", places.INSTANCE_IMAGE,
+            "--add-host", f"ghcr.io:{ghcr}", *providers(), places.INSTANCE_IMAGE,
         )  # fmt: skip
         tools.docker("cp", "-", f"{self.container}:/", stdin=self._seed())
         if not self._halted:

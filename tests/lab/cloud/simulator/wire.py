@@ -27,6 +27,7 @@ class Call:
     action: str
     region: str
     body: bytes
+    key: str = ""
     form: dict[str, str] = field(default_factory=dict)
 
     def json(self) -> dict:
@@ -62,28 +63,29 @@ def read(environ: dict) -> Call:
     length = int(environ.get("CONTENT_LENGTH") or 0)
     body = environ["wsgi.input"].read(length) if length else b""
     environ["wsgi.input"] = io.BytesIO(body)
-    service, region = scope(environ.get("HTTP_AUTHORIZATION", ""))
+    key, service, region = scope(environ.get("HTTP_AUTHORIZATION", ""))
     target = environ.get("HTTP_X_AMZ_TARGET", "")
     if "." in target:
         prefix, action = target.rsplit(".", 1)
-        return Call(TARGETS.get(prefix, service), action, region, body)
+        return Call(TARGETS.get(prefix, service), action, region, body, key)
     kind = environ.get("CONTENT_TYPE", "")
     if kind.startswith("application/x-www-form-urlencoded"):
         read_form = parse_qs(body.decode(errors="replace"), keep_blank_values=True)
         form = {key: values[-1] for key, values in read_form.items()}
-        return Call(service, form.get("Action", ""), region, body, form)
+        return Call(service, form.get("Action", ""), region, body, key, form)
     path = environ.get("PATH_INFO", "/")
-    return Call(service or "s3", f"{environ.get('REQUEST_METHOD')} {path}", region, body)
+    return Call(service or "s3", f"{environ.get('REQUEST_METHOD')} {path}", region, body, key)
 
 
-def scope(authorization: str) -> tuple[str, str]:
-    """Service and region of a signature (Credential=KEY/DAY/REGION/SERVICE/aws4_request)."""
+def scope(authorization: str) -> tuple[str, str, str]:
+    """Access key, service and region of a signature
+    (Credential=KEY/DAY/REGION/SERVICE/aws4_request)."""
     if "Credential=" not in authorization:
-        return "", "us-east-1"
+        return "", "", "us-east-1"
     words = authorization.split("Credential=", 1)[1].split(",", 1)[0].strip().split("/")
     if len(words) < 5:
-        return "", "us-east-1"
-    return words[3].lower(), words[2]
+        return "", "", "us-east-1"
+    return words[0], words[3].lower(), words[2]
 
 
 def error(service: str, refused: Refused) -> Answer:

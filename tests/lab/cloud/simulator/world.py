@@ -29,6 +29,7 @@ class World:
             tools.join_users(places.OWN / "users"),
         ]
         self._registry = None
+        self._metadata: int | None = None
         self._closing = False
 
     def open(self) -> None:
@@ -37,6 +38,10 @@ class World:
         self.addresses.open()
         self.firewall.open()
         threading.Thread(target=self._watch, daemon=True).start()
+
+    def serve_metadata(self, port: int) -> None:
+        """Lets machines of EC2 find what they are told about themselves, at this port."""
+        self._metadata = port
 
     def _watch(self) -> None:
         """Notices machines that shut themselves down."""
@@ -119,7 +124,10 @@ class World:
         """Gives addresses back that nobody has any more, and sets the rules."""
         used = self.ec2.addresses() | self.lightsail.addresses()
         gone = self.addresses.held - used
-        self.firewall.apply(self.ec2.routes() + self.lightsail.routes())
+        told = [it.address for it in self.ec2.machines.values() if it.address]
+        told = told if self._metadata is not None else []
+        routes = self.ec2.routes() + self.lightsail.routes()
+        self.firewall.apply(routes, told, self._metadata)
         for address in gone:
             self.addresses.release(address)
 
