@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::cloud::Cloud;
-use crate::support::lab::search_path;
+use crate::support::lab::cloud_search_path;
 use crate::support::machine_case::{KEY, patient};
 use crate::support::product::{Done, Live, Product, Run, send, until};
 use crate::support::real::CURRENT;
@@ -29,7 +29,7 @@ fn on_aws(cloud: &Cloud) -> Product {
 }
 
 fn with_tools(product: &mut Product) {
-    let path = format!("{}:{}", product.path("bin").display(), search_path());
+    let path = format!("{}:{}", product.path("bin").display(), cloud_search_path());
     product.set("PATH", path);
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::support::cloud::Cloud;
-use crate::support::lab::search_path;
+use crate::support::lab::cloud_search_path;
 use crate::support::product::Product;
 use crate::support::server::{API_TOKEN, Served};
 
@@ -34,7 +34,7 @@ fn served(cloud: &Cloud) -> Served {
     product.set("OPENCLAW_PIPELINE_API_TOKEN", API_TOKEN);
     product.unset("GATEWAY_PORT");
     // Terraform and SSH, the real ones.
-    product.set("PATH", search_path());
+    product.set("PATH", cloud_search_path());
     product.set("OPENCLAW_PIPELINE_SSH_CIDR", format!("{}/32", cloud.operator()));
     for (name, value) in cloud.environment() {
         product.set(name, value);

@@ -193,6 +193,11 @@ pub fn search_path() -> String {
     format!("{path}:/usr/sbin:/sbin")
 }
 
+/// The same for a test of the cloud, whose Terraform is quicker.
+pub fn cloud_search_path() -> String {
+    format!("{}:{}", super::source::root().join("tests/lab/cloud/bin").display(), search_path())
+}
+
 /// A command with that search path.
 pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);

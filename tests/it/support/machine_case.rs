@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::cloud::{Cloud, Machine, Resource};
-use super::lab::search_path;
+use super::lab::cloud_search_path;
 use super::netns::NetNs;
 use super::product::{Done, Live, Product, Run, TOKEN, send};
 
@@ -41,7 +41,7 @@ impl Case {
     pub fn start(target: &'static str) -> Option<Self> {
         let cloud = Cloud::start()?;
         let mut product = Product::bare();
-        product.set("PATH", search_path());
+        product.set("PATH", cloud_search_path());
         product.set("ANTHROPIC_API_KEY", KEY);
         // A machine of its own has every port free.
         product.unset("GATEWAY_PORT");

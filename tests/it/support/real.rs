@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::cloud::Cloud;
 use super::edge::Edge;
 use super::engine::Engine;
-use super::lab::{Lab, REPOSITORY, search_path};
+use super::lab::{Lab, REPOSITORY, cloud_search_path};
 use super::product::{free_port, with_hosts};
 
 /// The token that the tests give, so that they can open the link that carries it.
@@ -130,7 +130,7 @@ impl Real {
         };
         command
             .env_clear()
-            .env("PATH", search_path())
+            .env("PATH", cloud_search_path())
             .env("HOME", std::env::var_os("HOME").unwrap_or_default())
             .env("OPENCLAW_PIPELINE_HOME", self.data())
             .env("OPENCLAW_PIPELINE_KEY_FILE", self.key())

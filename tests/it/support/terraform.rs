@@ -54,7 +54,7 @@ pub fn terraform(home: &Path, args: &[&str]) -> Command {
     command
         .args(args)
         .env_clear()
-        .env("PATH", lab::search_path())
+        .env("PATH", lab::cloud_search_path())
         .env("HOME", home)
         .env("TF_CLI_CONFIG_FILE", home.join("terraformrc"))
         .env("AWS_ENDPOINT_URL", "http://127.0.0.1:1")

@@ -1,4 +1,4 @@
-# The stand-in for cloudflared as an image: on a Debian root, because it is no static
+# The stand-in for cloudflared as an image: on a root with a C library, because it is no static
 # program; like the real one it has nobody's rights and no shell is needed.
 ARG BASE
 FROM $BASE
