@@ -167,7 +167,7 @@ fn a_machine_on_ec2_is_taken_over_with_what_it_holds() {
 fn a_machine_on_lightsail_is_taken_over_into_a_bucket() {
     let Some(mut case) = Case::start("lightsail") else { return };
     let variables = json!({ "ssh_from": "0.0.0.0/0" });
-    let earlier = Earlier::make(&case, &lab("selftest/lightsail"), &variables);
+    let earlier = Earlier::make(&case, &lab("earlier/lightsail"), &variables);
     let id = case.only().id;
     earlier.scan();
     case.cloud.api("boto3.client('s3').create_bucket(Bucket='states')");

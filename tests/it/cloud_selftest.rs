@@ -1,5 +1,6 @@
-//! The lab's cloud, tested with real Terraform: what the tests of EC2 and Lightsail stand on does
-//! what it says.
+//! The lab's cloud, tested with real Terraform and the product's modules, used by hand as their
+//! examples say: what the tests of EC2 and Lightsail stand on does what it says, and a module needs
+//! no program.
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -9,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::cloud::{Cloud, Machine, module};
+use crate::support::cloud::{Cloud, Machine};
 use crate::support::engine::Engine;
-use crate::support::lab::{Lab, PREVIOUS, Part, command};
+use crate::support::lab::{Lab, PREVIOUS, Part, cloud_search_path, command};
 use crate::support::netns::NetNs;
+use crate::support::source::root;
 
 /// How long a machine may take on busy cores.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -24,19 +26,33 @@ const OPEN: u16 = 18789;
 const ECHO: &str = "import socket\ns = socket.create_server(('', 18789))\nwhile True:\n  \
                     c, a = s.accept()\n  c.sendall(a[0].encode())\n  c.close()\n";
 
-/// Runs a module in a folder of its own.
+/// One of the product's modules, used by hand: in a folder of its own, with its example filled in.
 struct Terraform<'a> {
     cloud: &'a Cloud,
     folder: tempfile::TempDir,
 }
 
 impl<'a> Terraform<'a> {
-    fn new(cloud: &'a Cloud, name: &str, variables: &Value) -> Self {
+    fn by_hand(cloud: &'a Cloud, module: &str, keys: &Keys) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        std::fs::copy(module(name).join("main.tf"), folder.path().join("main.tf"))
-            .expect("copy the module");
-        std::fs::write(folder.path().join("lab.auto.tfvars.json"), variables.to_string())
-            .expect("write its variables");
+        let from = root().join("terraform").join(module);
+        for entry in std::fs::read_dir(&from).expect("the module").flatten() {
+            if entry.file_type().expect("a type").is_file() {
+                std::fs::copy(entry.path(), folder.path().join(entry.file_name())).expect("copied");
+            }
+        }
+        let example = std::fs::read_to_string(from.join("terraform.tfvars.example"));
+        let mut given = example.expect("the example");
+        for (line, value) in [
+            ("public_key = ", format!("{:?}", keys.read("client.pub").trim())),
+            ("ssh_cidrs = ", format!("[\"{}/32\"]", cloud.operator())),
+        ] {
+            let old = given.lines().find(|it| it.starts_with(line)).expect("a line").to_owned();
+            given = given.replace(&old, &format!("{line}{value}"));
+        }
+        // No image, which a machine would pull while it is looked at.
+        write!(given, "image = \"\"\nhost_key = <<KEY\n{}KEY\n", keys.read("host")).unwrap();
+        std::fs::write(folder.path().join("terraform.tfvars"), given).expect("written");
         let terraform = Self { cloud, folder };
         terraform.good(&["init", "-input=false"]);
         terraform
@@ -44,6 +60,7 @@ impl<'a> Terraform<'a> {
 
     fn output(&self, args: &[&str]) -> Output {
         let mut terraform = self.cloud.command("terraform");
+        terraform.env("PATH", cloud_search_path());
         terraform.current_dir(self.folder.path()).args(args).arg("-no-color");
         terraform.output().expect("run terraform")
     }
@@ -157,8 +174,7 @@ fn asked(mut client: Command, address: Ipv4Addr, port: u16) -> Option<String> {
 /// Docker works in the machine; a client from elsewhere is seen there as who it is, at the open
 /// port and at no other.
 fn the_way_in_is_as_ordered(cloud: &Cloud, keys: &Keys, address: Ipv4Addr) {
-    keys.until(cloud, address, "cloud-init status | grep -q done");
-    assert_eq!(keys.until(cloud, address, "sudo cat /var/tmp/ran"), "ran\n");
+    keys.until(cloud, address, IS_READY);
     keys.until(cloud, address, "docker version && docker compose version");
     let from = keys.until(cloud, address, "echo $SSH_CONNECTION");
     assert!(from.starts_with(&format!("{} ", cloud.operator())), "{from}");
@@ -200,61 +216,34 @@ fn a_gateway_is_pulled_and_answers(cloud: &Cloud, keys: &Keys, address: Ipv4Addr
     assert!(answer.as_ref().is_ok_and(|it| it.contains("started")), "{answer:?}");
 }
 
-/// A shell script that installs Docker, and is seen to have run.
-const INSTALL: &str = "#!/bin/bash\nset -eux\ndnf install -y docker\n\
-                       systemctl enable --now docker\nusermod -aG docker ec2-user\n\
-                       echo ran >>/var/tmp/ran\n";
-
-/// User data with the host key as cloud-config, and that script.
-fn parts(keys: &Keys) -> String {
-    let config = json!({"ssh_keys": {
-        "ed25519_private": keys.read("host"), "ed25519_public": keys.read("host.pub"),
-    }});
-    format!(
-        "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"lab\"\n\n--lab\n\
-         Content-Type: text/cloud-config\n\n#cloud-config\n{config}\n\n--lab\n\
-         Content-Type: text/x-shellscript\n\n{INSTALL}\n--lab--\n"
-    )
-}
-
-fn variables(cloud: &Cloud, name: &str, keys: &Keys, user_data: &str) -> Value {
-    json!({
-        "name": name, "public_key": keys.read("client.pub").trim(), "user_data": user_data,
-        "ssh_from": format!("{}/32", cloud.operator()),
-    })
-}
+/// How often its user data ran.
+const RUNS: &str = "sudo grep -c '^== ssh:' /var/log/openclaw-pipeline/boot.log";
+/// The machine's own word that it is set up.
+const IS_READY: &str = "sudo grep '\"state\":\"done\"' /var/lib/openclaw-pipeline/boot.json";
 
 #[test]
-fn an_ec2_module_makes_a_machine_behind_its_address() {
+fn the_ec2_module_by_hand_makes_a_machine_behind_its_address() {
     let Some(cloud) = Cloud::start() else { return };
     let keys = Keys::new("ed25519");
-    let given = variables(&cloud, "lab-ec2", &keys, &parts(&keys));
-    let terraform = Terraform::new(&cloud, "ec2", &given);
-
-    // The provider tries again when it is throttled, and as often when there is no room (whose
-    // status is one of a server's errors).
+    let terraform = Terraform::by_hand(&cloud, "ec2", &keys);
+    // The provider tries again when it is throttled.
     cloud.refuse("ImportKeyPair", "RequestLimitExceeded", 2);
-    cloud.refuse("RunInstances", "InsufficientInstanceCapacity", 3);
-    let refused = terraform.output(&["apply", "-auto-approve", "-input=false"]);
-    assert!(said(&refused).contains("InsufficientInstanceCapacity"), "{}", said(&refused));
-    assert_eq!((cloud.called("ImportKeyPair"), cloud.called("RunInstances")), (3, 3));
-    assert!(cloud.instances().is_empty());
-
     terraform.apply();
+    assert_eq!(cloud.called("ImportKeyPair"), 3);
     let machine = only(&cloud);
-    assert_eq!(machine.id, terraform.value("instance"));
-    assert_eq!(machine.name, "lab-ec2");
-    let address: Ipv4Addr = terraform.value("address").parse().expect("an address");
+    assert_eq!(machine.id, terraform.value("instance_id"));
+    assert_eq!(machine.name, terraform.value("resource_name"));
+    let address: Ipv4Addr = terraform.value("public_ip").parse().expect("an address");
     assert_eq!(machine.public, Some(address));
+    assert_eq!(terraform.value("ssh_command"), format!("ssh ec2-user@{address}"));
     the_way_in_is_as_ordered(&cloud, &keys, address);
     a_gateway_is_pulled_and_answers(&cloud, &keys, address);
 
-    // A newer image is seen, and nothing follows from it.
-    let image = terraform.value("newest");
+    // Nothing follows from a newer image.
+    let image = terraform.value("ami_id");
     cloud.release_image();
     assert!(terraform.apply().contains("0 added, 0 changed, 0 destroyed"));
-    assert_ne!(terraform.value("newest"), image);
-    assert_eq!(terraform.value("image"), image);
+    assert_eq!(terraform.value("ami_id"), image);
     assert_eq!(only(&cloud).id, machine.id);
 
     let kinds: Vec<_> = cloud.state().into_iter().map(|it| it.kind).collect();
@@ -267,31 +256,27 @@ fn an_ec2_module_makes_a_machine_behind_its_address() {
 }
 
 #[test]
-fn a_lightsail_module_makes_a_machine_behind_its_address() {
+fn the_lightsail_module_by_hand_makes_a_machine_behind_its_address() {
     let Some(cloud) = Cloud::start() else { return };
-    // Lightsail takes no other kind, and runs nothing but a shell script.
+    // Lightsail takes no other kind.
     let keys = Keys::new("rsa");
-    let script = format!(
-        "{INSTALL}cat >/etc/ssh/ssh_host_ed25519_key <<'KEY'\n{}KEY\n\
-         ssh-keygen -y -f /etc/ssh/ssh_host_ed25519_key >/etc/ssh/ssh_host_ed25519_key.pub\n\
-         systemctl restart sshd\n",
-        keys.read("host")
-    );
-    let given = variables(&cloud, "lab-ls", &keys, &script);
-    let terraform = Terraform::new(&cloud, "lightsail", &given);
+    let terraform = Terraform::by_hand(&cloud, "lightsail", &keys);
     cloud.refuse("AllocateStaticIp", "ThrottlingException", 2);
     terraform.apply();
     assert_eq!(cloud.called("AllocateStaticIp"), 3);
     let machine = only(&cloud);
-    assert_eq!((machine.service.as_str(), machine.id.as_str()), ("lightsail", "lab-ls-machine"));
-    let address: Ipv4Addr = terraform.value("address").parse().expect("an address");
+    assert_eq!(
+        (machine.service.as_str(), &machine.id),
+        ("lightsail", &terraform.value("instance_id"))
+    );
+    let address: Ipv4Addr = terraform.value("public_ip").parse().expect("an address");
     assert_eq!(machine.public, Some(address));
     the_way_in_is_as_ordered(&cloud, &keys, address);
     assert!(terraform.apply().contains("0 added, 0 changed, 0 destroyed"));
 
     // What has tags is found by them; the address has none.
     for found in cloud.state() {
-        let tagged = found.tags.get("lab:deployment").is_some_and(|it| it == "lab-ls");
+        let tagged = found.tags.get("openclaw-pipeline:deployment").is_some_and(|it| it == "main");
         assert_eq!(tagged, found.kind != "lightsail:static-ip", "{found:?}");
     }
     terraform.destroy();
@@ -299,27 +284,19 @@ fn a_lightsail_module_makes_a_machine_behind_its_address() {
 }
 
 #[test]
-fn lightsail_refuses_the_key_that_the_real_one_refuses() {
-    let Some(cloud) = Cloud::start() else { return };
-    let keys = Keys::new("ed25519");
-    let given = variables(&cloud, "lab-key", &keys, "");
-    let terraform = Terraform::new(&cloud, "lightsail", &given);
-    let key = "-target=aws_lightsail_key_pair.machine";
-    let refused = terraform.output(&["apply", "-auto-approve", "-input=false", key]);
-    assert!(said(&refused).contains("ssh-rsa"), "{}", said(&refused));
-    cloud.assert_empty();
-}
-
-#[test]
 fn what_befalls_a_machine_is_seen() {
     let Some(cloud) = Cloud::start() else { return };
     let keys = Keys::new("ed25519");
-    let given = variables(&cloud, "lab-faults", &keys, &parts(&keys));
-    let terraform = Terraform::new(&cloud, "ec2", &given);
+    let terraform = Terraform::by_hand(&cloud, "ec2", &keys);
     terraform.apply();
-    let address: Ipv4Addr = terraform.value("address").parse().expect("an address");
+    let address: Ipv4Addr = terraform.value("public_ip").parse().expect("an address");
     let id = only(&cloud).id;
-    keys.until(&cloud, address, "cloud-init status | grep -q done");
+    keys.until(&cloud, address, IS_READY);
+    // What it was told at its first boot may be done again: nothing follows, and its key stays.
+    assert_eq!(keys.until(&cloud, address, RUNS), "1\n");
+    keys.until(&cloud, address, "sudo /var/lib/cloud/instance/scripts/part-001");
+    assert_eq!(keys.until(&cloud, address, RUNS), "2\n");
+    keys.until(&cloud, address, IS_READY);
     let refused = || {
         let output = keys.ssh(address, "true").output().expect("run ssh");
         if output.status.success() { Err("let in".to_owned()) } else { Ok(said(&output)) }
@@ -340,7 +317,9 @@ fn what_befalls_a_machine_is_seen() {
     cloud.run(&id, "touch /var/lib/docker/kept /kept");
     let boot = || cloud.run(&id, "stat -c %Y.%i /proc/1/ns/pid; cat /proc/1/stat | cut -d' ' -f22");
     let first = boot();
-    cloud.api(&format!("boto3.client('ec2').reboot_instances(InstanceIds=['{id}'])"));
+    cloud.api(&format!(
+        "boto3.client('ec2', region_name='us-west-2').reboot_instances(InstanceIds=['{id}'])"
+    ));
     keys.until(&cloud, address, "sudo test -e /var/lib/docker/kept && test -e /kept");
     let second = boot();
     assert_ne!(first, second);
@@ -351,14 +330,16 @@ fn what_befalls_a_machine_is_seen() {
         Some(boot()).filter(|it| *it != second).ok_or_else(String::new)
     });
     assert!(third.is_ok());
-    assert_eq!(keys.until(&cloud, address, "sudo cat /var/tmp/ran"), "ran\n");
+    assert_eq!(keys.until(&cloud, address, RUNS), "2\n", "no boot ran it again");
     let _ = keys.ssh(address, "sudo systemctl poweroff").output();
     let off = until("it is off", || match only(&cloud).state.as_str() {
         "stopped" => Ok(()),
         other => Err(other.to_owned()),
     });
     assert_eq!(off, Ok(()));
-    cloud.api(&format!("boto3.client('ec2').start_instances(InstanceIds=['{id}'])"));
+    cloud.api(&format!(
+        "boto3.client('ec2', region_name='us-west-2').start_instances(InstanceIds=['{id}'])"
+    ));
     keys.until(&cloud, address, "test -e /kept");
 
     cloud.befall(&id, "new_host_key");
@@ -374,7 +355,7 @@ fn what_befalls_a_machine_is_seen() {
     });
     assert_eq!(gone, Ok(()));
     let planned = terraform.good(&["plan", "-input=false"]);
-    assert!(planned.contains("# aws_instance.machine will be created"), "{planned}");
+    assert!(planned.contains("# aws_instance.gateway will be created"), "{planned}");
     terraform.destroy();
     cloud.assert_empty();
 }
@@ -383,11 +364,10 @@ fn what_befalls_a_machine_is_seen() {
 fn what_a_killed_simulator_left_is_swept_by_the_next() {
     let Some(cloud) = Cloud::start() else { return };
     let keys = Keys::new("ed25519");
-    let given = variables(&cloud, "lab-killed", &keys, "");
-    let terraform = Terraform::new(&cloud, "ec2", &given);
+    let terraform = Terraform::by_hand(&cloud, "ec2", &keys);
     terraform.apply();
     let container = only(&cloud).container;
-    let address = terraform.value("address");
+    let address = terraform.value("public_ip");
     let tag = format!("oclab-{}-", cloud.pid());
     let home = Lab::require(Part::Cloud).expect("it is here").home().to_owned();
     let disk = home.join("cloud/disks").join(&container);
@@ -444,6 +424,7 @@ lightsail.allocate_static_ip(staticIpName='address')
 refused(lightsail.allocate_static_ip, staticIpName='address')
 refused(lightsail.tag_resource, resourceName='address', tags=[{'key': 'a', 'value': 'b'}])
 refused(lightsail.get_certificates)
+refused(lightsail.import_key_pair, keyPairName='key', publicKeyBase64='ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKZjYw0XJ3mBzPcSg4SLnYgvNYqU7cYdHNlrAI1MiCrn')
 lightsail.release_static_ip(staticIpName='address')
 ";
 
@@ -458,7 +439,7 @@ fn what_aws_refuses_is_refused() {
     assert_eq!(codes[5..7], [wrong, "Unsupported"]);
     let (wrong, none) = ("InvalidInputException", "NotFoundException");
     assert_eq!(codes[7..13], [wrong, wrong, wrong, none, wrong, none]);
-    assert_eq!(codes[13..], [wrong, wrong, "InvalidAction"]);
+    assert_eq!(codes[13..], [wrong, wrong, "InvalidAction", wrong]);
     cloud.assert_empty();
 
     // A repeated request makes nothing twice, even where the first answer was lost.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -325,9 +325,4 @@ impl Drop for Cloud {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-}
-
-/// A folder of the lab's own Terraform modules.
-pub fn module(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/cloud/selftest").join(name)
 }

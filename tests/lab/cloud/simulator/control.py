@@ -28,8 +28,10 @@ from .wire import Answer
 from .world import World
 
 NEW_HOST_KEY = """
-rm -f /etc/ssh/ssh_host_*
-ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
+for key in $(sshd -T | sed -n 's/^hostkey //p'); do
+  rm -f "$key" "$key.pub"
+  ssh-keygen -q -t ed25519 -N '' -f "$key"
+done
 systemctl restart ssh
 """
 

@@ -1,4 +1,4 @@
-# What the lab's own test makes of Lightsail: a machine as a product's module would.
+# What an earlier version had made of Lightsail: a machine as `adopt` finds one.
 
 terraform {
   required_providers {
