@@ -1,7 +1,6 @@
 //! The account that machines are made in, asked directly.
 //!
-//! Owns what is checked before anything is made, and what of a deployment is left in the account
-//! that no state knows of. Refuses to remove what does not carry the deployment's own id, and the
+//! Owns whose account it is, and what of a deployment is left in it that no state knows of. Refuses to remove what does not carry the deployment's own id, and the
 //! credentials of another account than the one that the machine was made in: there, everything looks
 //! as if it were gone.
 
@@ -11,13 +10,12 @@ use super::cloud::Cloud;
 use super::files::{Files, suffix};
 use super::state::Kept;
 use super::{Tools, adopted, infra, state};
+use crate::domain::Failure;
 use crate::domain::text::clean;
-use crate::domain::{Failure, FailureKind, MachineSpec};
 use crate::drivers::aws::identity::Identity;
 use crate::drivers::aws::machines::{MachineId, MachineState};
-use crate::drivers::aws::permissions::Launch;
 use crate::drivers::aws::sweep::{Found, Kind, Mark};
-use crate::drivers::aws::{Aws, CallError, Environment, regions};
+use crate::drivers::aws::{Aws, Environment};
 use crate::drivers::terraform::State;
 use crate::targets::{Site, Work};
 
@@ -25,26 +23,8 @@ use crate::targets::{Site, Work};
 pub(super) const INSTALLATION: &str = "openclaw-pipeline:installation";
 /// The tag with the deployment's id.
 pub(super) const DEPLOYMENT: &str = "openclaw-pipeline:deployment";
-/// A public key to be refused politely: what the dry run of an import needs.
-const SOME_KEY: &str =
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHwzAdnGvHL7NDTdwhmeNIFw3sC4eqGwIsJZlJkMhxdr dry-run";
 
-/// The tags that everything of a deployment's machine carries, as the modules set them. Which
-/// operation makes it is not known yet.
-fn tags(site: &Site) -> Vec<(String, String)> {
-    let (deployment, name) = (&site.deployment, site.deployment.name.to_string());
-    let named = format!("openclaw-{name}-{}", suffix(site));
-    let tags = [
-        ("Name", named),
-        (INSTALLATION, site.layout.installation().to_owned()),
-        (DEPLOYMENT, deployment.id.clone()),
-        ("openclaw-pipeline:name", name),
-        ("openclaw-pipeline:operation", "dry-run".into()),
-    ];
-    tags.map(|(key, value)| (key.to_owned(), value)).into()
-}
-
-fn aws(environment: &Environment, region: &str) -> Result<Aws, Failure> {
+pub(super) fn aws(environment: &Environment, region: &str) -> Result<Aws, Failure> {
     Aws::new(environment.clone(), Some(region))
 }
 
@@ -122,90 +102,6 @@ pub(super) async fn refuse_known_other(
     };
     let who = aws(environment, &machine.region)?.identity().await?;
     refuse_other(site, &known, &who)
-}
-
-/// Checks who calls, the region, the size, the permissions and the quotas. Changes nothing.
-pub(super) async fn check(
-    tools: &Tools,
-    cloud: Cloud,
-    site: &Site,
-    machine: &MachineSpec,
-    work: Work<'_>,
-) -> Result<(), Failure> {
-    let progress = work.progress;
-    let files = Files::of(site);
-    let region = infra::region(site, machine)?;
-    let aws = aws(&tools.aws, &region)?;
-    progress.amount(0, 0, "who calls AWS");
-    of(tools, site, &region, work).await?;
-    let users = files.users_value("size").or_else(|| machine.size.clone());
-    let wanted = users.as_deref().unwrap_or(cloud.default_size());
-    match cloud {
-        Cloud::Lightsail => {
-            regions::check_lightsail(&region)?;
-            // Lightsail's own answer would be that there is no such host. Who may not ask EC2 gets
-            // that one.
-            if let Err(CallError::Other(failure)) = aws.check_region().await
-                && failure.kind == FailureKind::BadInput
-            {
-                return Err(failure);
-            }
-            progress.amount(0, 0, "the bundle");
-            let bundle = aws.bundle(wanted).await?;
-            if site.deployment.facts.machine.is_some() {
-                return Ok(());
-            }
-            progress.amount(0, 0, "permissions and quotas");
-            let (permissions, vcpus, addresses) = tokio::join!(
-                aws.lightsail_permissions(),
-                aws.room_for_bundles(),
-                aws.room_for_static_ips()
-            );
-            permissions?.check()?;
-            let held = state::held(&tools.terraform, site, work).await?;
-            if !held.has("aws_lightsail_instance") {
-                vcpus.check(bundle.vcpus)?;
-            }
-            if !held.has("aws_lightsail_static_ip") {
-                addresses.check(1)?;
-            }
-        }
-        Cloud::Ec2 => {
-            progress.amount(0, 0, "the region and the instance type");
-            aws.check_region().await?;
-            let found = aws.instance_type(wanted).await?;
-            if site.deployment.facts.machine.is_some() {
-                return Ok(());
-            }
-            progress.amount(0, 0, "permissions and quotas");
-            let image = match files.users_value("ami_id") {
-                Some(named) => named,
-                None => aws.newest_image(found.architecture).await?,
-            };
-            let launch = Launch {
-                image,
-                instance_type: wanted.to_owned(),
-                subnet: files.users_value("subnet_id"),
-                tags: tags(site),
-                public_key: SOME_KEY.into(),
-            };
-            let (permissions, vcpus, addresses) = tokio::join!(
-                aws.permissions(&launch),
-                aws.room_for_vcpus(),
-                aws.room_for_addresses()
-            );
-            permissions?.check()?;
-            // What an interrupted launch has made is counted as used.
-            let held = state::held(&tools.terraform, site, work).await?;
-            if !held.has("aws_instance") {
-                vcpus.check(found.vcpus)?;
-            }
-            if !held.has("aws_eip") {
-                addresses.check(1)?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Why a machine that was made takes no commands, where the account knows that.

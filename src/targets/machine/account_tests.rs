@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::domain::MachineFacts;
+use crate::domain::{FailureKind, MachineFacts};
 use crate::targets::machine::site_of_a_test;
 
 const OURS: &str = "123456789012";

@@ -51,6 +51,14 @@ impl Cloud {
         }
     }
 
+    /// What its address is to Terraform.
+    pub(super) fn address(self) -> &'static str {
+        match self {
+            Self::Ec2 => "aws_eip",
+            Self::Lightsail => "aws_lightsail_static_ip",
+        }
+    }
+
     /// What holds a deployment's data, or its address: no apply takes any of it away.
     pub(super) fn kept(self) -> &'static [&'static str] {
         match self {

@@ -9,6 +9,7 @@ mod account;
 mod adopted;
 mod ahead;
 mod boot;
+mod checks;
 mod cloud;
 mod files;
 mod infra;
@@ -194,7 +195,7 @@ impl Target for MachineTarget {
         self.tools.terraform.require().await?;
         let machine = infra::spec(site)?;
         state::refuse_others(&self.tools.terraform, site, work).await?;
-        account::check(&self.tools, self.cloud, site, machine, work).await
+        checks::check(&self.tools, self.cloud, site, machine, work).await
     }
 
     async fn fetch(&self, site: &Site, work: Work<'_>) -> Result<Artefact, Failure> {

@@ -1,0 +1,123 @@
+//! What is checked in the account before a machine is made there.
+//!
+//! Owns the order: who calls, the region, the size, then what is allowed and whether there is room.
+//! Refuses to change anything: whether something may be made is asked by calls that make nothing.
+
+use super::account::{self, DEPLOYMENT, INSTALLATION};
+use super::cloud::Cloud;
+use super::files::{Files, suffix};
+use super::{Tools, infra, state};
+use crate::domain::{Failure, FailureKind, MachineSpec};
+use crate::drivers::aws::permissions::{Launch, Permissions};
+use crate::drivers::aws::quotas::Room;
+use crate::drivers::aws::{Aws, CallError, regions};
+use crate::targets::{Site, Work};
+
+/// A public key to be refused politely: what the dry run of an import needs.
+const SOME_KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHwzAdnGvHL7NDTdwhmeNIFw3sC4eqGwIsJZlJkMhxdr dry-run";
+
+/// What the account says to one more machine.
+struct Said {
+    permissions: Permissions,
+    vcpus: Room,
+    addresses: Room,
+}
+
+/// The tags that everything of a deployment's machine carries, as the modules set them. Which
+/// operation makes it is not known yet.
+fn tags(site: &Site) -> Vec<(String, String)> {
+    let (deployment, name) = (&site.deployment, site.deployment.name.to_string());
+    let named = format!("openclaw-{name}-{}", suffix(site));
+    let tags = [
+        ("Name", named),
+        (INSTALLATION, site.layout.installation().to_owned()),
+        (DEPLOYMENT, deployment.id.clone()),
+        ("openclaw-pipeline:name", name),
+        ("openclaw-pipeline:operation", "dry-run".into()),
+    ];
+    tags.map(|(key, value)| (key.to_owned(), value)).into()
+}
+
+/// Checks who calls, the region, the size, the permissions and the quotas. Changes nothing.
+pub(super) async fn check(
+    tools: &Tools,
+    cloud: Cloud,
+    site: &Site,
+    machine: &MachineSpec,
+    work: Work<'_>,
+) -> Result<(), Failure> {
+    let progress = work.progress;
+    let region = infra::region(site, machine)?;
+    let aws = account::aws(&tools.aws, &region)?;
+    progress.amount(0, 0, "who calls AWS");
+    account::of(tools, site, &region, work).await?;
+    let users = Files::of(site).users_value("size").or_else(|| machine.size.clone());
+    let wanted = users.as_deref().unwrap_or(cloud.default_size());
+    let is_made = site.deployment.facts.machine.is_some();
+    let (said, needed) = match cloud {
+        Cloud::Lightsail => {
+            regions::check_lightsail(&region)?;
+            // Lightsail's own answer would be that there is no such host. Who may not ask EC2 gets
+            // that one.
+            if let Err(CallError::Other(failure)) = aws.check_region().await
+                && failure.kind == FailureKind::BadInput
+            {
+                return Err(failure);
+            }
+            progress.amount(0, 0, "the bundle");
+            let bundle = aws.bundle(wanted).await?;
+            if is_made {
+                return Ok(());
+            }
+            progress.amount(0, 0, "permissions and quotas");
+            (lightsail(&aws).await?, bundle.vcpus)
+        }
+        Cloud::Ec2 => {
+            progress.amount(0, 0, "the region and the instance type");
+            aws.check_region().await?;
+            let found = aws.instance_type(wanted).await?;
+            if is_made {
+                return Ok(());
+            }
+            progress.amount(0, 0, "permissions and quotas");
+            let image = match Files::of(site).users_value("ami_id") {
+                Some(named) => named,
+                None => aws.newest_image(found.architecture).await?,
+            };
+            (ec2(&aws, site, image, wanted).await?, found.vcpus)
+        }
+    };
+    said.permissions.check()?;
+    // What an interrupted launch has made is counted as used.
+    let held = state::held(&tools.terraform, site, work).await?;
+    if !held.has(cloud.instance()) {
+        said.vcpus.check(needed)?;
+    }
+    if !held.has(cloud.address()) {
+        said.addresses.check(1)?;
+    }
+    Ok(())
+}
+
+async fn lightsail(aws: &Aws) -> Result<Said, CallError> {
+    let (permissions, vcpus, addresses) = tokio::join!(
+        aws.lightsail_permissions(),
+        aws.room_for_bundles(),
+        aws.room_for_static_ips()
+    );
+    Ok(Said { permissions: permissions?, vcpus, addresses })
+}
+
+async fn ec2(aws: &Aws, site: &Site, image: String, wanted: &str) -> Result<Said, CallError> {
+    let launch = Launch {
+        image,
+        instance_type: wanted.to_owned(),
+        subnet: Files::of(site).users_value("subnet_id"),
+        tags: tags(site),
+        public_key: SOME_KEY.into(),
+    };
+    let (permissions, vcpus, addresses) =
+        tokio::join!(aws.permissions(&launch), aws.room_for_vcpus(), aws.room_for_addresses());
+    Ok(Said { permissions: permissions?, vcpus, addresses })
+}
