@@ -100,6 +100,7 @@ impl App {
             terraform: Terraform::new(settings.terraform()?),
             aws: Environment::read(tool_variable),
             own_address: settings.own_address()?,
+            boot_within: settings.boot_within()?,
             checkout: Checkout::new(settings.checkout()?),
         };
         Self::open_with(&settings.data_directory()?, &settings.key_file()?, Some(tools))

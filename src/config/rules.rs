@@ -6,11 +6,13 @@
 mod machine;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::domain::{Failure, text};
 
 pub use machine::{
-    checkout, module_target, port_of_machine, program, region, server_cidrs, size, ssh_cidrs,
+    boot_within, checkout, module_target, port_of_machine, program, region, server_cidrs, size,
+    ssh_cidrs,
 };
 
 /// The least memory that a gateway starts in: 768 MiB is killed at the start (measured).
@@ -50,6 +52,22 @@ pub fn port(given: &str) -> Result<u16, Failure> {
 pub(super) fn port_number(given: &str) -> Option<u16> {
     let digits = !given.is_empty() && given.bytes().all(|c| c.is_ascii_digit());
     given.parse().ok().filter(|port| digits && *port != 0)
+}
+
+/// A span of time: seconds, or a number with its unit behind it.
+pub(super) fn span(given: &str) -> Option<Duration> {
+    let lower = given.to_ascii_lowercase();
+    let end = lower.find(|c: char| !c.is_ascii_digit()).unwrap_or(lower.len());
+    let (number, unit) = lower.split_at(end);
+    let seconds = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 24 * 3600,
+        _ => return None,
+    };
+    let number = number.parse::<u64>().ok().filter(|number| *number > 0)?;
+    number.checked_mul(seconds).map(Duration::from_secs)
 }
 
 /// Yes or no.

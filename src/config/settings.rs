@@ -369,6 +369,7 @@ impl Settings {
             V::TfDir => self.module_target().map(drop),
             V::TfState | V::StateRegion => self.state_place().map(drop),
             V::CheckIp => self.own_address().map(drop),
+            V::BootWithin => self.boot_within().map(drop),
             V::DatabaseUrl => self.database(),
             V::Log => self.log().map(drop),
             V::Home => self.data_directory().map(drop),

@@ -71,6 +71,7 @@ pub enum Variable {
     TfState,
     StateRegion,
     CheckIp,
+    BootWithin,
     Home,
     KeyFile,
     DatabaseUrl,
@@ -151,7 +152,7 @@ use DefaultValue::{Computed, Text, Unset};
 
 /// Every variable, in the order in which people meet them. The credentials are
 /// [`crate::domain::credential::CREDENTIALS`], in their order.
-pub const VARIABLES: [Definition; 64] = [
+pub const VARIABLES: [Definition; 65] = [
     credential(
         Variable::ClaudeCodeOauthToken,
         "CLAUDE_CODE_OAUTH_TOKEN",
@@ -390,6 +391,13 @@ pub const VARIABLES: [Definition; 64] = [
         "OPENCLAW_PIPELINE_CHECKIP_URL",
         Unset("https://checkip.amazonaws.com/"),
         "Who tells your own address: a URL that answers with it and nothing else",
+    ),
+    row(
+        MACHINE,
+        Variable::BootWithin,
+        "OPENCLAW_PIPELINE_BOOT_TIMEOUT",
+        Text("10m"),
+        "How long a new machine may take until SSH lets in: seconds, or a number with s, m or h",
     ),
     row(
         PLACES,

@@ -325,6 +325,7 @@ impl Targets {
             terraform: Terraform::new("terraform"),
             aws: Environment::default(),
             own_address: None,
+            boot_within: machine::BOOT_WITHIN,
             checkout: Checkout::default(),
         };
         Self::driving(layout, &tools)

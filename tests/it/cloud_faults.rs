@@ -7,7 +7,7 @@ use std::os::unix::fs::FileTypeExt as _;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::machine_case::{Case, NAME};
+use crate::support::machine_case::{Case, NAME, patient};
 use crate::support::product::{Live, send, until};
 
 /// What the cloud calls the making of a machine, and its removal.
@@ -154,8 +154,24 @@ fn removed(target: &'static str) {
     done.says("step fetch");
     case.tells_the_way(&done);
     case.all_is_accounted_for();
+
+    // A machine that does not take its key any more, and one that nobody gets through to, for as
+    // long as it may take.
+    let keys = "~ec2-user/.ssh/authorized_keys";
+    let says_in_time = |what: &str| {
+        case.close_connections();
+        let done = patient(case.launch().env("OPENCLAW_PIPELINE_BOOT_TIMEOUT", "2s"));
+        assert_eq!(done.code, 1, "{done:?}");
+        done.says(what);
+        case.tells_the_way(&done);
+        case.all_is_accounted_for();
+        case.only();
+    };
+    case.cloud.run(&machine.id, &format!("mv {keys} {keys}.kept"));
+    says_in_time("does not take the deployment's SSH key");
+    case.cloud.run(&machine.id, &format!("mv {keys}.kept {keys}"));
     case.cloud.befall(&machine.id, "refuse_ssh");
-    case.close_connections();
+    says_in_time("OPENCLAW_PIPELINE_SSH_CIDR");
 
     // Refused once: what is left is said, and accounted for.
     let code = if case.is_ec2() { "UnauthorizedOperation" } else { "AccessDeniedException" };

@@ -1,6 +1,12 @@
 //! Rules of what is said about machines in a cloud.
 
+use std::time::Duration;
+
+use super::{refused, span};
 use crate::domain::{Failure, TargetKind, text};
+
+/// The longest that a machine is waited for.
+const BOOT_MAX: Duration = Duration::from_secs(3600);
 
 /// A region.
 pub fn region(text: &str) -> Result<String, Failure> {
@@ -140,6 +146,18 @@ pub fn module_target(text: &str) -> Result<TargetKind, Failure> {
     }
 }
 
+/// How long a new machine may take until SSH lets in.
+pub fn boot_within(given: &str) -> Result<Duration, Failure> {
+    span(given).filter(|it| *it <= BOOT_MAX).ok_or_else(|| {
+        refused(
+            "OPENCLAW_PIPELINE_BOOT_TIMEOUT",
+            "seconds, or a number with s, m or h behind it, from 1s to 1h",
+            given,
+            "leave it out for 10m",
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::all_refused;
@@ -160,6 +178,15 @@ mod tests {
             let text = std::fs::read_to_string(path).expect("the module's variables");
             assert!(text.contains(&format!("!contains({taken:?}, var.gateway_port)")), "{module}");
         }
+    }
+
+    #[test]
+    fn how_long_a_machine_may_take() {
+        for (given, seconds) in [("20", 20), ("90s", 90), ("10m", 600), ("1H", 3600)] {
+            assert_eq!(boot_within(given).expect(given), Duration::from_secs(seconds));
+        }
+        let odd = ["", "0", "61m", "2h", "1d", "-1m", "m", "1m30s"];
+        all_refused("OPENCLAW_PIPELINE_BOOT_TIMEOUT", boot_within, &odd);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Settings;
-use crate::config::rules::refused;
+use crate::config::rules::{self, refused};
 use crate::config::variables::Variable;
 use crate::domain::Failure;
 use crate::secrets::Secret;
@@ -60,30 +60,14 @@ fn address(variable: Variable, given: &str) -> Result<String, Failure> {
 }
 
 fn retry(given: &str) -> Result<Duration, Failure> {
-    let lower = given.to_ascii_lowercase();
-    let end = lower.find(|c: char| !c.is_ascii_digit()).unwrap_or(lower.len());
-    let (number, unit) = lower.split_at(end);
-    let seconds = match unit {
-        "" | "s" => Some(1),
-        "m" => Some(60),
-        "h" => Some(3600),
-        "d" => Some(24 * 3600),
-        _ => None,
-    };
-    let number = number.parse::<u64>().ok().filter(|number| *number > 0);
-    seconds
-        .zip(number)
-        .and_then(|(unit, number)| number.checked_mul(unit))
-        .map(Duration::from_secs)
-        .filter(|it| *it <= RETRY_MAX)
-        .ok_or_else(|| {
-            refused(
-                Variable::WebhookRetry.name(),
-                "seconds, or a number with s, m, h or d behind it, from 1s to 30d",
-                given,
-                "leave it out for 24h; what was given up can be sent again",
-            )
-        })
+    rules::span(given).filter(|it| *it <= RETRY_MAX).ok_or_else(|| {
+        refused(
+            Variable::WebhookRetry.name(),
+            "seconds, or a number with s, m, h or d behind it, from 1s to 30d",
+            given,
+            "leave it out for 24h; what was given up can be sent again",
+        )
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Settings of machines in a cloud.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Settings;
 use crate::config::rules;
@@ -34,6 +35,11 @@ impl Settings {
     /// Who tells this machine's own address on the internet, where that is not the usual one.
     pub fn own_address(&self) -> Result<Option<String>, Failure> {
         self.read(Variable::CheckIp, rules::program)
+    }
+
+    /// How long a new machine may take until SSH lets in.
+    pub fn boot_within(&self) -> Result<Duration, Failure> {
+        self.read_or_default(Variable::BootWithin, rules::boot_within)
     }
 
     /// Whose machines are meant, by the folder of their module.

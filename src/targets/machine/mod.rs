@@ -23,6 +23,7 @@ mod tunnel;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +49,9 @@ use files::Files;
 pub use state::resource_name;
 pub use sweep::{Known, Sweep, Swept};
 
+/// How long a machine may take to boot where nobody says otherwise.
+pub const BOOT_WITHIN: Duration = Duration::from_secs(600);
+
 /// What machines are made with.
 #[derive(Debug, Clone)]
 pub struct Tools {
@@ -57,6 +61,8 @@ pub struct Tools {
     pub aws: Environment,
     /// Who tells this machine's own address, where that is not the usual one.
     pub own_address: Option<String>,
+    /// How long a machine may take from its making until it takes commands.
+    pub boot_within: Duration,
     /// Where the modules and the gateway's compose file come from.
     pub checkout: Checkout,
 }
@@ -171,7 +177,7 @@ impl Machines for MachineTarget {
         if site.deployment.facts.machine.as_ref().is_some_and(|machine| machine.ready) {
             self.is_off(site).await?;
         }
-        reach::ready(site, work).await
+        reach::ready(site, self.tools.boot_within, work).await
     }
 }
 

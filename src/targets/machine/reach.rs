@@ -19,8 +19,6 @@ use crate::targets::{Site, Work};
 const PORT: u16 = 22;
 /// The file on the machine by which commands that change something wait for each other.
 const LOCK: &str = "/run/lock/openclaw-pipeline";
-/// How long a machine may take from its making until it takes commands.
-const UP_DEADLINE: Duration = Duration::from_secs(600);
 /// The pause between two tries to connect.
 const AGAIN: Duration = Duration::from_millis(500);
 /// Where the machine has its own key.
@@ -70,14 +68,14 @@ pub(super) fn expect(site: &Site, public: &[&str]) -> Result<(), Failure> {
 }
 
 /// Waits until the machine takes commands, has it show its own key, and waits until it is ready
-/// for a gateway.
-pub(super) async fn ready(site: &Site, work: Work<'_>) -> Result<(), Failure> {
+/// for a gateway. It may take so long until SSH lets in.
+pub(super) async fn ready(site: &Site, within: Duration, work: Work<'_>) -> Result<(), Failure> {
     let machine = machine(site)?;
     let files = Files::of(site);
     let is_first = files.is_first();
-    up(&machine, is_first, work).await?;
+    up(&machine, within, is_first, work).await?;
     if is_first {
-        own_key(site, &machine, work).await?;
+        own_key(site, &machine, within, work).await?;
     }
     if adopted::is_adopted(site) {
         // An earlier version set it up, and says nothing of it.
@@ -88,8 +86,13 @@ pub(super) async fn ready(site: &Site, work: Work<'_>) -> Result<(), Failure> {
 
 /// Waits until the machine takes commands. Before its set-up came to that, it shows keys that it
 /// made itself, and nothing is sent to it.
-async fn up(machine: &Machine, is_first: bool, work: Work<'_>) -> Result<(), Failure> {
-    let deadline = Instant::now() + UP_DEADLINE;
+async fn up(
+    machine: &Machine,
+    within: Duration,
+    is_first: bool,
+    work: Work<'_>,
+) -> Result<(), Failure> {
+    let deadline = Instant::now() + within;
     loop {
         let refusal = tokio::select! {
             opened = machine.open() => match opened {
@@ -117,7 +120,12 @@ async fn up(machine: &Machine, is_first: bool, work: Work<'_>) -> Result<(), Fai
 
 /// From the key that was sent along to the machine's own. Killed anywhere, it goes on: both keys
 /// are known until the machine has shown its own.
-async fn own_key(site: &Site, machine: &Machine, work: Work<'_>) -> Result<(), Failure> {
+async fn own_key(
+    site: &Site,
+    machine: &Machine,
+    within: Duration,
+    work: Work<'_>,
+) -> Result<(), Failure> {
     let files = Files::of(site);
     let once = fs::read_to_string(files.once_key().with_extension("pub"))?;
     let read = async || {
@@ -127,7 +135,7 @@ async fn own_key(site: &Site, machine: &Machine, work: Work<'_>) -> Result<(), F
     let mut output = read().await?;
     if output.unreached() {
         // The connection broke, and a look can be made twice.
-        up(machine, true, work).await?;
+        up(machine, within, true, work).await?;
         output = read().await?;
     }
     if !output.success() {
@@ -149,7 +157,7 @@ async fn own_key(site: &Site, machine: &Machine, work: Work<'_>) -> Result<(), F
     // What was open goes on with the key that it began with.
     machine.close().await;
     expect(site, &[&own])?;
-    match up(machine, true, work).await {
+    match up(machine, within, true, work).await {
         Ok(()) => files.forget_once(),
         Err(failure) => {
             expect(site, &[&own, &once])?;
