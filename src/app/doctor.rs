@@ -320,6 +320,7 @@ async fn running(app: &App, site: &Site) -> Result<Vec<Finding>, Failure> {
         token: site.secrets.token.clone(),
         expected_model: None,
         refused_patience: Duration::ZERO,
+        reach_patience: PROVE_WITHIN,
         accept_unlisted_model: true,
     };
     let mut findings = Vec::new();

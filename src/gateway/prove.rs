@@ -3,6 +3,7 @@
 //! Owns the order of the checks and the remedy for each failure. Refuses shortcuts: what was not
 //! seen over the route is not proven. It leaves no device and no pending request behind.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,7 +12,7 @@ use super::client::GatewayClient;
 use super::connect::{ConnectOptions, connect_retrying};
 use super::dial::Dial;
 use super::models::{self, Availability};
-use super::probe::{self, ProbeError};
+use super::probe::{self, ProbeError, Startup};
 use super::refusal::ConnectError;
 use super::rpc::RpcError;
 use super::wait::Backoff;
@@ -24,6 +25,10 @@ const MODEL_PATIENCE: Duration = Duration::from_secs(5);
 /// provider after the other, starting only once it is up (measured: three seconds each without a
 /// network).
 const CATALOGUE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often the loopback is asked whether a gateway that is not reached has started. It may take
+/// a process on another machine, and most gateways are reached before.
+const INSIDE_EVERY: Duration = Duration::from_secs(10);
 
 /// A route to a gateway, as its user will take it.
 #[derive(Debug, Clone)]
@@ -39,6 +44,9 @@ pub struct Route {
     /// How long the page's origin, or a proxy on its way, may be refused: a gateway that runs takes
     /// a changed configuration over a moment after it was written.
     pub refused_patience: Duration,
+    /// How long a gateway that has started may be out of reach by this route, where its own
+    /// loopback tells that it has.
+    pub reach_patience: Duration,
     /// Take a model that the catalogue does not hold. It may be newer than the gateway, or
     /// misspelled; the caller has to say so to its user.
     pub accept_unlisted_model: bool,
@@ -64,6 +72,9 @@ pub enum ProveError {
     /// The gateway did not start, or is not there.
     #[error("the gateway has not started: {0}")]
     Startup(#[source] ProbeError),
+    /// It has started, and its user's way does not lead to it.
+    #[error("the gateway runs, and is not reached by this route: {0}")]
+    Unreached(String),
     /// It did not accept the connection.
     #[error("the gateway did not accept a connection by this route: {0}")]
     Connect(#[source] ConnectError),
@@ -102,6 +113,9 @@ impl ProveError {
             }
             Self::Startup(_) => {
                 "Look at the gateway's log; also check that the port is open from here."
+            }
+            Self::Unreached(_) => {
+                "Check that firewalls and the network between let this machine reach that port."
             }
             Self::Connect(ConnectError::OriginNotAllowed) => {
                 "Add the page's exact origin to gateway.controlUi.allowedOrigins."
@@ -149,7 +163,8 @@ pub async fn prove(
 ) -> Result<Proof, ProveError> {
     let begun = Instant::now();
     let host = &route.host_header;
-    probe::wait_started(dial, host, deadline, &mut progress).await.map_err(ProveError::Startup)?;
+    // On the heap: what waits here would make every caller's future large.
+    Box::pin(wait_reached(dial, scoped_dial, route, deadline, &mut progress)).await?;
 
     progress("checking that the token, the page's origin and the model are accepted");
     let mut options = ConnectOptions::new(route.token.clone(), host, deadline);
@@ -192,6 +207,45 @@ pub async fn prove(
     };
     let server_version = hello.server_version;
     Ok(Proof { server_version, protocol: hello.protocol, model, elapsed: begun.elapsed() })
+}
+
+/// Waits until the gateway tells over the route that it has started. What has started and is not
+/// reached is not waited for as long as what still starts.
+async fn wait_reached(
+    dial: &dyn Dial,
+    scoped_dial: Option<&dyn Dial>,
+    route: &Route,
+    deadline: Instant,
+    progress: &mut (impl FnMut(&str) + Send),
+) -> Result<(), ProveError> {
+    let host = &route.host_header;
+    let seen = Mutex::new(String::from("nothing answers"));
+    let told = |said: &str| {
+        said.clone_into(&mut seen.lock().unwrap_or_else(PoisonError::into_inner));
+        progress(said);
+    };
+    let reached = probe::wait_started(dial, host, deadline, told);
+    let has_started = async {
+        let Some(dial) = scoped_dial else { return std::future::pending().await };
+        let mut backoff = Backoff::until(deadline);
+        while backoff.pause(Some(INSIDE_EVERY)).await {
+            if let Ok(Startup::Started { .. }) = probe::startup(dial, host).await {
+                return;
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::pin!(reached);
+    let reached = tokio::select! {
+        biased;
+        reached = &mut reached => Some(reached),
+        () = has_started => tokio::time::timeout(route.reach_patience, reached).await.ok(),
+    };
+    let Some(reached) = reached else {
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        return Err(ProveError::Unreached(seen.clone()));
+    };
+    reached.map(drop).map_err(ProveError::Startup)
 }
 
 /// Whether it may be the configuration of a moment ago that refuses: the origin's list, or the

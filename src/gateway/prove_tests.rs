@@ -15,6 +15,7 @@ fn route(model: &str) -> Route {
         token: Secret::new(TOKEN),
         expected_model: Some(model.into()),
         refused_patience: Duration::ZERO,
+        reach_patience: Duration::from_secs(30),
         accept_unlisted_model: false,
     }
 }
@@ -87,6 +88,38 @@ async fn a_page_that_was_let_in_just_now_is_waited_for() {
     let route = Route { refused_patience: patient, expected_model: None, ..route("a/b") };
     let deadline = Instant::now() + patient;
     prove(&outside, None, &route, deadline, |_| {}).await.expect("the list is taken over");
+}
+
+/// A dial that nothing is behind.
+struct Nowhere;
+
+#[async_trait::async_trait]
+impl Dial for Nowhere {
+    async fn dial(&self) -> std::io::Result<Box<dyn super::super::dial::Duplex>> {
+        Err(std::io::ErrorKind::ConnectionRefused.into())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_runs_and_is_not_reached_is_not_proven_and_not_waited_for_to_the_end() {
+    let inside = FakeDial::new(0, |_, stream| async move {
+        http(&("/startupz", 200, STARTED.into()), stream).await;
+    });
+    let begun = Instant::now();
+    let deadline = begun + Duration::from_secs(600);
+    let error = prove(&Nowhere, Some(&inside), &route("a/b"), deadline, |_| {}).await;
+    let error = error.expect_err("nothing leads there");
+    assert!(matches!(&error, ProveError::Unreached(seen) if seen.contains("refused")), "{error}");
+    assert!(error.remedy().contains("firewalls"));
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+
+    // One that does not run either is given its time.
+    let begun = Instant::now();
+    let (route, deadline) = (route("a/b"), begun + Duration::from_secs(600));
+    let error = prove(&Nowhere, Some(&Nowhere), &route, deadline, |_| {}).await;
+    let error = error.expect_err("nothing is there");
+    assert!(matches!(error, ProveError::Startup(ProbeError::Deadline(_))), "{error}");
+    assert!(begun.elapsed() > Duration::from_secs(590), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

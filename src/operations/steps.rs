@@ -300,6 +300,7 @@ pub async fn prove_site(
         token: site.secrets.token.clone(),
         expected_model: expected_model(site),
         refused_patience: tunnel::refused_patience(site),
+        reach_patience: tunnel::reach_patience(site),
         accept_unlisted_model: false,
     };
     let (way, loopback) = (target.route(site)?, target.loopback(site)?);

@@ -20,6 +20,9 @@ use crate::targets::{Site, Tunnels};
 /// has to come to the system's name servers first.
 const PROVE_DEADLINE: Duration = Duration::from_secs(180);
 
+/// How long a gateway that runs may be out of reach where nothing but a firewall is before it.
+const REACH_PATIENCE: Duration = Duration::from_secs(30);
+
 /// How long a gateway that runs may take to let a new page in.
 const REFUSED_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -44,6 +47,12 @@ pub(super) fn refused(target: &str) -> Failure {
 /// gateway runs.
 pub(super) fn refused_patience(site: &Site) -> Duration {
     site.deployment.tunnel().map_or(Duration::ZERO, |_| REFUSED_PATIENCE)
+}
+
+/// How long a gateway that runs may be out of its user's reach. A port that was just opened lets in
+/// within seconds; a new name has to come around first.
+pub(super) fn reach_patience(site: &Site) -> Duration {
+    site.deployment.tunnel().map_or(REACH_PATIENCE, |_| PROVE_DEADLINE)
 }
 
 /// The specification that an operation leads to.

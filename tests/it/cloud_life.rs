@@ -6,8 +6,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::support::machine_case::{Case, KEY, NAME};
-use crate::support::product::TOKEN;
+use crate::support::lab::command;
+use crate::support::machine_case::{Case, KEY, NAME, patient};
+use crate::support::product::{Run, TOKEN};
 use crate::support::source::read;
 
 /// Puts another host key in the place of the machine's own.
@@ -57,6 +58,14 @@ fn its_files_are_private(case: &Case) {
     }
 }
 
+/// Lightsail takes RSA alone, and the longest is made for it.
+fn its_key_is_of_its_kind(case: &Case) {
+    let output = command("ssh-keygen").arg("-lf").arg(case.file("ssh/key")).output();
+    let said = String::from_utf8_lossy(&output.expect("ssh-keygen runs").stdout).into_owned();
+    let (bits, kind) = if case.is_ec2() { ("256 ", "(ED25519)") } else { ("4096 ", "(RSA)") };
+    assert!(said.starts_with(bits) && said.trim_end().ends_with(kind), "{said}");
+}
+
 /// The ports that the machine's firewall lets in.
 fn open_ports(case: &Case, id: &str) -> Vec<u16> {
     let ports = if case.is_ec2() {
@@ -96,6 +105,10 @@ fn life(target: &'static str) {
     case.launch_to_the_image();
     let id = case.only().id;
     its_files_are_private(&case);
+    its_key_is_of_its_kind(&case);
+    // One connection for everything, before and after the machine shows its own key.
+    let logins = "journalctl --no-pager -u ssh | grep -c 'Accepted publickey'";
+    assert_eq!(case.cloud.run(&id, logins).trim(), "2");
     assert!(!open_ports(&case, &id).contains(&4000), "that is the pipeline server's alone");
     let same = |what: &str| {
         case.launch_to_the_image();
@@ -134,6 +147,16 @@ fn life(target: &'static str) {
     assert_eq!(case.only().id, id);
     fs::write(case.file("terraform.tfstate"), state).expect("written");
 
+    // Its key was opened to others.
+    let opened = |mode| {
+        let permissions = fs::Permissions::from_mode(mode);
+        fs::set_permissions(case.file("ssh/key"), permissions).expect("changed");
+    };
+    opened(0o644);
+    case.close_connections();
+    case.launch().code(2).says("can be read by others").says("chmod 600");
+    opened(0o600);
+
     // Its set-up failed; somebody else stands there.
     let said = "/var/lib/openclaw-pipeline/boot.json";
     let failed = r#"{"state":"failed","step":"docker","message":"no package docker"}"#;
@@ -171,12 +194,24 @@ fn a_machine_on_lightsail_outlives_every_apply() {
 /// A gateway that ends at once.
 const BROKEN: &str = "ghcr.io/openclaw/openclaw:broken";
 
+/// One that is up, and that its users do not reach, is not said to work.
+fn is_not_reached(case: &Case, id: &str, launch: Run) {
+    let closed = "iptables -t mangle -I PREROUTING -p tcp --dport 18789 -j DROP";
+    case.cloud.run(id, closed);
+    let done = patient(launch.arg("--json"));
+    assert_eq!(done.code, 1, "{done:?}");
+    done.says("the gateway runs, and is not reached by this route");
+    let completed = done.objects().iter().any(|it| it["type"] == "completed");
+    assert!(!completed && case.product.status(NAME) != "running", "{done:?}");
+}
+
 fn does_not_stay_up(target: &'static str) {
     let Some(case) = Case::start(target) else { return };
-    let launch = || {
-        let args = ["launch", NAME, "--target", target, "--image", BROKEN, "--no-link"];
+    let launch_of = |image: &str| {
+        let args = ["launch", NAME, "--target", target, "--image", image, "--no-link"];
         case.product.run(args)
     };
+    let launch = || launch_of(BROKEN);
     // The machine stands before its gateway's image comes, and its disk is full by then.
     let live = Case::at(launch(), "connect");
     let id = case.only().id;
@@ -191,6 +226,9 @@ fn does_not_stay_up(target: &'static str) {
     done.says("does not stay up").says("this image is broken on purpose");
     case.tells_the_way(&done);
     case.all_is_accounted_for();
+    if let (true, Some([image, _])) = (case.is_ec2(), case.cloud.standin()) {
+        is_not_reached(&case, &id, launch_of(&image));
+    }
 
     // There is a gateway to stop, and nobody reaches it.
     case.cloud.befall(&id, "refuse_ssh");
