@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::support::lab;
 use crate::support::source::read;
@@ -314,6 +315,62 @@ fn an_image_that_cannot_be_pulled_is_told() {
     machine.pulls("openclaw-pipeline: failed to pull");
     let calls = machine.calls();
     assert_eq!(calls.iter().filter(|it| it.starts_with("docker pull")).count(), 6, "{calls:?}");
+}
+
+/// A machine whose Docker comes without Compose, which the network has as these words.
+fn without_compose(served: &str) -> Machine {
+    let machine = Machine::fresh();
+    fs::remove_file(machine.path("bin/sleep")).expect("a tool");
+    machine.tool("sleep", "");
+    let plugin = "ETC/../usr/local/lib/docker/cli-plugins/docker-compose";
+    machine
+        .tool("docker.rpm", &format!("case \"$*\" in 'compose version') [ -x {plugin} ] ;; esac"));
+    let fetched = format!("while [ \"$1\" != --output ]; do shift; done; echo '{served}' >\"$2\"");
+    machine.tool("curl", &fetched);
+    machine
+}
+
+#[test]
+fn docker_compose_is_fetched_once_where_it_is_missing() {
+    let machine = without_compose("the plugin");
+    let pinned = |name: &str| {
+        let text = read("terraform/ec2/main.tf");
+        let after = text.split_once(&format!("{name} ")).expect("a pinned value").1;
+        after.split('"').nth(1).expect("its value").to_owned()
+    };
+    let mut script = rendered("", "");
+    let served = format!("{:x}", Sha256::digest("the plugin\n"));
+    for architecture in ["x86_64", "aarch64"] {
+        let (old, new) = (STANDARD.encode(pinned(architecture)), STANDARD.encode(&served));
+        script = script.replace(&old, &new);
+    }
+    for _ in 0..2 {
+        let output = machine.boot(&script);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+    let plugin = "usr/local/lib/docker/cli-plugins/docker-compose";
+    assert_eq!(machine.read(plugin), "the plugin\n");
+    let mode = fs::metadata(machine.path(plugin)).expect("it").permissions().mode();
+    assert_eq!(mode & 0o777, 0o755);
+    let calls = machine.calls();
+    let fetched: Vec<_> = calls.iter().filter(|it| it.starts_with("curl ")).collect();
+    let [call] = fetched[..] else { panic!("fetched once: {calls:?}") };
+    let version = pinned("compose_version");
+    let from = format!("https://github.com/docker/compose/releases/download/v{version}/");
+    assert!(call.contains(&from) && call.contains(" --proto =https "), "{call}");
+}
+
+#[test]
+fn another_docker_compose_than_the_pinned_one_is_not_taken() {
+    let machine = without_compose("something else");
+    assert!(!machine.boot(&rendered("", "")).status.success());
+    let state = machine.state();
+    assert_eq!((&state["state"], &state["step"]), (&json!("failed"), &json!("compose")), "{state}");
+    assert!(state["message"].as_str().is_some_and(|it| it.contains("did NOT match")), "{state}");
+    let plugins = "usr/local/lib/docker/cli-plugins";
+    assert!(!machine.path(plugins).join("docker-compose").exists());
+    let calls = machine.calls();
+    assert_eq!(calls.iter().filter(|it| it.starts_with("curl ")).count(), 5, "tried again");
 }
 
 #[test]
