@@ -38,6 +38,7 @@ LAB_DOCKER_HOST=unix://$LAB_SOCKET
 LAB_BRIDGE=oclab0
 LAB_NET=10.213.0.0/16
 LAB_BRIDGE_CIDR=10.213.0.1/20
+LAB_BRIDGE_MAC=02:0c:1a:b0:00:01
 LAB_POOL=10.213.64.0/18
 
 # Debian keeps dockerd, iptables and debootstrap there; a user's PATH may not.

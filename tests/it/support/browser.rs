@@ -7,7 +7,6 @@
 //! a killed test leaves none behind.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
@@ -22,7 +21,7 @@ use command_fds::{CommandFdExt as _, FdMapping};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 
 use super::edge::{ADDRESS, Edge};
 use super::lab::{Lab, Part};
@@ -39,21 +38,26 @@ pub struct Browser {
     child: Child,
     wire: Arc<Wire>,
     _profile: tempfile::TempDir,
+    _place: Option<SemaphorePermit<'static>>,
 }
+
+/// A browser from elsewhere is for real gateways, and two cores have enough to do with those of two
+/// tests: beside more, each of them takes so long that its own deadlines pass.
+static PLACES: Semaphore = Semaphore::const_new(2);
 
 impl Browser {
     /// Starts one inside `netns`. `None` (after `skipped: REASON`) where this
     /// machine has no Chromium.
     pub async fn launch(netns: &NetNs) -> Option<Self> {
         Lab::require(Part::Browser)?;
-        Some(Self::begin(netns.command("chromium")).await)
+        Some(Self::placed(netns.command("chromium")).await)
     }
 
     /// Starts one on this machine itself, which reaches its loopback. `None` (after
     /// `skipped: REASON`) where it has no Chromium.
     pub async fn here() -> Option<Self> {
         Lab::require(Part::Browser)?;
-        Some(Self::begin(super::lab::command("chromium")).await)
+        Some(Self::begin(super::lab::command("chromium"), None).await)
     }
 
     /// The same inside `netns`, where the edge's host names lead to it, and its certificate counts
@@ -63,10 +67,18 @@ impl Browser {
         let mut command = netns.command("chromium");
         command.arg(format!("--host-resolver-rules=MAP *.trycloudflare.com {ADDRESS}"));
         command.arg(format!("--ignore-certificate-errors-spki-list={}", edge.key_digest()));
-        Some(Self::begin(command).await)
+        Some(Self::placed(command).await)
     }
 
-    async fn begin(mut command: std::process::Command) -> Self {
+    async fn placed(command: std::process::Command) -> Self {
+        let place = PLACES.acquire().await.expect("nobody closes it");
+        Self::begin(command, Some(place)).await
+    }
+
+    async fn begin(
+        mut command: std::process::Command,
+        place: Option<SemaphorePermit<'static>>,
+    ) -> Self {
         sweep_profiles();
         let profile = tempfile::Builder::new()
             .prefix(&super::tag())
@@ -79,6 +91,7 @@ impl Browser {
                 "--headless=new",
                 "--no-sandbox",
                 "--disable-gpu",
+                "--force-prefers-reduced-motion",
                 "--disable-quic",
                 "--no-first-run",
                 "--no-default-browser-check",
@@ -110,7 +123,7 @@ impl Browser {
         // not close when the browser ends.
         drop(command);
         let wire = Wire::open(to_browser.into(), from_browser.into());
-        let browser = Self { child, wire, _profile: profile };
+        let browser = Self { child, wire, _profile: profile, _place: place };
         browser
             .wire
             .call(None, "Browser.getVersion", json!({}))
@@ -138,11 +151,12 @@ impl Browser {
 
     async fn open(&self, target: Value) -> Page {
         let target = self.wire.call(None, "Target.createTarget", target).await.expect("open a tab");
-        let attach = json!({"targetId": target["targetId"], "flatten": true});
+        let target = target["targetId"].clone();
+        let attach = json!({"targetId": target, "flatten": true});
         let session =
             self.wire.call(None, "Target.attachToTarget", attach).await.expect("attach to a tab");
         let session = session["sessionId"].as_str().expect("a session id").to_owned();
-        let page = Page { wire: Arc::clone(&self.wire), session };
+        let page = Page { wire: Arc::clone(&self.wire), session, target };
         page.call("Page.enable", json!({})).await.expect("enable the page's domain");
         page
     }
@@ -170,11 +184,18 @@ fn sweep_profiles() {
     }
 }
 
-/// One tab.
+/// One tab, which closes when it is dropped: a page that nobody looks at goes on moving.
 #[derive(Debug)]
 pub struct Page {
     wire: Arc<Wire>,
     session: String,
+    target: Value,
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.wire.send(None, "Target.closeTarget", &json!({"targetId": self.target}));
+    }
 }
 
 impl Page {
@@ -333,24 +354,33 @@ impl Wire {
         Arc::new(Self { next: AtomicU64::new(1), waiting, out })
     }
 
+    /// A message, and the number that its answer has.
+    fn line(&self, session: Option<&str>, method: &str, params: &Value) -> (u64, String) {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut message = json!({"id": id, "method": method, "params": params});
+        if let Some(session) = session {
+            message["sessionId"] = session.into();
+        }
+        (id, format!("{message}\0"))
+    }
+
+    /// Asks for something whose answer nobody waits for.
+    fn send(&self, session: Option<&str>, method: &str, params: &Value) {
+        let _ = self.out.send(self.line(session, method, params).1);
+    }
+
     async fn call(
         &self,
         session: Option<&str>,
         method: &str,
         params: Value,
     ) -> Result<Value, String> {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut message = json!({"id": id, "method": method, "params": params});
-        if let Some(session) = session {
-            message["sessionId"] = session.into();
-        }
+        let (id, line) = self.line(session, method, &params);
         let (answer, answered) = oneshot::channel();
         match lock(&self.waiting).as_mut() {
             Some(waiting) => waiting.insert(id, answer),
             None => return Err("the browser has ended".to_owned()),
         };
-        let mut line = String::new();
-        write!(line, "{message}\0").expect("a string takes everything");
         self.out.send(line).map_err(|_| "the browser has ended")?;
         let mut message = tokio::time::timeout(CALL, answered)
             .await

@@ -228,8 +228,11 @@ async fn tunnel(stream: TcpStream, state: Arc<State>) {
         return;
     }
     if state.is_silent.load(Ordering::SeqCst) {
-        // As where nothing gets out.
-        std::future::pending::<()>().await;
+        // As where nothing gets out, until what waits gives up and something does.
+        while state.is_silent.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        return;
     }
     let host = match line.trim().split_once(' ') {
         None if line.trim() == "QUICK" => {
