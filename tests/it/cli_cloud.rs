@@ -312,10 +312,24 @@ fn a_gateway_that_nobody_else_reaches_is_reached_through_a_tunnel() {
     tunnel.signal(Signal::INT);
     assert_eq!(tunnel.done().code, 0);
 
+    // On a terminal the desktop's browser is asked, here by what ends the tunnel then.
+    product.tool("xdg-open", "#!/bin/sh\necho \"$1\" >\"${0%/*}/opened\"\nkill -INT $PPID\n");
+    if let Some(tunnel) = product.run(["tunnel", "one"]).env("DISPLAY", ":9").on_a_terminal() {
+        let done = good(tunnel);
+        done.answers(&format!("http://127.0.0.1:{port}/"));
+        let opened = fs::read_to_string(product.path("bin/opened")).expect("it was opened");
+        assert_eq!(opened.trim(), format!("http://127.0.0.1:{port}/"));
+    }
+
     let shell = product.run(["shell", "one", "--host"]).stdin("whoami; docker --version\n").ok();
     shell.answers("ec2-user").answers("Docker version");
     let log = product.run(["logs", "one", "--tail", "200"]).ok();
     log.answers("gateway");
+    good(product.run(["stop", "one"]));
+    assert_eq!(product.status("one"), "stopped");
+    good(product.run(["start", "one"]));
+    assert_eq!(product.status("one"), "running");
+    product.run(["approve", "one"]).ok().answers("No browser is waiting");
     product.run(["openclaw", "one", "--", "--version"]).ok().answers(CURRENT);
     terminals(&product);
     let shown = product.run(["infra", "show", "one"]).ok();
@@ -331,6 +345,9 @@ fn a_gateway_that_nobody_else_reaches_is_reached_through_a_tunnel() {
     let changes = plan["changes"].as_array().expect("changes");
     assert!(!changes.is_empty() && changes.iter().all(|it| it["action"] == "create"), "{plan}");
     product.run(["launch", "one"]).ok().says("one runs with another EXPOSE");
+    // The machine alone, first.
+    good(product.run(["infra", "apply", "one"]));
+    product.run(["plan", "one"]).ok().answers("Nothing would change");
     let deployed = good(product.run(["deploy", "one"]));
     let address = cloud.instances()[0].public.expect("an address");
     deployed.answers(&format!("http://{address}:{port}/#")).says("plain HTTP");

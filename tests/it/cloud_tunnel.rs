@@ -279,6 +279,13 @@ fn a_server_follows_a_tunnel_and_takes_it_away() {
     let address = machine.public.expect("an address");
     assert_eq!(shown()["url"], format!("http://{address}:{PORT}/"));
     assert_eq!(facts(&shown()), json!(["http", true, "running"]));
+    let ports = format!(
+        "it = boto3.client('lightsail', region_name='us-east-1')\n\
+         ports = it.get_instance_port_states(instanceName='{}')['portStates']\n\
+         print(sorted(p['fromPort'] for p in ports if p['state'] == 'open'))",
+        machine.id
+    );
+    assert_eq!(cloud.api(&ports).trim(), format!("[22, {PORT}]"));
     let destroyed = served.ended_however_long(&served.delete(&path).ok(202));
     assert_eq!(destroyed["status"], "succeeded", "{destroyed:#}");
     cloud.assert_empty();

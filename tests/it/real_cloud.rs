@@ -98,8 +98,16 @@ async fn two_targets_of_the_makefile_and_one_call_give_three_gateways_and_take_t
     }
     by_https(&real, &browser, &netns, &edge, &b).await;
 
-    real.ok(&["restart", "b"]);
+    real.made(&["ls-restart", "NAME=b"]);
     assert_eq!(real.json(&["status", "b"])["status"], Value::from("running"));
+    assert!(real.made(&["ec2-plan", "NAME=a"]).contains("Nothing would change"));
+    // The one with a tunnel is without one from now on, and lets browsers in all the same.
+    real.made(&["ls-cloudflare-stop", "NAME=b"]);
+    let plain = link(&real.made(&["ls-url", "NAME=b"]));
+    assert!(plain.starts_with("http://"), "{plain}");
+    for link in [&plain, &link(&real.made(&["ec2-url", "NAME=a"]))] {
+        let_in(&browser, link).await;
+    }
     real.made(&["ec2-destroy", "NAME=a", "YES=1"]);
     real.made(&["ls-destroy", "NAME=b", "YES=1"]);
     server.removed("c").await;
@@ -124,4 +132,7 @@ async fn by_https(real: &Real, browser: &Browser, netns: &NetNs, edge: &Edge, li
     let host = address.trim_start_matches("https://").trim_end_matches('/');
     let asked = private_client::asks_through(edge.connect(host).await, host, TOKEN).await;
     assert_eq!(asked.answer, "NOT_PAIRED", "a forged local client was let in unasked");
+    assert!(real.made(&["ls-approve", "NAME=b"]).contains("is in"), "its owner lets it in");
+    let devices = real.json(&["devices", "b"]);
+    assert_eq!(devices["paired"].as_array().map(Vec::len), Some(3), "{devices:#}");
 }

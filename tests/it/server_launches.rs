@@ -2,6 +2,7 @@
 //! key, within its hardened unit, by the Terraform that was put there; and another release that
 //! takes its place ends none of it.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -112,6 +113,17 @@ fn a_server_on_ec2_launches_with_its_role_and_goes_on_after_another_release() {
     assert_eq!(web["status"], "running", "{web:#}");
     let made = case.cloud.instances().into_iter().find(|it| it.id != machine.id).expect("it");
     assert_eq!(web["address"], made.public.expect("an address").to_string());
+
+    // It found its own address out, and SSH there is open for that alone.
+    let ssh = case.cloud.api(
+        "it = boto3.client('ec2', region_name='us-east-1')\n\
+         rules = it.describe_security_group_rules()['SecurityGroupRules']\n\
+         print(*[r['CidrIpv4'] for r in rules if r['FromPort'] == 22 and not r['IsEgress']])",
+    );
+    let ssh: BTreeSet<String> = ssh.split_whitespace().map(str::to_owned).collect();
+    let own =
+        [Some(case.cloud.operator()), machine.public].map(|it| format!("{}/32", it.expect("it")));
+    assert_eq!(ssh, own.into(), "the operator reaches the server, and the server what it made");
 
     // Another release takes its place while Terraform makes the next one. (That call is among the
     // last, and no permission is asked for by way of it.)
