@@ -94,7 +94,13 @@ impl RealServer {
     /// Removes a deployment, and waits until it is gone.
     pub async fn removed(&self, name: &str) {
         let path = format!("/v1/deployments/{name}");
-        assert_eq!(self.call("DELETE", &path, None).await.0, 202);
+        // Whatever it is busy with ends first.
+        self.until("its turn", async || {
+            let (status, answer) = self.call("DELETE", &path, None).await;
+            assert!(matches!(status, 202 | 409), "{status}: {answer}");
+            (status == 202).then_some(())
+        })
+        .await;
         self.until("its end", async || {
             (self.call("GET", &path, None).await.0 == 404).then_some(())
         })
