@@ -172,8 +172,26 @@ pub(super) async fn can_be_pulled(engine: &Engine, image: &str) -> Result<(), Fa
     if output.success() { Ok(()) } else { Err(pull_failure(image, &output)) }
 }
 
+/// The layers of a pull that were named so far, and whether each is there.
+#[derive(Default)]
+struct Layers(BTreeMap<String, bool>);
+
+impl Layers {
+    /// How many of them are there and how many there are, where a line tells of one.
+    fn told(&mut self, line: &str) -> Option<(u64, u64)> {
+        let (layer, status) = line.split_once(": ")?;
+        if layer.len() != 12 || !layer.bytes().all(|c| c.is_ascii_hexdigit()) {
+            return None;
+        }
+        let is_there = status.starts_with("Pull complete") || status.starts_with("Already");
+        self.0.insert(layer.to_owned(), is_there);
+        let there = self.0.values().filter(|is_there| **is_there).count();
+        Some((there as u64, self.0.len() as u64))
+    }
+}
+
 async fn pull(engine: &Engine, image: &str, work: Work<'_>) -> Result<(), Failure> {
-    let mut layers: BTreeMap<String, bool> = BTreeMap::new();
+    let mut layers = Layers::default();
     let output = engine
         .docker()
         .args(["image", "pull", image])
@@ -181,15 +199,8 @@ async fn pull(engine: &Engine, image: &str, work: Work<'_>) -> Result<(), Failur
         .cancel_on(work.cancel)
         .hold(work.lock)?
         .lines(|stream, line| {
-            if stream == Stream::Stdout
-                && let Some((layer, status)) = line.split_once(": ")
-                && layer.len() == 12
-                && layer.bytes().all(|c| c.is_ascii_hexdigit())
-            {
-                let done = status.starts_with("Pull complete") || status.starts_with("Already");
-                layers.insert(layer.to_owned(), done);
-                let finished = layers.values().filter(|done| **done).count();
-                work.progress.amount(finished as u64, layers.len() as u64, "layers");
+            if let (Stream::Stdout, Some((done, total))) = (stream, layers.told(line)) {
+                work.progress.amount(done, total, "layers");
             }
         })
         .await?;
@@ -221,6 +232,22 @@ fn pull_failure(image: &str, output: &Output) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn layers_are_counted_as_they_come() {
+        let mut layers = Layers::default();
+        let said = [
+            "latest: Pulling from openclaw/openclaw",
+            "0123456789ab: Pulling fs layer",
+            "ba9876543210: Already exists",
+            "0123456789ab: Download complete",
+            "0123456789ab: Pull complete",
+            "Digest: sha256:0123",
+            "Status: Downloaded newer image for openclaw:latest",
+        ];
+        let told: Vec<_> = said.into_iter().filter_map(|line| layers.told(line)).collect();
+        assert_eq!(told, [(0, 1), (1, 2), (1, 2), (2, 2)]);
+    }
 
     #[test]
     fn a_repository_is_a_reference_without_tag_and_digest() {

@@ -1,19 +1,17 @@
 //! A machine as Terraform makes it.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
-
 use serde_json::Value;
 
-use super::cloud::{Cloud, LIGHTSAIL_FIREWALL, in_words};
+use super::cloud::{Cloud, in_words};
 use super::files::{Files, Own};
+use super::meter::Meter;
 use super::state::{Kept, held, place};
 use super::{Tools, account, adopted, reach};
 use crate::domain::{Failure, FailureKind, MachineFacts, MachineSpec};
 use crate::drivers::aws::address::public_address;
 use crate::drivers::ssh::{KeyKind, make_key, public_key};
-use crate::drivers::terraform::{Message, Outputs, Run, Said, State, Terraform, Workspace};
-use crate::targets::{Progress, Site, Work};
+use crate::drivers::terraform::{Message, Outputs, Run, State, Terraform, Workspace};
+use crate::targets::{Site, Work};
 
 /// Writes the values that the machine is made with.
 pub(super) async fn write_config(
@@ -333,126 +331,4 @@ async fn destroy_held(
         )));
     }
     Ok(meter.ended())
-}
-
-/// Terraform's messages as progress.
-struct Meter<'a> {
-    progress: &'a dyn Progress,
-    seen: Mutex<Seen>,
-}
-
-#[derive(Default)]
-struct Seen {
-    done: u64,
-    total: u64,
-    /// The ids of what is worked on, by address.
-    ids: BTreeMap<String, String>,
-    ended: Vec<String>,
-}
-
-impl<'a> Meter<'a> {
-    fn new(progress: &'a dyn Progress) -> Self {
-        Self { progress, seen: Mutex::default() }
-    }
-
-    fn told(&self, message: &Message) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let what = match &message.said {
-            Said::Planned { add, change, remove } => {
-                seen.total = add + change + remove;
-                "resources".to_owned()
-            }
-            Said::Begins { address, action, id } => {
-                if let Some(id) = id {
-                    seen.ids.insert(address.clone(), id.clone());
-                }
-                let doing = match action.as_str() {
-                    "create" => "making",
-                    "delete" => "removing",
-                    _ => "changing",
-                };
-                format!("resources: {doing} {}", words(address))
-            }
-            Said::GoesOn { address, elapsed_s } => {
-                format!("resources: {} ({elapsed_s} s)", words(address))
-            }
-            Said::Ends { address, id, failed: false } => {
-                seen.done += 1;
-                let id = id.clone().or_else(|| seen.ids.get(address).cloned());
-                seen.ended.extend(thing(address, id.as_deref()));
-                "resources".to_owned()
-            }
-            _ => return,
-        };
-        self.progress.amount(seen.done, seen.total, &what);
-    }
-
-    /// What work was done on.
-    fn ended(self) -> Vec<String> {
-        self.seen.into_inner().unwrap_or_else(PoisonError::into_inner).ended
-    }
-}
-
-/// What a resource is, in words.
-fn words(address: &str) -> &str {
-    in_words(address.split('.').next().unwrap_or_default())
-}
-
-/// A resource with its id, where it is something that people know, and no part of another one.
-fn thing(address: &str, id: Option<&str>) -> Option<String> {
-    let kind = address.split('.').next().unwrap_or_default();
-    match id.filter(|_| is_of_its_own(kind))? {
-        // Only Terraform knows it by an id.
-        _ if kind == LIGHTSAIL_FIREWALL => Some(in_words(kind).to_owned()),
-        id => Some(format!("{} {id}", in_words(kind))),
-    }
-}
-
-fn is_of_its_own(kind: &str) -> bool {
-    !["_rule", "_association", "_attachment"].iter().any(|it| kind.ends_with(it))
-}
-
-/// What a state holds of such things, in words, each once.
-pub(super) fn things(state: &State) -> Vec<String> {
-    let mut things: Vec<String> = Vec::new();
-    for kind in state.held.iter().map(|held| held.kind.as_str()) {
-        let words = in_words(kind);
-        if is_of_its_own(kind) && !things.iter().any(|it| it == words) {
-            things.push(words.to_owned());
-        }
-    }
-    things
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::drivers::terraform::Held;
-
-    #[test]
-    fn parts_of_things_are_not_named() {
-        let held = |kind: &str| Held {
-            kind: kind.to_owned(),
-            name: "machine".into(),
-            id: "id".into(),
-            is_tainted: false,
-        };
-        let kinds = [
-            "aws_eip",
-            "aws_key_pair",
-            "aws_security_group",
-            "aws_vpc_security_group_ingress_rule",
-            "aws_vpc_security_group_ingress_rule",
-            "aws_eip_association",
-        ];
-        let state = State { held: kinds.map(held).into(), ..State::default() };
-        assert_eq!(things(&state), ["the address", "the SSH key", "the firewall"]);
-        let state = State { held: vec![held(LIGHTSAIL_FIREWALL)], ..State::default() };
-        assert_eq!(things(&state), ["the firewall"]);
-        let told = |address, id| thing(address, id);
-        assert_eq!(told("aws_eip.machine", Some("eip-1")).as_deref(), Some("the address eip-1"));
-        assert_eq!(told("aws_eip_association.machine", Some("x")), None);
-        let ports = "aws_lightsail_instance_public_ports.machine";
-        assert_eq!(told(ports, Some("123")).as_deref(), Some("the firewall"));
-    }
 }

@@ -13,6 +13,7 @@ mod checks;
 mod cloud;
 mod files;
 mod infra;
+mod meter;
 mod reach;
 mod route;
 pub mod server;
@@ -169,7 +170,7 @@ impl Machines for MachineTarget {
 
     async fn made(&self, site: &Site, work: Work<'_>) -> Result<Vec<String>, Failure> {
         let held = state::held(&self.tools.terraform, site, work).await?;
-        Ok(infra::things(&held))
+        Ok(meter::things(&held))
     }
 
     async fn ready(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
