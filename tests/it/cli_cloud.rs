@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::support::cloud::Cloud;
 use crate::support::lab::cloud_search_path;
-use crate::support::machine_case::{KEY, patient};
-use crate::support::product::{Done, Live, Product, Run, send, until};
+use crate::support::machine_case::{KEY, good};
+use crate::support::product::{Live, Product, send, until};
 use crate::support::real::CURRENT;
 
 /// An installation whose AWS is the lab's.
@@ -362,13 +362,6 @@ fn a_gateway_that_nobody_else_reaches_is_reached_through_a_tunnel() {
         good(destroy).answers("resources").answers("\u{2588}");
     }
     cloud.assert_empty();
-}
-
-/// Runs it to a good end, however long its machine takes.
-fn good(run: Run) -> Done {
-    let done = patient(run);
-    assert_eq!(done.code, 0, "{}\n{}", done.stdout, done.stderr);
-    done
 }
 
 /// The process that holds the shared connection: it stands where the sockets are.

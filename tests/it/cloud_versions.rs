@@ -6,19 +6,13 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::lab::{CURRENT, PREVIOUS};
-use crate::support::machine_case::{Case, NAME, patient};
-use crate::support::product::{Done, Product, Run};
+use crate::support::machine_case::{Case, NAME, good, patient};
+use crate::support::product::Product;
 
 /// A gateway that ends at once.
 const BROKEN: &str = "ghcr.io/openclaw/openclaw:broken";
 /// Something of its user's.
 const CONVERSATION: &str = "/home/node/.openclaw/a-conversation";
-
-fn good(run: Run) -> Done {
-    let done = patient(run);
-    assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
-    done
-}
 
 /// That it runs in this version.
 #[track_caller]

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::machine_case::{Case, KEY};
-use crate::support::own_server::{Reached, answer, case, ends, server, there};
+use crate::support::machine_case::{Case, KEY, ends};
+use crate::support::own_server::{Reached, answer, case, server, there};
 use crate::support::product::until;
 
 /// How long a launch may take on busy cores.

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use crate::support::engine::Engine;
 use crate::support::lab::search_path;
-use crate::support::machine_case::{Case, KEY};
-use crate::support::own_server::{Reached, answer, case, ends, server, static_program, there};
+use crate::support::machine_case::{Case, KEY, ends};
+use crate::support::own_server::{Reached, answer, case, server, static_program, there};
 use crate::support::product::{NEWEST, Product, Run, until};
 
 /// Where the server there keeps what is its own.

@@ -56,13 +56,15 @@ AAAED+3mDb+XJdlVo6xmq9wDBQc/LaH9yjDjrf2IQZB/6ztx6odu6vvoJapzdGQxUgkCgU
 5plGuz+BYNiqqjiOmcKOAAAAAXQBAgME
 -----END OPENSSH PRIVATE KEY-----";
 
+/// A value that the module pins, by its name.
+fn pinned(name: &str) -> String {
+    let main = read("terraform/ec2/main.tf");
+    let after = main.split_once(&format!("{name} ")).expect("a pinned value").1;
+    after.split('"').nth(1).expect("its value").to_owned()
+}
+
 /// The script as Terraform fills it in.
 pub fn rendered(host_key: &str, image: &str) -> String {
-    let main = read("terraform/ec2/main.tf");
-    let pinned = |name: &str| {
-        let start = main.find(&format!("{name} ")).expect("a pinned value");
-        main[start..].split('"').nth(1).expect("its value").to_owned()
-    };
     let values = [
         ("host_key", host_key.to_owned()),
         ("image", image.to_owned()),
@@ -333,14 +335,9 @@ fn without_compose(served: &str) -> Machine {
 #[test]
 fn docker_compose_is_fetched_once_where_it_is_missing() {
     let machine = without_compose("the plugin");
-    let pinned = |name: &str| {
-        let text = read("terraform/ec2/main.tf");
-        let after = text.split_once(&format!("{name} ")).expect("a pinned value").1;
-        after.split('"').nth(1).expect("its value").to_owned()
-    };
     let mut script = rendered("", "");
     let served = format!("{:x}", Sha256::digest("the plugin\n"));
-    for architecture in ["x86_64", "aarch64"] {
+    for architecture in ["x86_64 ", "aarch64"] {
         let (old, new) = (STANDARD.encode(pinned(architecture)), STANDARD.encode(&served));
         script = script.replace(&old, &new);
     }

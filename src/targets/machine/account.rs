@@ -1,8 +1,8 @@
 //! The account that machines are made in, asked directly.
 //!
-//! Owns whose account it is, and what of a deployment is left in it that no state knows of. Refuses to remove what does not carry the deployment's own id, and the
-//! credentials of another account than the one that the machine was made in: there, everything looks
-//! as if it were gone.
+//! Owns whose account it is, and what of a deployment is left in it that no state knows of. Refuses
+//! to remove what does not carry the deployment's own id, and the credentials of another account
+//! than the one that the machine was made in: there, everything looks as if it were gone.
 
 use std::sync::Arc;
 

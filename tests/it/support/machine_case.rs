@@ -316,5 +316,19 @@ pub fn patient(run: Run) -> Done {
     Done { code, stdout: text(&output.stdout), stderr: text(&output.stderr) }
 }
 
+/// The same, to an end with this code.
+#[track_caller]
+pub fn ends(run: Run, code: i32) -> Done {
+    let done = patient(run);
+    assert_eq!(done.code, code, "{}{}", done.stdout, done.stderr);
+    done
+}
+
+/// The same, to a good end.
+#[track_caller]
+pub fn good(run: Run) -> Done {
+    ends(run, 0)
+}
+
 /// A provider's key, distinctive, so that a leak is found.
 pub const KEY: &str = "sk-ant-Zx81qQ0123456789-a-key-that-only-looks-like-one";

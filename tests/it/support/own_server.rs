@@ -1,8 +1,8 @@
 //! The pipeline server on a machine of its own, in the lab's cloud.
 //!
 //! Owns the program as it is shipped there (the same code, linked to stand alone), the commands that
-//! put it there, and calls of the server from the operator's side. Refuses to believe another certificate than the one that the
-//! program told of.
+//! put it there, and calls of the server from the operator's side. Refuses to believe another
+//! certificate than the one that the program told of.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
@@ -18,8 +18,8 @@ use serde_json::Value;
 use sha2::Digest as _;
 
 use super::lab::search_path;
-use super::machine_case::{Case, patient};
-use super::product::{Done, Run, until};
+use super::machine_case::{Case, ends};
+use super::product::{Run, until};
 
 /// The program, linked so that it runs on every machine. Only its own last step is made anew: what
 /// it is made of is that of the tests.
@@ -61,14 +61,6 @@ pub fn case(target: &'static str) -> Option<Case> {
 /// One of the commands `server …`.
 pub fn server<const N: usize>(case: &Case, args: [&str; N]) -> Run {
     args.into_iter().fold(case.product.run(["--on", case.target, "server"]), Run::arg)
-}
-
-/// That it ends with this code.
-#[track_caller]
-pub fn ends(run: Run, code: i32) -> Done {
-    let done = patient(run);
-    assert_eq!(done.code, code, "{}{}", done.stdout, done.stderr);
-    done
 }
 
 /// The last object that a command answers with `--json`.
