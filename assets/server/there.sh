@@ -28,6 +28,22 @@ replace() {
   mv -f "$2.new" "$2"
 }
 
+# last_words PID SINCE: the last line that a process wrote which has ended, and not what systemd says
+# of it. The journal knows the unit of its lines only where it looked before the process was gone,
+# and may take a line in after that.
+last_words() {
+  for _ in 1 2 3 4 5 6 7 8 9 10; do
+    journalctl --sync 2>/dev/null || true
+    line=$(journalctl --no-pager --output=cat --since="@$2" "_PID=$1" _TRANSPORT=stdout |
+      grep -v '^[[:space:]]*$' | tail -n 1)
+    if [ -n "$line" ]; then
+      printf '%s\n' "$line"
+      return
+    fi
+    sleep 0.2
+  done
+}
+
 verb=$1
 shift
 case $verb in
@@ -105,13 +121,13 @@ case $verb in
     systemctl daemon-reload
     systemctl enable --quiet "$unit"
     systemctl reset-failed "$unit" 2>/dev/null || true
+    began=$(date +%s)
     if ! systemctl restart "$unit" 2>/dev/null; then
-      run=$(systemctl show --property=InvocationID --value "$unit")
-      echo "it ended with $(systemctl show --property=ExecMainStatus --value "$unit")" >&2
-      journalctl --sync 2>/dev/null || true
-      # Its own last words, and not what systemd says of it.
-      journalctl --no-pager --output=cat "_SYSTEMD_INVOCATION_ID=$run" _TRANSPORT=stdout |
-        grep -v '^[[:space:]]*$' | tail -n 1 >&2
+      # Both by one look: systemd tries again by itself.
+      ended=$(systemctl show --property=ExecMainPID,ExecMainStatus "$unit")
+      pid=$(echo "$ended" | sed -n 's/^ExecMainPID=//p')
+      echo "it ended with $(echo "$ended" | sed -n 's/^ExecMainStatus=//p')" >&2
+      last_words "$pid" "$began" >&2
       exit 1
     fi
     ;;
