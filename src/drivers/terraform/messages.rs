@@ -24,6 +24,15 @@ pub enum Said {
         /// To be removed.
         remove: u64,
     },
+    /// Something would be done to a resource.
+    WouldChange {
+        /// Its address in the module.
+        address: String,
+        /// Its type.
+        kind: String,
+        /// What would be done: `create`, `update`, `delete`, `replace`, `move` and others.
+        action: String,
+    },
     /// Work on a resource begins.
     Begins {
         /// Its address in the module.
@@ -49,8 +58,13 @@ pub enum Said {
         /// Whether it failed.
         failed: bool,
     },
-    /// What the module gives.
-    Outputs(BTreeMap<String, Value>),
+    /// What the module gives, as far as it is known.
+    Outputs {
+        /// Each by its name.
+        values: BTreeMap<String, Value>,
+        /// Whether any of them would change.
+        would_change: bool,
+    },
     /// A warning or an error.
     Diagnostic(Diagnostic),
     /// Anything else.
@@ -94,6 +108,8 @@ struct Line {
     #[serde(rename = "type", default)]
     kind: String,
     #[serde(default)]
+    change: Option<Change>,
+    #[serde(default)]
     changes: Option<Changes>,
     #[serde(default)]
     hook: Option<Hook>,
@@ -101,6 +117,12 @@ struct Line {
     outputs: Option<BTreeMap<String, Output>>,
     #[serde(default)]
     diagnostic: Option<Diagnostic>,
+}
+
+#[derive(Deserialize)]
+struct Change {
+    resource: Resource,
+    action: String,
 }
 
 #[derive(Deserialize)]
@@ -126,12 +148,16 @@ struct Hook {
 #[derive(Deserialize)]
 struct Resource {
     addr: String,
+    #[serde(default)]
+    resource_type: String,
 }
 
 #[derive(Deserialize)]
 struct Output {
     #[serde(default)]
     value: Option<Value>,
+    #[serde(default)]
+    action: Option<String>,
 }
 
 impl Message {
@@ -150,13 +176,22 @@ impl Line {
             // What is only looked up is nobody's.
             (!address.starts_with("data.")).then_some((address, hook))
         };
+        if let ("planned_change", Some(Change { resource, action })) =
+            (self.kind.as_str(), self.change)
+        {
+            let Resource { addr: address, resource_type: kind } = resource;
+            return Said::WouldChange { address, kind, action };
+        }
         match (self.kind.as_str(), self.changes, self.outputs, self.diagnostic) {
             ("change_summary", Some(it), ..) if it.operation == "plan" => {
                 Said::Planned { add: it.add, change: it.change, remove: it.remove }
             }
             ("outputs", _, Some(outputs), _) => {
+                let changes = |it: &Output| it.action.as_deref().is_some_and(|it| it != "noop");
+                let would_change = outputs.values().any(changes);
                 let values = outputs.into_iter();
-                Said::Outputs(values.filter_map(|(name, it)| Some((name, it.value?))).collect())
+                let values = values.filter_map(|(name, it)| Some((name, it.value?))).collect();
+                Said::Outputs { values, would_change }
             }
             ("diagnostic", .., Some(diagnostic)) => Said::Diagnostic(diagnostic),
             (kind, ..) => match (kind, about(self.hook)) {

@@ -26,6 +26,7 @@ use crate::domain::Failure;
 use crate::exec::command::Stream;
 use crate::exec::{Cmd, ExecError, LockFile, Output, wait};
 use crate::secrets::private::create_private_directory;
+use plan::Foretold;
 
 pub use admission::Admission;
 pub use backend::Bucket;
@@ -226,7 +227,16 @@ impl Terraform {
     ) -> Result<Plan, Failure> {
         let out = out_flag(file);
         create_empty(file)?;
-        self.run(&["plan", &out], workspace, workspace.variables, run).await?;
+        let foretold = Foretold::default();
+        let told = |message: &Message| {
+            foretold.told(message);
+            (run.told)(message);
+        };
+        let heard = Run { told: &told, ..run };
+        self.run(&["plan", &out], workspace, workspace.variables, heard).await?;
+        if let Some(plan) = foretold.plan() {
+            return Ok(plan);
+        }
         let _admitted = self.admission.admit(run.cancel).await?;
         let mut cmd = self.cmd_in(workspace);
         cmd.args(["show", "-json"]).arg(file).deadline(LOOK_DEADLINE * 4);
@@ -307,7 +317,7 @@ impl Terraform {
                     return;
                 };
                 match &message.said {
-                    Said::Outputs(values) => outputs.clone_from(values),
+                    Said::Outputs { values, .. } => outputs.clone_from(values),
                     Said::Diagnostic(diagnostic) if diagnostic.is_error() => {
                         errors.push(diagnostic.clone());
                     }

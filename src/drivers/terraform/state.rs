@@ -1,12 +1,15 @@
 //! A state file, as far as it is looked into.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::Value;
 
+use super::Outputs;
 use crate::domain::Failure;
 
 /// The newest form that is understood.
@@ -25,6 +28,8 @@ pub struct State {
     pub lineage: String,
     /// The account of what it holds, where that says so.
     pub account: Option<String>,
+    /// What the module gave when it was applied.
+    pub outputs: Outputs,
 }
 
 /// A resource.
@@ -47,7 +52,14 @@ struct File {
     serial: u64,
     #[serde(default)]
     lineage: String,
+    #[serde(default)]
+    outputs: BTreeMap<String, Output>,
     resources: Vec<Resource>,
+}
+
+#[derive(Deserialize)]
+struct Output {
+    value: Value,
 }
 
 #[derive(Deserialize)]
@@ -132,7 +144,13 @@ impl State {
                 is_tainted: instance.status.as_deref() == Some("tainted"),
             })
         });
-        Ok(Self { held: held.collect(), serial: file.serial, lineage: file.lineage, account })
+        Ok(Self {
+            held: held.collect(),
+            serial: file.serial,
+            lineage: file.lineage,
+            account,
+            outputs: file.outputs.into_iter().map(|(name, it)| (name, it.value)).collect(),
+        })
     }
 
     /// Whether there is anything of this type.

@@ -96,6 +96,45 @@ fn an_action_that_is_not_understood_is_refused() {
     assert!(failure.message.contains("melt"), "{failure}");
 }
 
+/// The plan that messages tell of, as Terraform writes them.
+fn foretold(changes: &[(&str, &str)], outputs: &str, is_whole: bool) -> Option<Plan> {
+    let foretold = Foretold::default();
+    let mut lines: Vec<_> = changes
+        .iter()
+        .map(|(name, action)| {
+            serde_json::json!({ "type": "planned_change", "change": { "action": action, "resource": {
+                "addr": format!("aws_eip.{name}"), "resource_type": "aws_eip" } } })
+        })
+        .collect();
+    if is_whole {
+        lines.push(serde_json::json!({ "type": "change_summary", "changes": {
+            "add": 1, "change": 0, "import": 0, "remove": 0, "operation": "plan" } }));
+    }
+    lines.push(serde_json::json!({ "type": "outputs", "outputs": {
+        "url": { "sensitive": false, "action": outputs } } }));
+    for line in lines {
+        foretold.told(&Message::parse(&line.to_string()).expect("a message"));
+    }
+    foretold.plan()
+}
+
+#[test]
+fn a_plan_is_known_by_its_messages_where_they_say_all_of_it() {
+    let nothing = foretold(&[], "noop", true).expect("a plan");
+    assert!(nothing.is_idle && nothing.is_empty());
+    let outputs = foretold(&[], "update", true).expect("a plan");
+    assert!(!outputs.is_idle && outputs.is_empty(), "an apply would write what the module gives");
+    let both = foretold(&[("a", "create"), ("b", "update")], "noop", true).expect("a plan");
+    let told: Vec<_> = both.changes.iter().map(|it| (it.address.as_str(), it.verb)).collect();
+    assert_eq!(told, [("aws_eip.a", Verb::Create), ("aws_eip.b", Verb::Update)]);
+    assert!(!both.is_idle && both.creates("aws_eip"));
+    // What is taken away, or not known, is looked at in full; so is a plan that was cut off.
+    for action in ["delete", "replace", "move", "remove", "melt"] {
+        assert_eq!(foretold(&[("a", "create"), ("b", action)], "noop", true), None, "{action}");
+    }
+    assert_eq!(foretold(&[], "noop", false), None);
+}
+
 #[test]
 fn a_state_says_which_account_it_is_of() {
     let of = |arn: &str| {

@@ -207,6 +207,9 @@ async fn apply(
                 return Err(adopted::gone(site));
             }
         }
+        if plan.is_idle {
+            return Ok(before.outputs);
+        }
         terraform.apply_plan(workspace, &file, run).await
     };
     let applied = applied.await;
