@@ -15,9 +15,8 @@ fn kept(case: &Case) -> (String, String, Vec<String>) {
     (case.text("terraform.tfstate"), case.text("ssh/key"), ids)
 }
 
-#[test]
-fn a_machine_is_not_lost_by_credentials_of_another_account() {
-    let Some(case) = Case::start("ec2") else { return };
+fn is_not_lost(target: &'static str) {
+    let Some(case) = Case::start(target) else { return };
     let theirs = case.theirs();
     case.launch_to_the_image();
     let (id, before) = (case.only().id, kept(&case));
@@ -45,7 +44,8 @@ fn a_machine_is_not_lost_by_credentials_of_another_account() {
     case.destroys_all();
 
     // Killed before anybody knows of the machine.
-    case.cloud.fault(&serde_json::json!({"action": "RunInstances", "delay_ms": 3000}));
+    let makes = if case.is_ec2() { "RunInstances" } else { "CreateInstances" };
+    case.cloud.fault(&serde_json::json!({"action": makes, "delay_ms": 3000}));
     let live = case.launch_at("create_machine");
     until("something is made", || (!case.cloud.state().is_empty()).then_some(()));
     live.signal(Signal::KILL);
@@ -56,4 +56,14 @@ fn a_machine_is_not_lost_by_credentials_of_another_account() {
     assert!(values.get("account").is_none(), "Terraform is not asked: {values}");
     assert!(case.file("ssh/key").exists() && !case.cloud.state().is_empty());
     case.destroys_all();
+}
+
+#[test]
+fn a_machine_on_ec2_is_not_lost_by_credentials_of_another_account() {
+    is_not_lost("ec2");
+}
+
+#[test]
+fn a_machine_on_lightsail_is_not_lost_by_credentials_of_another_account() {
+    is_not_lost("lightsail");
 }

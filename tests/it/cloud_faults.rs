@@ -73,9 +73,8 @@ fn a_killed_launch_on_lightsail_is_gone_on_with_or_cleaned_up() {
     killed("lightsail");
 }
 
-#[test]
-fn a_killed_terraform_is_gone_on_with_in_a_deep_directory() {
-    let Some(mut case) = Case::start("ec2") else { return };
+fn terraform_killed(target: &'static str) {
+    let Some(mut case) = Case::start(target) else { return };
     let deep = case.product.path(&format!("data/{}", "deep".repeat(25)));
     case.product.set("OPENCLAW_PIPELINE_HOME", deep);
     let live = at_the_machine(&case);
@@ -91,6 +90,16 @@ fn a_killed_terraform_is_gone_on_with_in_a_deep_directory() {
     case.all_is_accounted_for();
     case.destroys_all();
     assert!(shared().is_none(), "it went with its machine");
+}
+
+#[test]
+fn a_killed_terraform_on_ec2_is_gone_on_with_in_a_deep_directory() {
+    terraform_killed("ec2");
+}
+
+#[test]
+fn a_killed_terraform_on_lightsail_is_gone_on_with_in_a_deep_directory() {
+    terraform_killed("lightsail");
 }
 
 fn interrupted(target: &'static str) {

@@ -24,9 +24,10 @@ fn object(case: &Case, key: &str) -> String {
     ))
 }
 
-#[test]
-fn a_state_in_a_bucket_is_the_only_one_and_a_lock_that_was_left_is_broken() {
-    let Some(mut case) = Case::start("ec2") else { return };
+/// A machine whose state is in a bucket, and whose first run was killed with Terraform while it had
+/// the lock; and the state's key.
+fn gone_on_with(target: &'static str) -> Option<(Case, String)> {
+    let mut case = Case::start(target)?;
     case.product.set("TF_STATE", "s3://states/of/");
     // What is not there is said before anything is made.
     let nowhere = case.launch().code(1);
@@ -35,11 +36,13 @@ fn a_state_in_a_bucket_is_the_only_one_and_a_lock_that_was_left_is_broken() {
     case.cloud.api("boto3.client('s3').create_bucket(Bucket='states')");
 
     // Killed with Terraform, in the middle of an apply.
-    case.cloud.fault(&json!({ "action": "RunInstances", "times": 1, "delay_ms": 60_000 }));
+    let makes = if case.is_ec2() { "RunInstances" } else { "CreateInstances" };
     let live = case.launch_at("create_machine");
+    case.cloud.fault(&json!({ "action": makes, "times": 1, "delay_ms": 60_000 }));
     until("the lock is there, and the machine asked for", || {
         let is_locked = keys(&case).iter().any(|key| key.ends_with(".tflock"));
-        (is_locked && case.cloud.called("CreateSecurityGroup") > 0).then_some(())
+        let is_begun = case.cloud.state().iter().any(|it| it.kind.ends_with(":key-pair"));
+        (is_locked && is_begun).then_some(())
     });
     for process in case.product.processes() {
         send(process.pid, Signal::KILL);
@@ -50,9 +53,29 @@ fn a_state_in_a_bucket_is_the_only_one_and_a_lock_that_was_left_is_broken() {
     case.launch_to_the_image();
     let [key] = &keys(&case)[..] else { panic!("{:?}", keys(&case)) };
     assert!(key.starts_with("of/openclaw-m-") && key.ends_with(".tfstate"), "{key}");
-    let id = case.only().id;
     case.all_is_accounted_for_in(&object(&case, key));
     assert!(!case.file("terraform.tfstate").exists(), "there is one state, and it is not here");
+    let key = key.clone();
+    Some((case, key))
+}
+
+/// The machine is destroyed; what is left of its state holds nothing.
+fn ends_empty(case: &Case, key: &str) {
+    case.destroys_all();
+    let left: serde_json::Value = serde_json::from_str(&object(case, key)).expect("a state");
+    assert_eq!(left["resources"], json!([]), "the state is left, and holds nothing");
+}
+
+#[test]
+fn a_state_of_lightsails_in_a_bucket_is_the_only_one_and_a_lock_that_was_left_is_broken() {
+    let Some((case, key)) = gone_on_with("lightsail") else { return };
+    ends_empty(&case, &key);
+}
+
+#[test]
+fn a_state_of_ec2s_in_a_bucket_is_the_only_one_and_a_lock_that_was_left_is_broken() {
+    let Some((mut case, key)) = gone_on_with("ec2") else { return };
+    let (id, key) = (case.only().id, key.as_str());
     let shown = case.product.json(["infra", "show", NAME]);
     assert_eq!(shown["state"], format!("s3://states/{key}"));
     assert!(shown["resources"].to_string().contains(&id), "{shown}");
@@ -88,9 +111,7 @@ fn a_state_in_a_bucket_is_the_only_one_and_a_lock_that_was_left_is_broken() {
     case.product.json(["infra", "show", NAME]);
     assert!(!case.file("terraform/errored.tfstate").exists());
     assert!(serial(&object(&case, key)) >= is);
-    case.destroys_all();
-    let left: serde_json::Value = serde_json::from_str(&object(&case, key)).expect("a state");
-    assert_eq!(left["resources"], json!([]), "the state is left, and holds nothing");
+    ends_empty(&case, key);
 }
 
 #[test]

@@ -274,6 +274,12 @@ fn a_server_follows_a_tunnel_and_takes_it_away() {
     let tunnel = format!("{path}/tunnel");
     served.post(&tunnel, &json!({ "hostname": "ai.example.com" })).names("hostname");
     served.post(&tunnel, &json!({ "hostname": "no host", "token": NAMED.1 })).names("hostname");
+    let (host, token) = NAMED;
+    let named = served.post(&tunnel, &json!({ "hostname": host, "token": token })).ok(202);
+    let named = served.ended_however_long(&named);
+    assert_eq!(named["status"], "succeeded", "{named:#}");
+    assert_eq!(shown()["url"], format!("https://{host}/"));
+    assert!(!named.to_string().contains(token) && !shown().to_string().contains(token));
     let gone = served.ended_however_long(&served.delete(&tunnel).ok(202));
     assert_eq!(gone["status"], "succeeded", "{gone:#}");
     let address = machine.public.expect("an address");

@@ -2,6 +2,10 @@
 //! behind the address, the real OpenClaw in its engine, a real browser from elsewhere. The tunnel is
 //! the lab's: a stand-in for cloudflared (support/edge.rs).
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 
 use crate::support::browser::{Browser, Page};
@@ -98,6 +102,7 @@ async fn two_targets_of_the_makefile_and_one_call_give_three_gateways_and_take_t
     }
     by_https(&real, &browser, &netns, &edge, &b).await;
 
+    a_terminal_shows(&real);
     real.made(&["ls-restart", "NAME=b"]);
     assert_eq!(real.json(&["status", "b"])["status"], Value::from("running"));
     assert!(real.made(&["ec2-plan", "NAME=a"]).contains("Nothing would change"));
@@ -112,6 +117,32 @@ async fn two_targets_of_the_makefile_and_one_call_give_three_gateways_and_take_t
     real.made(&["ls-destroy", "NAME=b", "YES=1"]);
     server.removed("c").await;
     cloud.assert_empty();
+}
+
+/// The log, a shell and a tunnel, by the targets that a user types.
+fn a_terminal_shows(real: &Real) {
+    real.made_until(&["ec2-logs", "NAME=a"], "[gateway]", |_| {});
+    real.made_until(&["ls-logs", "NAME=b"], "[gateway]", |_| {});
+    for target in ["ec2-shell", "ls-shell"] {
+        let mut shell =
+            real.make(&[target, if target == "ec2-shell" { "NAME=a" } else { "NAME=b" }]);
+        let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
+        let mut typed = shell.stdin.take().expect("its input");
+        typed.write_all(b"docker ps --format {{.Image}}\n").expect("typed");
+        drop(typed);
+        let output = shell.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && said.contains("ghcr.io/openclaw/openclaw"), "{said}");
+    }
+    real.made_until(&["ec2-tunnel", "NAME=a"], "http://127.0.0.1:", |line| {
+        let at = line.split("http://").nth(1).and_then(|it| it.split('/').next()).expect("where");
+        let mut tcp = TcpStream::connect(at).expect("it listens");
+        write!(tcp, "GET /healthz HTTP/1.1\r\nhost: {at}\r\nconnection: close\r\n\r\n")
+            .expect("asked");
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    });
 }
 
 /// The owner of `b` is let in over HTTPS, one more by the policy, and nobody who only claims to be

@@ -81,6 +81,36 @@ fn lay_slow_gateway(case: &Case) {
     there(case, &format!("chown -R openclaw-pipeline: {DATA}/runtime && ls {DATA}/runtime"));
 }
 
+/// A launch that is under way there goes on, as the same operation in another process, while another
+/// release takes this one's place.
+fn outlives(case: &Case, reached: &Reached, token: &str, other: impl FnOnce() -> Run) {
+    lay_slow_gateway(case);
+    let launch = json!({ "name": "slow", "target": "process" }).to_string();
+    let (status, begun) = reached.call("POST", "/launch", Some(token), &launch).expect("answered");
+    assert_eq!(status, 202, "{begun}");
+    let path = format!("/v1/operations/{}", begun["operation_id"].as_str().expect("an id"));
+    let operation = || reached.get(&path, Some(token)).1;
+    let step = |operation: &Value, name: &str| {
+        let steps = operation["steps"].as_array().cloned().unwrap_or_default();
+        steps.into_iter().find(|it| it["name"] == name).map(|it| it["status"].clone())
+    };
+    until("it waits for its gateway", || {
+        let now = operation();
+        assert_eq!(now["status"], "running", "{now}");
+        (step(&now, "prove") == Some(json!("running"))).then_some(())
+    });
+    let process = "systemctl show -P MainPID openclaw-pipeline";
+    let before = there(case, process);
+    let other = answer(other());
+    assert_eq!(other["token"], Value::Null);
+    assert_ne!(there(case, process), before, "another process");
+    assert_eq!(operation()["status"], "running");
+    there(case, &format!("touch {DATA}/go"));
+    until("the launch comes to its end", || (operation()["status"] != "running").then_some(()));
+    let ended = operation();
+    assert_eq!(ended["status"], "succeeded", "{ended}");
+}
+
 #[test]
 fn a_server_on_ec2_is_made_deployed_again_and_removed() {
     let Some(mut case) = case("ec2") else { return };
@@ -134,34 +164,13 @@ fn a_server_on_ec2_is_made_deployed_again_and_removed() {
     let swept = case.product.json(["doctor", "--orphans"]);
     assert_eq!(swept["sweep"]["orphans"], json!([]), "{swept}");
 
-    // A launch is under way there while another release takes this one's place.
-    lay_slow_gateway(&case);
-    let launch = json!({ "name": "slow", "target": "process" }).to_string();
-    let (status, begun) = reached.call("POST", "/launch", Some(&token), &launch).expect("answered");
-    assert_eq!(status, 202, "{begun}");
-    let path = format!("/v1/operations/{}", begun["operation_id"].as_str().expect("an id"));
-    let operation = || reached.get(&path, Some(&token)).1;
-    let step = |operation: &Value, name: &str| {
-        let steps = operation["steps"].as_array().cloned().unwrap_or_default();
-        steps.into_iter().find(|it| it["name"] == name).map(|it| it["status"].clone())
-    };
-    until("it waits for its gateway", || {
-        let now = operation();
-        assert_eq!(now["status"], "running", "{now}");
-        (step(&now, "prove") == Some(json!("running"))).then_some(())
-    });
-    let process = "systemctl show -P MainPID openclaw-pipeline";
-    let before = there(&case, process);
+    // A launch is under way there while another release takes this one's place, whose deploy is
+    // killed and done again.
     let other = || server(&case, ["deploy"]).env("FRONTEND_URL", "https://shop.example");
-    killed_at(other(), "switch");
-    let other = answer(other());
-    assert_eq!(other["token"], Value::Null);
-    assert_ne!(there(&case, process), before, "another process");
-    assert_eq!(operation()["status"], "running");
-    there(&case, &format!("touch {DATA}/go"));
-    until("the launch comes to its end", || (operation()["status"] != "running").then_some(()));
-    let ended = operation();
-    assert_eq!(ended["status"], "succeeded", "{ended}");
+    outlives(&case, &reached, &token, || {
+        killed_at(other(), "switch");
+        other()
+    });
 
     // One that does not come up.
     let broken = broken_program(&case.product);
@@ -205,6 +214,7 @@ fn a_server_on_ec2_is_made_deployed_again_and_removed() {
 #[test]
 fn a_server_on_lightsail_is_reached_by_ssh_alone_with_a_key_of_its_own() {
     let Some(mut case) = case("lightsail") else { return };
+    case.product.set("OPENCLAW_PIPELINE_LOCAL_TARGETS", "true");
     for (name, value) in ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY"].iter().zip(AWS_KEY) {
         case.product.set(&format!("OPENCLAW_PIPELINE_SERVER_AWS_{name}"), value);
     }
@@ -247,6 +257,7 @@ fn a_server_on_lightsail_is_reached_by_ssh_alone_with_a_key_of_its_own() {
     let reached = Reached::told(&open);
     assert_eq!(reached.get("/status", Some(token)).0, 200);
     assert_eq!(reached.get("/status", None).0, 401);
+    outlives(&case, &reached, token, || server(&case, ["deploy", "--insecure-http"]));
 
     // A server that nobody reaches may have anything.
     case.cloud.befall(&case.only().id, "refuse_ssh");

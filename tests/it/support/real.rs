@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -166,6 +167,28 @@ impl Real {
     /// The same of a target of the Makefile.
     pub fn made(&self, args: &[&str]) -> String {
         good(&mut self.make(args))
+    }
+
+    /// The same of one that does not end by itself: it is read until it says something, and then
+    /// interrupted, as by a terminal. `then` gets the line that says it.
+    pub fn made_until(&self, args: &[&str], says: &str, then: impl FnOnce(&str)) {
+        let (said, both) = std::io::pipe().expect("a pipe");
+        let mut make = self.make(args);
+        make.stdout(both.try_clone().expect("a pipe")).stderr(both).process_group(0);
+        let mut child = make.spawn().expect("it starts");
+        drop(make);
+        let mut before = Vec::new();
+        let line = BufReader::new(said).lines().map_while(Result::ok).find(|line| {
+            before.push(line.clone());
+            line.contains(says)
+        });
+        if let Some(line) = &line {
+            then(line);
+        }
+        let group = rustix::process::Pid::from_child(&child);
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::INT);
+        child.wait().expect("it ends");
+        assert!(line.is_some(), "{args:?} never said {says:?}: {before:#?}");
     }
 
     /// The last object that it answers.
