@@ -69,6 +69,7 @@ fn permissions_and_quotas_are_found_before_anything_is_made() {
     // None of these is ours.
     case.destroy().ok();
     assert_eq!(case.cloud.state().iter().filter(|it| it.kind == "ec2:address").count(), 5);
+    assert_eq!(case.cloud.called("SimulatePrincipalPolicy"), 0, "a gateway's machine has no role");
 }
 
 #[test]
@@ -79,6 +80,11 @@ fn permissions_and_quotas_of_lightsail_are_found_before_anything_is_made() {
         refused_in_time(&case, case.launch(), 5, &[&format!("lightsail:{action}"), "IAM"]);
         case.cloud.heal();
     }
+    // What cannot be tried is asked of IAM; where that may not be asked, it refuses nothing.
+    case.cloud.deny(&["lightsail:CreateInstances", "lightsail:ReleaseStaticIp"]);
+    let words = ["do not allow lightsail:CreateInstances, lightsail:ReleaseStaticIp", "in IAM"];
+    refused_in_time(&case, case.launch(), 5, &words);
+    case.cloud.refuse("SimulatePrincipalPolicy", "AccessDenied", 100);
     case.cloud.quotas(&json!({ "L-4259AF9B": 1 }));
     let words = ["vCPUs", "is 1 in this region", "2 more", "L-4259AF9B"];
     refused_in_time(&case, case.launch(), 5, &words);

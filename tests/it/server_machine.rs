@@ -270,6 +270,19 @@ fn a_server_on_lightsail_is_reached_by_ssh_alone_with_a_key_of_its_own() {
 }
 
 #[test]
+fn a_role_that_may_not_be_made_is_found_before_anything_is_made() {
+    let Some(case) = case("ec2") else { return };
+    case.cloud.deny(&["iam:CreateRole", "iam:PassRole"]);
+    let refused = ends(server(&case, ["full-setup"]), 5);
+    refused.says("the AWS credentials do not allow iam:CreateRole, iam:PassRole");
+    refused.says("allow iam:CreateRole, iam:PassRole to this user or role in IAM");
+    case.cloud.assert_empty();
+    assert!(!case.product.deployment("server").join("terraform.tfstate").exists());
+    ends(server(&case, ["destroy", "--yes"]), 0);
+    assert_eq!(case.product.json(["list"])["items"], json!([]));
+}
+
+#[test]
 fn what_cannot_be_shipped_is_refused_before_anything_is_made() {
     let mut product = Product::bare();
     let asked = |product: &Product, args: &[&str]| {

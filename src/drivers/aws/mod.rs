@@ -32,6 +32,7 @@ pub mod regions;
 mod roles;
 mod service;
 mod sign;
+pub mod simulated;
 pub mod sizes;
 pub mod sweep;
 mod xml;

@@ -4,7 +4,7 @@
 //! these tags and these options alone. Refuses to guess: a call that AWS refuses for another reason
 //! than permission is listed as undecided, and so is one that is denied for what the launch would
 //! have made before. A rule in a group that is not there yet cannot be tried at all. Lightsail and
-//! IAM have no dry runs.
+//! IAM have no dry runs: what they would allow is `simulated`.
 
 use futures_util::{StreamExt, stream};
 
@@ -31,7 +31,7 @@ pub struct Launch {
     pub public_key: String,
 }
 
-/// What came of the dry runs.
+/// What came of the dry runs, or of the simulation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Permissions {
     /// What is allowed.
@@ -43,6 +43,14 @@ pub struct Permissions {
 }
 
 impl Permissions {
+    /// These, and others.
+    pub fn and(mut self, others: Self) -> Self {
+        self.allowed.extend(others.allowed);
+        self.missing.extend(others.missing);
+        self.undecided.extend(others.undecided);
+        self
+    }
+
     /// Refuses credentials that lack a permission, with all that they lack.
     pub fn check(&self) -> Result<(), Failure> {
         if self.missing.is_empty() {

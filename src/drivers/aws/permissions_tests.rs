@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 use super::super::fake::{Asked, Fake};
+use super::super::simulated::{LIGHTSAIL, Whose};
 use super::*;
 
 fn launch() -> Launch {
@@ -205,6 +206,24 @@ fn the_servers_role_may_do_what_is_tried() {
     for ask in calls(&tagged_launch()).iter().flat_map(asks) {
         assert!(ask.is_allowed(), "{} on {} {:?}", ask.action, ask.resource, ask.keys);
     }
+}
+
+#[test]
+fn the_servers_role_may_do_what_is_simulated() {
+    let whose = Whose::of("arn:aws:sts::123456789012:assumed-role/r/i-0").expect("a role");
+    let mut allowed = BTreeMap::<String, bool>::new();
+    for question in LIGHTSAIL {
+        let resource = question.resource(&whose, REGION, "");
+        for action in question.permissions() {
+            let context = question.context(REGION, &tagged_launch().tags);
+            let ask = context
+                .into_iter()
+                .fold(Ask::new(&action, &resource), |ask, it| ask.knowing(&it.key, &it.values[0]));
+            *allowed.entry(action).or_default() |= ask.is_allowed();
+        }
+    }
+    let denied = allowed.iter().filter(|(_, is_allowed)| !**is_allowed);
+    assert_eq!(denied.collect::<Vec<_>>(), Vec::new());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What is checked in the account before a machine is made there.
 //!
-//! Owns the order: who calls, the region, the size, then what is allowed and whether there is room.
-//! Refuses to change anything: whether something may be made is asked by calls that make nothing.
+//! Owns the order: who calls, the region, the size, then what is allowed (by trying it, and by asking
+//! IAM about what cannot be tried) and whether there is room. Refuses to change anything: whether something may be made is asked by calls that make nothing.
 
 use super::account::{self, DEPLOYMENT, INSTALLATION};
 use super::cloud::Cloud;
@@ -10,6 +10,7 @@ use super::{Tools, infra, state};
 use crate::domain::{Failure, FailureKind, MachineSpec};
 use crate::drivers::aws::permissions::{Launch, Permissions};
 use crate::drivers::aws::quotas::Room;
+use crate::drivers::aws::simulated::Making;
 use crate::drivers::aws::{Aws, CallError, regions};
 use crate::targets::{Site, Work};
 
@@ -24,19 +25,20 @@ struct Said {
     addresses: Room,
 }
 
-/// The tags that everything of a deployment's machine carries, as the modules set them. Which
-/// operation makes it is not known yet.
-fn tags(site: &Site) -> Vec<(String, String)> {
+/// What will be made, as the modules name it, and the tags that all of it carries. Which operation
+/// makes it is not known yet.
+fn making(site: &Site) -> Making {
     let (deployment, name) = (&site.deployment, site.deployment.name.to_string());
     let named = format!("openclaw-{name}-{}", suffix(site));
     let tags = [
-        ("Name", named),
+        ("Name", named.clone()),
         (INSTALLATION, site.layout.installation().to_owned()),
         (DEPLOYMENT, deployment.id.clone()),
         ("openclaw-pipeline:name", name),
         ("openclaw-pipeline:operation", "dry-run".into()),
     ];
-    tags.map(|(key, value)| (key.to_owned(), value)).into()
+    let tags = tags.map(|(key, value)| (key.to_owned(), value)).into();
+    Making { name: named, tags }
 }
 
 /// Checks who calls, the region, the size, the permissions and the quotas. Changes nothing.
@@ -71,7 +73,7 @@ pub(super) async fn check(
                 return Ok(());
             }
             progress.amount(0, 0, "permissions and quotas");
-            (lightsail(&aws).await?, bundle.vcpus)
+            (lightsail(&aws, site).await?, bundle.vcpus)
         }
         Cloud::Ec2 => {
             progress.amount(0, 0, "the region and the instance type");
@@ -100,24 +102,39 @@ pub(super) async fn check(
     Ok(())
 }
 
-async fn lightsail(aws: &Aws) -> Result<Said, CallError> {
-    let (permissions, vcpus, addresses) = tokio::join!(
+async fn lightsail(aws: &Aws, site: &Site) -> Result<Said, CallError> {
+    let making = making(site);
+    let (permissions, simulated, vcpus, addresses) = tokio::join!(
         aws.lightsail_permissions(),
+        aws.simulated_lightsail(&making),
         aws.room_for_bundles(),
         aws.room_for_static_ips()
     );
-    Ok(Said { permissions: permissions?, vcpus, addresses })
+    Ok(Said { permissions: permissions?.and(simulated), vcpus, addresses })
 }
 
 async fn ec2(aws: &Aws, site: &Site, image: String, wanted: &str) -> Result<Said, CallError> {
+    let making = making(site);
     let launch = Launch {
         image,
         instance_type: wanted.to_owned(),
         subnet: Files::of(site).users_value("subnet_id"),
-        tags: tags(site),
+        tags: making.tags.clone(),
         public_key: SOME_KEY.into(),
     };
-    let (permissions, vcpus, addresses) =
-        tokio::join!(aws.permissions(&launch), aws.room_for_vcpus(), aws.room_for_addresses());
-    Ok(Said { permissions: permissions?, vcpus, addresses })
+    // A gateway's machine has no role.
+    let role = async {
+        if site.deployment.name.is_server() {
+            aws.simulated_role(&making).await
+        } else {
+            Permissions::default()
+        }
+    };
+    let (permissions, simulated, vcpus, addresses) = tokio::join!(
+        aws.permissions(&launch),
+        role,
+        aws.room_for_vcpus(),
+        aws.room_for_addresses()
+    );
+    Ok(Said { permissions: permissions?.and(simulated), vcpus, addresses })
 }

@@ -194,6 +194,12 @@ impl Cloud {
         self.ask("POST", "faults", Some(fault));
     }
 
+    /// Lets IAM say of these actions, and of no others, that nobody may do them. It says so alone:
+    /// the calls themselves are answered as ever.
+    pub fn deny(&self, actions: &[&str]) {
+        self.ask("POST", "policies", Some(&json!({ "denied": actions })));
+    }
+
     /// Forgets all faults.
     pub fn heal(&self) {
         self.ask("DELETE", "faults", None);

@@ -10,7 +10,7 @@ import time
 import traceback
 from http import HTTPStatus
 
-from . import metadata, quotas, wire
+from . import metadata, policies, quotas, wire
 from .control import Control
 from .faults import Fault, Faults
 from .world import World
@@ -82,8 +82,12 @@ class App:
             answer = self.world.lightsail_call(call)
         elif call.service == "servicequotas":
             answer = quotas.answer(call)
+        elif policies.answers(call):
+            answer = policies.answer(call)
         else:
             answer = self.world.moto_call(call, lambda: self._moto(environ))
+            if call.action == "GetCallerIdentity":
+                answer.body = answer.body.replace(*self.metadata.caller(call))
         if fault and fault.after and (refused := fault.refused()):
             hang_up(fault, environ)
             raise refused

@@ -11,6 +11,7 @@ machine. Refuses paths that it has not, with 404.
     DELETE /_lab/faults
     POST   /_lab/ami                        newer images appear
     POST   /_lab/quotas                     {"L-1216C47A": 200.0}: from now on
+    POST   /_lab/policies                   {"denied": ["iam:CreateRole"]}: to a simulation
     POST   /_lab/registry                   {"up": false}: machines made from now on
     POST   /_lab/instances/ID/kill          {"then": "terminated" | "stopped" | "running"}
     POST   /_lab/instances/ID/refuse_ssh
@@ -22,7 +23,7 @@ machine. Refuses paths that it has not, with 404.
 
 import json
 
-from . import places, quotas, tools
+from . import places, policies, quotas, tools
 from .faults import Faults
 from .wire import Answer
 from .world import World
@@ -93,6 +94,9 @@ class Control:
                 return shown({"images": {it["architecture"]: it["ami_id"] for it in new}})
             case "POST", ["quotas"]:
                 quotas.raised(given)
+                return shown({})
+            case "POST", ["policies"]:
+                policies.deny(given["denied"])
                 return shown({})
             case "POST", ["registry"]:
                 self.world.ec2.registry = self.world.lightsail.registry = bool(given["up"])

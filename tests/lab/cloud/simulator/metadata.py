@@ -61,6 +61,14 @@ class Metadata:
             code = "UnauthorizedOperation" if call.service == "ec2" else "AccessDeniedException"
             raise wire.Refused(code, message, 403 if call.service == "ec2" else 400)
 
+    def caller(self, call: wire.Call) -> tuple[bytes, bytes]:
+        """moto's name for whoever it does not know, and the one that the caller has."""
+        from .ec2 import ACCOUNT
+
+        role = self._keys.get(call.key)
+        name = f"sts::{ACCOUNT}:assumed-role/{role}/machine" if role else f"iam::{ACCOUNT}:user/lab"
+        return f"sts::{ACCOUNT}:user/moto".encode(), name.encode()
+
     def _asked_by(self, address: str):
         for instance in self._ec2.instances():
             machine = self._ec2.machines.get(instance.id)
