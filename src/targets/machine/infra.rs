@@ -148,12 +148,12 @@ pub(super) async fn make(
         adopted::place(cloud, terraform, site, work).await?;
     }
     kept.close()?;
-    // How many things were there that a killed run had made, and no state knows of.
+    // How many things were there that were made, and no state knows of.
     let sweep = async || {
         let known = held(terraform, site, work).await?;
         let strays = account::remove_strays(&tools.aws, cloud, site, &region, &known).await?;
         for stray in &strays {
-            work.progress.note(&format!("removed {stray}, which a run that was killed had made"));
+            work.progress.note(&format!("removed {stray}, which was made and is in no state"));
         }
         Ok::<usize, Failure>(strays.len())
     };
@@ -161,8 +161,9 @@ pub(super) async fn make(
         sweep().await?;
     }
     let applied = match apply(cloud, terraform, site, workspace, run, work).await {
-        // What was asked for last came only after the look, and has the name.
-        Err(failure) if went_before && failure.kind == FailureKind::Conflict => {
+        // What was asked for last has the name: by a run that was killed, and it came only after the
+        // look; or by this one, whose answer was lost on its way.
+        Err(failure) if known.is_none() && failure.kind == FailureKind::Conflict => {
             if sweep().await? == 0 {
                 return Err(failure);
             }
@@ -171,7 +172,8 @@ pub(super) async fn make(
         applied => applied,
     };
     let outputs = applied?;
-    if went_before {
+    if known.is_none() {
+        // What was asked for once more because no answer came is there twice.
         sweep().await?;
     }
     adopted::placed(site)?;

@@ -62,6 +62,12 @@ impl Kind {
         !matches!(self, Self::LightsailStaticIp)
     }
 
+    /// Whether it gets its tags by a call after the one that makes it: whoever is broken off between
+    /// the two leaves it without any.
+    const fn is_tagged_later(self) -> bool {
+        matches!(self, Self::LightsailKeyPair)
+    }
+
     /// Whether it is Lightsail's.
     pub const fn is_lightsail(self) -> bool {
         matches!(self, Self::LightsailInstance | Self::LightsailStaticIp | Self::LightsailKeyPair)
@@ -120,7 +126,7 @@ pub struct Mark {
     /// Its value: the installation's id.
     pub value: String,
     /// Whether a name is one that this installation, and no other one, makes. Asked of what has no
-    /// tags, and of what would otherwise have to be looked at one by one.
+    /// tags, or none yet, and of what would otherwise have to be looked at one by one.
     pub is_own_name: Arc<dyn Fn(&str) -> bool + Send + Sync>,
 }
 
@@ -136,10 +142,11 @@ impl Mark {
         if self.key.is_empty() || self.value.is_empty() {
             return false;
         }
-        if found.kind.has_tags() {
-            return found.tags.get(&self.key) == Some(&self.value);
+        match found.tags.get(&self.key) {
+            Some(value) => *value == self.value,
+            None if found.kind.has_tags() && !found.kind.is_tagged_later() => false,
+            None => (self.is_own_name)(&found.id),
         }
-        (self.is_own_name)(&found.id)
     }
 }
 

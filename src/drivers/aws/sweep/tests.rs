@@ -61,6 +61,12 @@ fn a_tag_decides_where_there_are_tags_and_a_name_where_there_are_none() {
     assert!(mark().owns(&one));
     assert!(mark().owns(&found(Kind::LightsailStaticIp, "openclaw-demo-1a2b")));
     assert!(!mark().owns(&found(Kind::LightsailStaticIp, "openclaw-demo-ffff")));
+    // A key pair of Lightsail's gets its tags by a second call, which may never have come.
+    let mut key = found(Kind::LightsailKeyPair, "openclaw-demo-1a2b");
+    assert!(mark().owns(&key));
+    assert!(!mark().owns(&found(Kind::LightsailKeyPair, "openclaw-demo-ffff")));
+    key.tags.insert("openclaw:installation".into(), "i2".into());
+    assert!(!mark().owns(&key), "another installation's");
     let empty = Mark { value: String::new(), ..mark() };
     one.tags.insert("openclaw:installation".into(), String::new());
     assert!(!empty.owns(&one), "an empty mark owns nothing");
