@@ -86,7 +86,7 @@ impl App {
         }
         let params = to_value(&ExposeParams { spec })?;
         let Some(secrets) = secrets else { return Ok(Planned::unless_done(params, done)) };
-        let sealed = self.sealed(&deployment, Slot::Current, &secrets)?;
+        let sealed = self.sealed(&deployment, Slot::Next, &secrets)?;
         Ok(Planned::Begin { params, sealed, notices: Vec::new() })
     }
 
@@ -125,7 +125,7 @@ impl App {
 }
 
 /// Nobody looks.
-struct Unheard;
+pub(super) struct Unheard;
 
 impl Progress for Unheard {
     fn amount(&self, _done: u64, _total: u64, _what: &str) {}

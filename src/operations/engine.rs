@@ -22,7 +22,7 @@ use super::vault::{Slot, Vault};
 use super::watcher::Watcher;
 use crate::domain::{
     Aftermath, Change, Deployment, DeploymentName, EventType, Failure, FailureKind, Operation,
-    OperationStatus, StepRecord, StepStatus,
+    OperationKind, OperationStatus, StepRecord, StepStatus,
 };
 use crate::exec::{LockFile, ProcessId, children, wait};
 use crate::store::{Finish, NewEvent, StepUpdate, Store};
@@ -51,6 +51,11 @@ pub struct Ended {
     pub operation: Operation,
     /// Why it did not succeed.
     pub failure: Option<Failure>,
+}
+
+/// Whether who reaches a gateway was recorded by it already.
+fn has_switched(operation: &Operation) -> bool {
+    operation.steps.iter().any(|step| step.name == "switch")
 }
 
 impl Engine {
@@ -219,8 +224,12 @@ impl Engine {
     pub fn cancel(&self, operation: &Operation) -> Result<(), Failure> {
         let lease = self.store.acquire(&operation.id, "cancel")?;
         backup::sweep(&self.store, &self.layout, &operation.deployment)?;
-        // What a rotation had in hand would be taken for the next one's.
+        // What it had in hand would be taken for the next one's.
         if let Some(deployment) = self.store.deployment(&operation.deployment)? {
+            // A tunnel's token belongs to the host name in the specification.
+            if operation.kind == OperationKind::Expose && !has_switched(operation) {
+                self.vault.go_back(&self.store, &deployment.id)?;
+            }
             for slot in [Slot::Next, Slot::Previous] {
                 self.vault.forget(&self.store, &deployment.id, slot)?;
             }

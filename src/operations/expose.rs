@@ -1,14 +1,16 @@
 //! `expose`: another way for a running gateway's users. To a tunnel: it is started, proven from
 //! outside and announced, and only then the plain port is closed. From one: the other way round.
 //!
-//! Whatever fails, the way that worked before is what is left.
+//! Whatever fails, the way that worked before is what is left. A named tunnel's token waits, sealed,
+//! in [`Slot::Next`].
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::context::{Context, OperationDef, Repeat, StepDef, StepEnd};
-use super::{steps, tunnel};
+use super::vault::Slot;
+use super::{rotate, steps, tunnel};
 use crate::domain::{
     Aftermath, DeploymentSpec, DeploymentStatus, EventType, Failure, OperationKind, TunnelFacts,
 };
@@ -35,7 +37,7 @@ pub(super) static TO_TUNNEL: OperationDef = OperationDef {
     done_says: |c| steps::works_at(c, "has its tunnel"),
     steps: &[
         CHECK,
-        tunnel::RAISE,
+        RAISE,
         tunnel::ALLOW,
         tunnel::PROVE,
         SWITCH,
@@ -45,6 +47,7 @@ pub(super) static TO_TUNNEL: OperationDef = OperationDef {
         START,
         steps::PROVE,
         tunnel::CLOSED,
+        rotate::FORGET,
     ],
     recovery: &[
         BACK_SWITCH,
@@ -91,6 +94,18 @@ fn check<'a>(c: &'a mut Context<'_>) -> Step<'a> {
 
 fn before(c: &Context<'_>) -> Result<Before, Failure> {
     c.output("check")?.ok_or_else(|| Failure::failed("the journal lacks who reached it before"))
+}
+
+const RAISE: StepDef = StepDef { run: raise, ..tunnel::RAISE };
+
+fn raise<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    Box::pin(async move {
+        // A named tunnel's token, where this is for another one.
+        if c.vault.take_over(c.store, &c.deployment.id)?.is_some() {
+            c.vault.forget(c.store, &c.deployment.id, Slot::Next)?;
+        }
+        (tunnel::RAISE.run)(c).await
+    })
 }
 
 /// Whether the port is published on another address after it.
@@ -205,6 +220,7 @@ const BACK_SWITCH: StepDef = StepDef {
 fn back_switch<'a>(c: &'a mut Context<'_>) -> Step<'a> {
     Box::pin(async move {
         let Before { spec, tunnel } = before(c)?;
+        c.vault.go_back(c.store, &c.deployment.id)?;
         set(c, &spec)?;
         c.change_facts(|facts| facts.tunnel = tunnel)?;
         steps::nothing()

@@ -64,16 +64,10 @@ const SWAP: StepDef = StepDef {
 
 fn swap<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
     Box::pin(async move {
-        let id = &c.deployment.id;
         // No new ones waiting: an earlier run of this step has put them in force already.
-        let Some(next) = c.vault.peek(c.store, id, Slot::Next)? else { return steps::nothing() };
-        // One that is there is this rotation's own, of an earlier run: what ends a rotation
-        // otherwise forgets it.
-        if c.vault.peek(c.store, id, Slot::Previous)?.is_none() {
-            let current = c.vault.open(c.store, id)?;
-            c.vault.keep(c.store, id, Slot::Previous, &current)?;
-        }
-        c.vault.keep(c.store, id, Slot::Current, &next)?;
+        let Some(next) = c.vault.take_over(c.store, &c.deployment.id)? else {
+            return steps::nothing();
+        };
         // The first key of a gateway that had none: without a model it would ask another provider.
         let first = next.usable_providers(&c.deployment.facts.plugins).first().copied();
         if let Some(provider) =
@@ -120,7 +114,7 @@ fn refused<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>
     })
 }
 
-const FORGET: StepDef = StepDef {
+pub(super) const FORGET: StepDef = StepDef {
     name: "forget",
     says: |_| "forget the old secrets".into(),
     event: None,
@@ -151,12 +145,7 @@ const BACK: StepDef = StepDef {
 
 fn back<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
     Box::pin(async move {
-        let id = &c.deployment.id;
-        if let Some(previous) = c.vault.peek(c.store, id, Slot::Previous)? {
-            c.vault.keep(c.store, id, Slot::Current, &previous)?;
-            c.vault.forget(c.store, id, Slot::Previous)?;
-        }
-        c.vault.forget(c.store, id, Slot::Next)?;
+        c.vault.go_back(c.store, &c.deployment.id)?;
         let before: Option<Before> = c.output("check")?;
         if let Some(Before { spec }) = before.filter(|before| before.spec != c.deployment.spec) {
             c.store.set_spec(&c.lease, &spec)?;

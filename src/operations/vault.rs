@@ -1,7 +1,7 @@
 //! A deployment's secrets, sealed in the store.
 //!
-//! Owns their names there and what binds each to its place. While a rotation is under way, the
-//! new ones wait beside those in force until they are proven.
+//! Owns their names there and what binds each to its place. While an operation brings new ones, they
+//! wait beside those in force, and those that were in force are kept until the new ones are proven.
 
 use crate::domain::Failure;
 use crate::secrets::SealingKey;
@@ -13,9 +13,9 @@ use crate::targets::GatewaySecrets;
 pub enum Slot {
     /// Those in force.
     Current,
-    /// Those that a rotation is about to put in force.
+    /// Those that an operation is about to put in force.
     Next,
-    /// Those that were in force before a rotation that is not proven yet.
+    /// Those that were in force before new ones that are not proven yet.
     Previous,
 }
 
@@ -87,6 +87,33 @@ impl Vault {
         let Some(sealed) = store.sealed(deployment_id, slot.name())? else { return Ok(None) };
         let plain = self.key.open(&context(deployment_id, slot), &sealed)?;
         GatewaySecrets::from_bytes(&plain).map(Some)
+    }
+
+    /// Puts those in force that wait, keeps those that were, and answers the new ones; `None` where
+    /// none wait. They wait until the caller forgets them, once all that belongs to it is done.
+    pub fn take_over(
+        &self,
+        store: &Store,
+        deployment_id: &str,
+    ) -> Result<Option<GatewaySecrets>, Failure> {
+        let Some(next) = self.peek(store, deployment_id, Slot::Next)? else { return Ok(None) };
+        // Some that are there are this operation's own, of an earlier run: what ends one otherwise
+        // forgets them.
+        if self.peek(store, deployment_id, Slot::Previous)?.is_none() {
+            let current = self.open(store, deployment_id)?;
+            self.keep(store, deployment_id, Slot::Previous, &current)?;
+        }
+        self.keep(store, deployment_id, Slot::Current, &next)?;
+        Ok(Some(next))
+    }
+
+    /// Puts those in force again that were before, and forgets the new ones.
+    pub fn go_back(&self, store: &Store, deployment_id: &str) -> Result<(), Failure> {
+        if let Some(previous) = self.peek(store, deployment_id, Slot::Previous)? {
+            self.keep(store, deployment_id, Slot::Current, &previous)?;
+            self.forget(store, deployment_id, Slot::Previous)?;
+        }
+        self.forget(store, deployment_id, Slot::Next)
     }
 
     /// Forgets the secrets of a slot.

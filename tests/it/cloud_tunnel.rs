@@ -144,6 +144,7 @@ fn a_running_gateway_gets_a_tunnel_and_goes_back() {
 
     let back = ok(expose(&case, "http").done());
     back.says("plain HTTP can be read");
+    case.product.run(["restart", NAME]).ok().says("plain HTTP can be read");
     is_plain(&netns, &case);
     let kept = format!("docker exec {GATEWAY} ls /home/node/.openclaw/a-conversation");
     docker(&case, &kept);
@@ -238,6 +239,15 @@ fn a_named_one_is_taken_over(case: &mut Case, edge: &Edge) {
     for text in [args, files, events, case.text("program.tfvars.json")] {
         assert!(!text.contains(token), "{text}");
     }
+    // Another one whose token is none takes nothing away: host name and token are the earlier ones.
+    let wrong = expose(case, "tunnel");
+    let wrong = wrong
+        .env("OPENCLAW_PIPELINE_TUNNEL_HOSTNAME", "another.example.com")
+        .env("OPENCLAW_PIPELINE_TUNNEL_TOKEN", "eyJ-a-token-that-is-none")
+        .code(1);
+    wrong.says("Provided Tunnel token is not valid").says("went back");
+    assert_eq!(url(case), format!("https://{host}/"));
+    assert_eq!(case.product.status(NAME), "running");
     let restarted = ok(case.product.run(["restart", NAME]).done());
     restarted.answers(host);
 }
