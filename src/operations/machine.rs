@@ -209,11 +209,11 @@ fn begun_with(c: &Context<'_>, failure: Failure, exists: &str) -> Failure {
         return failure;
     }
     if c.kind == OperationKind::Update {
-        // Of the server's own: nothing that runs was touched yet.
+        // Of the server's own: what became of what ran before is told when it is known.
         return if failure.remedy.is_some() {
             failure
         } else {
-            failure.remedy("what ran before runs on; openclaw-pipeline server deploy tries again")
+            failure.remedy("openclaw-pipeline server deploy tries again")
         };
     }
     let first = failure.remedy.clone().map(|remedy| format!("{remedy}; ")).unwrap_or_default();

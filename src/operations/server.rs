@@ -19,9 +19,9 @@ use crate::domain::{
     TargetKind,
 };
 use crate::store::now;
-use crate::targets::Target as _;
 use crate::targets::machine::MachineTarget;
 use crate::targets::machine::server::{Program, Release};
+use crate::targets::{Machines as _, Target as _};
 
 type Step<'a> = BoxFuture<'a, Result<StepEnd, Failure>>;
 
@@ -100,7 +100,8 @@ static UPDATE: OperationDef = OperationDef {
         PRUNE,
     ],
     recovery: &[PUT_BACK],
-    changes_from: "switch",
+    // Its firewall may be another one from there on.
+    changes_from: machine::CONFIG.name,
     recovered: Aftermath::Serving,
     ..update::DEFINITION
 };
@@ -161,11 +162,8 @@ fn prepare<'a>(c: &'a mut Context<'_>) -> Step<'a> {
     Box::pin(async move {
         let ServerParams { spec, shipped } = c.params()?;
         let before = c.deployment.spec.clone();
-        if spec != c.deployment.spec {
-            c.store.set_spec(&c.lease, &spec)?;
-            c.deployment.spec = spec;
-        }
-        let site = c.site()?;
+        let mut site = c.site()?;
+        site.deployment.spec = spec.clone();
         let target = target(c)?;
         target.preflight(&site, c.work()).await?;
         if let Some(Shipped { program, terraform }) = &shipped {
@@ -179,8 +177,17 @@ fn prepare<'a>(c: &'a mut Context<'_>) -> Step<'a> {
             terraform.unchanged()?;
             target.refuse_unfit(&site, &[program, terraform]).await?;
         }
+        set(c, &spec)?;
         Ok(StepEnd::Done(json!({ "spec": before })))
     })
+}
+
+fn set(c: &mut Context<'_>, spec: &DeploymentSpec) -> Result<(), Failure> {
+    if *spec != c.deployment.spec {
+        c.store.set_spec(&c.lease, spec)?;
+        c.deployment.spec = spec.clone();
+    }
+    Ok(())
 }
 
 const SHIP: StepDef = StepDef {
@@ -324,7 +331,7 @@ fn prune<'a>(c: &'a mut Context<'_>) -> Step<'a> {
 
 const PUT_BACK: StepDef = StepDef {
     name: "put_back",
-    says: |_| "put the release back that was in force, and prove it".into(),
+    says: |_| "put back what was in force, and prove it".into(),
     event: None,
     run: put_back,
     repeat: Repeat::Always,
@@ -332,20 +339,34 @@ const PUT_BACK: StepDef = StepDef {
 
 fn put_back<'a>(c: &'a mut Context<'_>) -> Step<'a> {
     Box::pin(async move {
-        let before: Before = c.output("ship")?.unwrap_or_default();
-        let (Some(release), Some(facts)) = (before.release, before.facts) else {
+        let wanted = c.params::<ServerParams>()?.spec;
+        let prepared: Before = c.output("prepare")?.unwrap_or_default();
+        let spec = prepared.spec.unwrap_or_else(|| wanted.clone());
+        set(c, &spec)?;
+        let target = target(c)?;
+        if spec != wanted && c.begun.contains(machine::MACHINE.name) {
+            let site = c.site()?;
+            target.write_config(&site, &c.lease.operation, c.work()).await?;
+            target.make(&site, c.work()).await?;
+        }
+        if c.begun.contains(SWITCH.name) {
+            let shipped: Before = c.output("ship")?.unwrap_or_default();
+            let (Some(release), Some(facts)) = (shipped.release, shipped.facts) else {
+                return Err(Failure::failed("there is no release to put back"));
+            };
+            c.change_facts(|known| known.server = Some(facts))?;
+            target.switch(&c.site()?, &release, c.work()).await?;
+        }
+        let Some(facts) = c.deployment.facts.server.clone() else {
             return Err(Failure::failed("there is no release to put back"));
         };
-        let prepared: Before = c.output("prepare")?.unwrap_or_default();
-        if let Some(spec) = prepared.spec.filter(|spec| *spec != c.deployment.spec) {
-            c.store.set_spec(&c.lease, &spec)?;
-            c.deployment.spec = spec;
-        }
-        c.change_facts(|known| known.server = Some(facts.clone()))?;
         let site = c.site()?;
-        let target = target(c)?;
-        target.switch(&site, &release, c.work()).await?;
-        target.prove_server(&site, &facts, c.work()).await?;
+        let proven = target.prove_server(&site, &facts, c.work()).await;
+        proven.map_err(|failure| {
+            // Why nothing was switched says better what to do.
+            let remedy = failure.remedy.clone().filter(|_| c.begun.contains(SWITCH.name));
+            Failure { remedy, ..failure }
+        })?;
         Ok(StepEnd::NOTHING)
     })
 }

@@ -177,6 +177,12 @@ fn a_server_on_ec2_is_made_deployed_again_and_removed() {
     let failed = ends(server(&case, ["deploy"]).env("OPENCLAW_PIPELINE_SERVER_BINARY", broken), 1);
     failed.says("does not start").says("not today").says("went back");
     assert_eq!(reached.get("/status", Some(&token)).0, 200);
+    // The same, and who reaches it would be another one: its port is open again.
+    let broken = broken_program(&case.product);
+    let closing = server(&case, ["deploy", "--tunnel-only"]);
+    let failed = ends(closing.env("OPENCLAW_PIPELINE_SERVER_BINARY", broken), 1);
+    failed.says("does not start").says("went back");
+    assert_eq!(reached.get("/status", Some(&token)).0, 200);
     assert_eq!(case.product.json(["list"])["items"][0]["status"], "running");
     let url = answer(server(&case, ["url"]));
     assert_eq!(url["version"], env!("CARGO_PKG_VERSION"));
@@ -219,6 +225,9 @@ fn a_server_on_lightsail_is_reached_by_ssh_alone_with_a_key_of_its_own() {
         case.product.set(&format!("OPENCLAW_PIPELINE_SERVER_AWS_{name}"), value);
     }
     let done = answer(server(&case, ["full-setup", "--tunnel-only"]));
+    let size =
+        "for it in boto3.client('lightsail').get_instances()['instances']: print(it['bundleId'])";
+    assert_eq!(case.cloud.api(size).trim(), "xlarge_3_0");
     let token = done["token"].as_str().expect("a token");
     let tunnel = done["tunnel"].as_str().expect("a command");
     assert!(
