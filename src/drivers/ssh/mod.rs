@@ -217,6 +217,12 @@ fn quoted(path: &Path) -> OsString {
     OsString::from_vec(word)
 }
 
+/// Refuses to begin without the client.
+pub async fn require() -> Result<(), Failure> {
+    let mut cmd = Cmd::new("ssh");
+    cmd.arg("-V").deadline(Duration::from_secs(10)).output().await.map_err(no_ssh).map(drop)
+}
+
 /// Makes a pair of keys; answers the public one. A pair that is there stays.
 pub async fn make_key(path: &Path, kind: KeyKind, comment: &str) -> Result<String, Failure> {
     let public = path.with_extension("pub");

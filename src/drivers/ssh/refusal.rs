@@ -26,6 +26,11 @@ impl Refusal {
     pub fn of(stderr: &str) -> Self {
         let said = stderr.to_lowercase();
         let line = last(stderr);
+        if stderr.trim().is_empty() {
+            // That a connection was closed or reset in the middle of its set-up, the client says only
+            // to whoever asks it to say more.
+            return Self::Unreachable("the connection was closed".into());
+        }
         if said.contains("host key verification failed")
             || said.contains("remote host identification has changed")
             || said.contains("no ed25519 host key is known")

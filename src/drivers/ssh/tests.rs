@@ -60,6 +60,8 @@ fn what_the_client_says_has_a_meaning() {
         ),
         ("@@@\n@ WARNING: UNPROTECTED PRIVATE KEY FILE! @\nx: bad permissions", "KeyIsOpen", false),
         ("command-line line 0: unsupported option", "Other", false),
+        // A machine that restarts its SSH closes what has just begun.
+        ("\n", "Unreachable", true),
     ] {
         let refusal = Refusal::of(said);
         assert!(format!("{refusal:?}").starts_with(expected), "{said}: {refusal:?}");
