@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::App;
+use super::exposing::Unheard;
 use super::launching::{LaunchRequest, Launched};
 use super::orders::Order;
+use super::requests::LaunchOrder;
 use crate::assets;
 use crate::config::variables::DEFAULT_PORT;
 use crate::config::{Settings, Variable};
@@ -175,6 +177,17 @@ impl App {
             changes: changes.collect(),
             cost: Price::of(&cost),
         })
+    }
+
+    /// The same for a launch that is ordered by request.
+    pub async fn plan_order(
+        &self,
+        order: &LaunchOrder,
+        cancel: &CancellationToken,
+    ) -> Result<Planned, Failure> {
+        let LaunchOrder { name, target, settings, .. } = order;
+        let request = MachineRequest { name: name.clone(), target: Some(*target), settings };
+        self.plan_machine(&request, &Unheard, cancel).await
     }
 
     /// What Terraform's state of a deployment holds.
@@ -342,14 +355,8 @@ impl App {
     ) -> Result<tempfile::TempDir, Failure> {
         let within = self.layout().looks();
         create_private_directory(&within)?;
-        // A name has no dot, so that no other deployment's begin so.
-        let prefix = format!("{name}.");
-        for left in std::fs::read_dir(&within)?.flatten() {
-            if left.file_name().to_string_lossy().starts_with(&prefix) {
-                let _ = std::fs::remove_dir_all(left.path());
-            }
-        }
-        Ok(tempfile::Builder::new().prefix(&prefix).tempdir_in(within)?)
+        self.layout().remove_looks(name)?;
+        Ok(tempfile::Builder::new().prefix(&format!("{name}.")).tempdir_in(within)?)
     }
 
     /// Puts region and size as they stand in the deployment's own values into its specification:

@@ -58,6 +58,22 @@ impl Layout {
         self.home.join("looks")
     }
 
+    /// Removes what killed looks at a deployment have left. The caller holds the deployment's lock.
+    pub fn remove_looks(&self, name: &DeploymentName) -> std::io::Result<()> {
+        // A name has no dot, so that no other deployment's begin so.
+        let prefix = format!("{name}.");
+        let left = match std::fs::read_dir(self.looks()) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            left => left?,
+        };
+        for left in left.flatten() {
+            if left.file_name().to_string_lossy().starts_with(&prefix) {
+                std::fs::remove_dir_all(left.path())?;
+            }
+        }
+        Ok(())
+    }
+
     /// The lock under which operations on a deployment are executed. It does not lie in the
     /// deployment's directory: destroying that must not free the lock.
     pub fn lock(&self, name: &DeploymentName) -> PathBuf {

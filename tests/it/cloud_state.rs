@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -50,6 +51,17 @@ fn gone_on_with(target: &'static str) -> Option<(Case, String)> {
     live.done();
     case.cloud.heal();
     assert!(keys(&case).iter().any(|key| key.ends_with(".tflock")), "{:?}", keys(&case));
+    // A Terraform that works on the same object, whoever started it, may be the lock's owner.
+    let program = case.product.path("terraform");
+    fs::copy("/bin/sleep", &program).expect("a program of that name");
+    let mut alive = Command::new(&program)
+        .arg("600")
+        .current_dir(case.file("terraform"))
+        .spawn()
+        .expect("it runs");
+    case.launch_fails(4).says("another run holds the lock");
+    alive.kill().expect("it ends");
+    alive.wait().expect("it has ended");
     case.launch_to_the_image();
     let [key] = &keys(&case)[..] else { panic!("{:?}", keys(&case)) };
     assert!(key.starts_with("of/openclaw-m-") && key.ends_with(".tfstate"), "{key}");

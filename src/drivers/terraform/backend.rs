@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -20,6 +20,35 @@ use crate::secrets::private::create_private_directory;
 const BACKEND: &str = "backend.tf.json";
 /// Where Terraform writes down what a directory was joined to.
 const JOINED: &str = "terraform.tfstate";
+
+/// Says that a run is under way in a directory. What a killed one leaves of it says that the lock of
+/// the state may be that one's: another machine's, however it is called, has left none here.
+const UNDER_WAY: &str = "under-way";
+
+/// A run that may take the lock of a state in a bucket.
+pub(super) struct UnderWay {
+    path: PathBuf,
+    /// Whether a run before it was killed.
+    follows_killed: bool,
+}
+
+impl UnderWay {
+    pub(super) fn begin(dir: &Path) -> Result<Self, Failure> {
+        let path = dir.join(UNDER_WAY);
+        let follows_killed = path.exists();
+        fs::write(&path, "")?;
+        Ok(Self { path, follows_killed })
+    }
+
+    /// It has come to its end, and has left no lock. Where it found one, the mark stays.
+    pub(super) fn ended(self, errors: &[Diagnostic]) -> Result<(), Failure> {
+        let found_lock = errors.iter().any(|it| Lock::of(&it.detail).is_some());
+        if !(self.follows_killed && found_lock) {
+            fs::remove_file(self.path)?;
+        }
+        Ok(())
+    }
+}
 
 /// An object in a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,13 +170,14 @@ impl Terraform {
         Err(refusal::of_backend(&output, &format!("s3://{}/{}", bucket.name, bucket.key)))
     }
 
-    /// Takes a lock away that a run of this machine has left, and whose owner is gone for certain:
-    /// whoever calls holds the deployment's lock, which every run of it inherits, and no other
-    /// Terraform of this machine works on the same object. Says whether it did.
+    /// Takes a lock away that a run of this deployment was killed with, and whose owner is gone for
+    /// certain: whoever calls holds the deployment's lock, which every run of it inherits, and no
+    /// other Terraform of this machine works on the same object. Says whether it did.
     pub(super) async fn break_lock(
         &self,
         bucket: &Bucket,
         dir: &Path,
+        under_way: &UnderWay,
         errors: &[Diagnostic],
         run: Run<'_>,
     ) -> Result<bool, Failure> {
@@ -155,7 +185,7 @@ impl Terraform {
             return Ok(false);
         };
         let is_here = rustix::system::uname().nodename().to_string_lossy() == lock.host;
-        if !is_here || self.is_at_work_on(bucket)? {
+        if !(is_here && under_way.follows_killed) || self.is_at_work_on(bucket)? {
             return Ok(false);
         }
         let mut cmd = self.cmd();

@@ -26,13 +26,14 @@ use crate::domain::Failure;
 use crate::exec::command::Stream;
 use crate::exec::{Cmd, ExecError, LockFile, Output, wait};
 use crate::secrets::private::create_private_directory;
+use backend::UnderWay;
 use plan::Foretold;
 
 pub use admission::Admission;
 pub use backend::Bucket;
 pub use messages::{Diagnostic, Message, Said};
 pub use plan::{Change, Plan, Verb};
-pub use state::{Held, State, account_of};
+pub use state::{Held, State, account_of, before_recovery};
 
 /// What says that a module is initialised.
 const READY: &str = "ready";
@@ -279,12 +280,20 @@ impl Terraform {
         let running = run.into();
         self.enter(workspace, running.run).await?;
         let _admitted = self.admission.admit(running.run.cancel).await?;
-        let mut said = self.say(verb, workspace, variables, &running).await?;
-        if let (false, StateAt::S3(bucket)) = (said.output.success(), workspace.state)
-            && self.break_lock(bucket, workspace.dir, &said.errors, running.run).await?
-        {
-            said = self.say(verb, workspace, variables, &running).await?;
-        }
+        let said = match workspace.state {
+            StateAt::File(_) => self.say(verb, workspace, variables, &running).await?,
+            StateAt::S3(bucket) => {
+                let (dir, under_way) = (workspace.dir, UnderWay::begin(workspace.dir)?);
+                let mut said = self.say(verb, workspace, variables, &running).await?;
+                if !said.output.success()
+                    && self.break_lock(bucket, dir, &under_way, &said.errors, running.run).await?
+                {
+                    said = self.say(verb, workspace, variables, &running).await?;
+                }
+                under_way.ended(&said.errors)?;
+                said
+            }
+        };
         let HasSaid { output, outputs, errors } = said;
         if output.success() { Ok(outputs) } else { Err(refusal::of(&errors, &output)) }
     }

@@ -69,6 +69,9 @@ const KNOWN: [Known; 10] = [
             "instancelimitexceeded",
             "limitexceeded",
             "quota",
+            // Lightsail has no code for it: InvalidInputException, with this in its words.
+            "maximum limit of lightsail",
+            "reached the maximum number of",
         ],
         kind: FailureKind::Failed,
         what: "the account's quota is used up",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -178,12 +178,17 @@ pub(super) fn recover(dir: &Path, state: &Path) -> Result<(), Failure> {
         .remedy("look at both, keep the one that is right, and move errored.tfstate away"));
     }
     if state.exists() {
-        fs::copy(state, state.with_extension("tfstate.before"))?;
+        fs::copy(state, before_recovery(state))?;
     }
     // Terraform made it one for everybody.
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
     fs::rename(&path, state)?;
     Ok(())
+}
+
+/// Where a state is kept that another one took the place of.
+pub fn before_recovery(state: &Path) -> PathBuf {
+    state.with_extension("tfstate.before")
 }
 
 fn refused(path: &Path, why: &str) -> Failure {

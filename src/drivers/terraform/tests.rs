@@ -29,6 +29,11 @@ fn refusals_of_the_cloud_are_told_apart() {
         ("InsufficientInstanceCapacity: none", FailureKind::Failed, "no such machine free"),
         ("VcpuLimitExceeded: more", FailureKind::Failed, "quota"),
         (
+            "InvalidInputException: Sorry, you've reached your maximum limit of Lightsail Instances : 2.",
+            FailureKind::Failed,
+            "quota",
+        ),
+        (
             "InvalidKeyPair.Duplicate: The keypair already exists",
             FailureKind::Conflict,
             "something else of this name",

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::files::{Files, write};
 use super::state::{self, Kept};
-use super::{MachineTarget, account, infra, reach};
+use super::{MachineTarget, account, adopted, infra, reach};
 use crate::config::rules;
 use crate::domain::{Failure, MachineSpec};
 use crate::drivers::ssh::{Machine, make_key};
@@ -148,6 +148,9 @@ impl MachineTarget {
         let files = Files::of(&copy);
         self.key_ahead(&copy).await?;
         infra::write_config(self.cloud, &self.tools, &copy, "plan", work).await?;
+        if site.deployment.facts.machine.is_none() {
+            adopted::place(self.cloud, &self.tools.terraform, &copy, work).await?;
+        }
         let (dir, kept, variables) = (files.run(), Kept::of(&copy), files.variables());
         kept.close()?;
         let workspace =
@@ -196,6 +199,7 @@ impl MachineTarget {
             (from.once_key(), to.once_key()),
             (public(from.once_key()), public(to.once_key())),
             (from.known_hosts(), to.known_hosts()),
+            (from.adopted(), to.adopted()),
         ] {
             if from.exists() {
                 write(&to, &fs::read(from)?)?;

@@ -72,6 +72,9 @@ pub(super) async fn check(
             if is_made {
                 return Ok(());
             }
+            if let Some(zone) = Files::of(site).users_value("availability_zone") {
+                aws.check_lightsail_zone(&zone).await?;
+            }
             progress.amount(0, 0, "permissions and quotas");
             (lightsail(&aws, site).await?, bundle.vcpus)
         }

@@ -225,6 +225,8 @@ impl Own<'_> {
             "gateway_port": deployment.facts.port,
             "gateway_cidrs": gateway,
             "ssh_cidrs": self.ssh_cidrs,
+            // Whatever the user's file says: it opens a port, and on EC2 gives the machine a role.
+            "server": false,
         });
         if let Some(server) = &self.machine.server {
             self.of_server(server, &mut values);

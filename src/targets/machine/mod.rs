@@ -38,7 +38,7 @@ use super::{
 };
 use crate::domain::{Expose, Failure, MachineFacts, TargetKind};
 use crate::drivers::aws::Environment;
-use crate::drivers::ssh::make_key;
+use crate::drivers::ssh::{self, make_key};
 use crate::drivers::terraform::Terraform;
 use crate::exec::Cmd;
 use crate::gateway::{Dial, TcpDial};
@@ -200,6 +200,7 @@ impl Target for MachineTarget {
         self.tools.checkout.module(self.cloud.module())?;
         self.tools.checkout.compose()?;
         self.tools.terraform.require().await?;
+        ssh::require().await?;
         let machine = infra::spec(site)?;
         state::refuse_others(&self.tools.terraform, site, work).await?;
         checks::check(&self.tools, self.cloud, site, machine, work).await
@@ -295,6 +296,7 @@ impl Target for MachineTarget {
         self.forget(site);
         let mut removed = infra::destroy(self.cloud, &self.tools, site, work).await?;
         state::Kept::of(site).remove()?;
+        site.layout.remove_looks(&site.deployment.name)?;
         let dir = site.dir();
         match std::fs::remove_dir_all(&dir) {
             Ok(()) => removed.push(format!("the directory {}", dir.display())),

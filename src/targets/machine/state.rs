@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::adopted;
 use super::files::{Files, suffix_of, write};
 use crate::domain::{DeploymentName, Failure, FailureKind, StatePlace};
-use crate::drivers::terraform::{Bucket, Message, Run, State, StateAt, Terraform};
+use crate::drivers::terraform::{Bucket, Message, Run, State, StateAt, Terraform, before_recovery};
 use crate::secrets::private::create_private_directory;
 use crate::targets::{Site, Work};
 
@@ -45,27 +45,29 @@ impl Kept {
         }
     }
 
-    /// Makes a file one for its owner alone, before Terraform makes it one for everybody.
+    /// Makes a file and its backup ones for their owner alone, before Terraform makes them ones for
+    /// everybody.
     pub(super) fn close(&self) -> Result<(), Failure> {
         let Self::File(path) = self else { return Ok(()) };
         if let Some(within) = path.parent() {
             fs::create_dir_all(within)?;
         }
-        let mut open = fs::OpenOptions::new();
-        let file = open.create(true).append(true).mode(0o600).open(path)?;
-        Ok(file.set_permissions(fs::Permissions::from_mode(0o600))?)
+        for path in [path.clone(), backup(path)] {
+            let mut open = fs::OpenOptions::new();
+            let file = open.create(true).append(true).mode(0o600).open(path)?;
+            file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        }
+        Ok(())
     }
 
-    /// Removes a file that holds nothing any more, and what Terraform left beside it. An object in a
-    /// bucket stays, and is empty.
+    /// Removes a file that holds nothing any more, and what was left beside it: by Terraform, its
+    /// backup and the lock of a run that was killed; and the state before one that a run could not
+    /// write. An object in a bucket stays, and is empty.
     pub(super) fn remove(&self) -> Result<(), Failure> {
         let Self::File(path) = self else { return Ok(()) };
-        let beside = |ending: &str| {
-            let mut name = path.clone().into_os_string();
-            name.push(ending);
-            PathBuf::from(name)
-        };
-        for path in [path.clone(), beside(".backup")] {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let lock = path.with_file_name(format!(".{name}.lock.info"));
+        for path in [path.clone(), backup(path), before_recovery(path), lock] {
             match fs::remove_file(path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(error.into());
@@ -75,6 +77,13 @@ impl Kept {
         }
         Ok(())
     }
+}
+
+/// Where Terraform keeps the state before the last one.
+fn backup(state: &Path) -> PathBuf {
+    let mut name = state.to_owned().into_os_string();
+    name.push(".backup");
+    name.into()
 }
 
 /// Where a deployment's state is, in words.
@@ -178,4 +187,32 @@ pub(super) async fn refuse_others(
         held.len() - 1
     ))
     .remedy(format!("name another place by TF_STATE, or take what is there over: openclaw-pipeline adopt {name} --state {place}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_its_owners_alone_and_nothing_of_it_stays() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let within = dir.path().join("of");
+        let path = within.join("m.tfstate");
+        let kept = Kept::File(path.clone());
+        // Made for everybody by somebody else.
+        fs::create_dir(&within).expect("made");
+        fs::write(&path, "").expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("changed");
+        kept.close().expect("closed");
+        for path in [path.clone(), backup(&path)] {
+            let mode = fs::metadata(&path).expect("it is there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{}", path.display());
+        }
+        fs::write(before_recovery(&path), "").expect("written");
+        fs::write(within.join(".m.tfstate.lock.info"), "").expect("written");
+        fs::write(within.join("another.tfstate"), "").expect("written");
+        kept.remove().expect("removed");
+        let left: Vec<_> = fs::read_dir(&within).expect("there").flatten().collect();
+        assert_eq!(left.len(), 1, "somebody else's alone: {left:?}");
+    }
 }
