@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::cloud::Cloud;
-use crate::support::lab::cloud_search_path;
+use crate::support::lab::{cloud_search_path, search_path};
 use crate::support::machine_case::{KEY, good};
 use crate::support::product::{Live, Product, send, until};
 use crate::support::real::CURRENT;
@@ -187,6 +187,11 @@ fn what_is_wrong_is_refused_before_anything_is_made() {
         launch.code(2).says("GATEWAY_PORT").says(whose).says("name another port");
     }
     plan(&[]).env("TF_BIN", "no-terraform").code(5).says("not installed").says("1.10");
+    let path = search_path();
+    let mut programs = std::env::split_paths(&path).map(|it| it.join("terraform"));
+    let terraform = programs.find(|it| it.exists()).expect("Terraform is here");
+    let alone = plan(&[]).env("TF_BIN", terraform).env("PATH", product.path("bin"));
+    alone.code(5).says("install OpenSSH's client");
     plan(&[]).env("TF_BIN", "old-terraform").code(5).says("1.5.7");
     product.run(["plan", "one", "--target", "docker"]).code(2).says("makes no machines");
     product.run(["deploy", "one"]).code(3).says("launch one --target ec2");

@@ -172,6 +172,14 @@ fn a_machine_on_lightsail_is_taken_over_into_a_bucket() {
     earlier.scan();
     case.cloud.api("boto3.client('s3').create_bucket(Bucket='states')");
     case.product.set("TF_STATE", "s3://states/m.tfstate");
+    // Refused before anything is done: a plan knows what would be taken over.
+    case.cloud.refuse("GetBundles", "AccessDeniedException", 2);
+    earlier.adopt(&case).code(5).says("lightsail:GetBundles");
+    case.cloud.heal();
+    let plan = case.product.json(["plan", NAME]);
+    let changes = plan["changes"].as_array().expect("changes").iter();
+    let mut anew = changes.filter(|it| it["action"] == "create").map(|it| it["what"].clone());
+    assert!(!anew.any(|it| it == "the instance" || it == "the address"), "{plan:#}");
     let adopted = earlier.adopt(&case).arg("--image").arg(NO_IMAGE).code(1);
     adopted.says("step fetch");
     assert_eq!(case.only().id, id);

@@ -34,6 +34,15 @@ fn before_anything_is_made(target: &'static str) {
     let other = case.launch().arg("--size").arg("enormous.9");
     refused_in_time(&case, other, 2, &["enormous.9"]);
     case.destroys_all();
+    if !case.is_ec2() {
+        let config = ["infra", "config", NAME, "--target", "lightsail"];
+        case.product.run(config).ok();
+        let users =
+            format!("{}availability_zone = \"us-east-1z\"\n", case.text("terraform.tfvars"));
+        std::fs::write(case.file("terraform.tfvars"), users).expect("written");
+        refused_in_time(&case, case.launch(), 2, &["us-east-1z", "us-east-1a", "terraform.tfvars"]);
+        case.destroys_all();
+    }
     let away = case.launch().arg("--region").arg("us-wets-2");
     refused_in_time(&case, away, 2, &["us-wets-2", "us-west-2"]);
     case.destroys_all();
@@ -135,11 +144,13 @@ fn what_ec2_refuses_half_way_is_gone_on_with() {
 #[test]
 fn what_lightsail_refuses_half_way_is_gone_on_with() {
     let Some(case) = Case::start("lightsail") else { return };
-    for (action, code, words) in [
-        ("CreateInstances", "AccessDeniedException", "may not"),
-        ("AllocateStaticIp", "InvalidInputException", "InvalidInputException"),
+    let limit = "Sorry, you've reached your maximum limit of Lightsail Instances : 2.";
+    for (action, code, message, words) in [
+        ("CreateInstances", "AccessDeniedException", "no", "may not"),
+        ("CreateInstances", "InvalidInputException", limit, "the account's quota is used up"),
+        ("AllocateStaticIp", "InvalidInputException", "no", "InvalidInputException"),
     ] {
-        case.cloud.refuse(action, code, 20);
+        case.cloud.fault(&json!({"action": action, "code": code, "message": message, "times": 20}));
         let done = case.launch().done();
         case.cloud.heal();
         assert_ne!(done.code, 0);

@@ -4,9 +4,9 @@
 use serde_json::json;
 
 use super::super::progress::Shown;
-use super::Session;
+use super::{Session, expose};
 use crate::app::{App, Order, Rotation, Wanted};
-use crate::domain::{DeploymentName, Failure, Operation};
+use crate::domain::{DeploymentName, Failure, Operation, OperationKind};
 
 pub(super) async fn simple(
     session: &Session<'_>,
@@ -22,6 +22,12 @@ pub(super) async fn simple(
     said(session, &app, &name, &operation)
 }
 
+/// Whether an operation's last event names the gateway's address.
+fn tells_a_url(kind: OperationKind) -> bool {
+    use OperationKind as K;
+    matches!(kind, K::Start | K::Restart | K::Update | K::Restore)
+}
+
 /// Answers with what the operation's last event says.
 fn said(
     session: &Session<'_>,
@@ -29,8 +35,12 @@ fn said(
     name: &DeploymentName,
     operation: &Operation,
 ) -> Result<u8, Failure> {
-    let status = app.store().deployment(name)?.map(|deployment| deployment.status);
+    let deployment = app.store().deployment(name)?;
+    let status = deployment.as_ref().map(|deployment| deployment.status);
     let event = app.store().last_event(&operation.id)?;
+    if let Some(deployment) = deployment.filter(|_| tells_a_url(operation.kind)) {
+        expose::warn(session.out, &deployment);
+    }
     session.out.answer(&json!({ "name": name, "status": status, "operation": operation }), || {
         event.map(|event| app.layout().with_paths(&event.message)).unwrap_or_default()
     });

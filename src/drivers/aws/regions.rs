@@ -4,6 +4,9 @@
 //! question whether the account has one. Refuses to call a name wrong because the list lacks it:
 //! AWS makes new ones.
 
+use serde::Deserialize;
+use serde_json::json;
+
 use super::client::{Aws, Page};
 use super::error::CallError;
 use super::near::{nearest, offer};
@@ -136,6 +139,52 @@ impl Aws {
                 Err(no_region(region, &near).into())
             }
         }
+    }
+}
+
+#[derive(Deserialize)]
+struct Zones {
+    regions: Vec<RegionOfZones>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RegionOfZones {
+    name: String,
+    #[serde(default)]
+    availability_zones: Vec<Zone>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Zone {
+    zone_name: String,
+}
+
+impl Aws {
+    /// Refuses an availability zone that Lightsail does not have in this region. Whoever may not ask
+    /// for them is not refused by it.
+    pub async fn check_lightsail_zone(&self, zone: &str) -> Result<(), Failure> {
+        let asked = json!({ "includeAvailabilityZones": true });
+        let call = Call::json(Service::Lightsail, "GetRegions", asked);
+        let Ok(body) = self.send(&call).await else { return Ok(()) };
+        let Ok(said) = serde_json::from_str::<Zones>(&body) else { return Ok(()) };
+        let own = said.regions.into_iter().find(|it| it.name == self.region());
+        let zones: Vec<String> = own
+            .map(|it| it.availability_zones)
+            .into_iter()
+            .flatten()
+            .map(|it| it.zone_name)
+            .collect();
+        if zones.is_empty() || zones.iter().any(|it| it == zone) {
+            return Ok(());
+        }
+        let (shown, region) = (text::clean(zone, 40), self.region());
+        Err(Failure::bad_input(format!(
+            "{shown} is no availability zone of Lightsail's in {region}, which has {}",
+            zones.join(", ")
+        ))
+        .remedy("correct availability_zone in the deployment's terraform.tfvars, or leave it out"))
     }
 }
 
