@@ -187,3 +187,31 @@ fn what_the_cloud_does_not_have_is_refused_before_anything_is_made() {
     }
     served.assert_well();
 }
+
+#[test]
+fn a_plan_says_what_a_launch_would_make_and_what_it_costs() {
+    let Some(cloud) = Cloud::start() else { return };
+    let served = served(&cloud);
+    for target in ["ec2", "lightsail"] {
+        let body = json!({ "name": "web", "target": target, "anthropic_api_key": KEY });
+        let plan = served.post("/v1/plan", &body).ok(200);
+        assert_eq!((&plan["name"], &plan["target"]), (&json!("web"), &json!(target)), "{plan:#}");
+        let changes = plan["changes"].as_array().expect("changes");
+        let instance = changes.iter().find(|it| it["what"] == "the instance").expect("a machine");
+        assert_eq!(instance["action"], "create");
+        assert!(plan["cost"]["usd_per_month"].as_f64().is_some_and(|it| it > 5.0), "{plan:#}");
+        assert!(plan["cost"]["per_month"].as_str().is_some_and(|it| it.starts_with("~$")));
+        assert!(!plan["cost"]["as_of"].is_null() && !plan.to_string().contains(KEY));
+    }
+    let unknown = json!({ "size": "t3.nano", "region": "eu-west-3", "anthropic_api_key": KEY });
+    let unknown = served.post("/v1/plan", &unknown).ok(200);
+    assert_eq!(
+        (&unknown["cost"]["per_month"], &unknown["cost"]["usd_per_month"]),
+        (&json!("unknown"), &Value::Null)
+    );
+    served.post("/v1/plan", &json!({ "size": "t3.mediun" })).ok(400);
+    served.post("/v1/plan", &json!({ "target": "process" })).names("target");
+    cloud.assert_empty();
+    assert_eq!(served.get("/v1/deployments").ok(200)["items"], json!([]), "nothing is recorded");
+    served.assert_well();
+}

@@ -13,6 +13,7 @@ mod lifecycle;
 mod logs;
 mod metrics;
 mod operations;
+mod plan;
 mod status;
 mod tokens;
 mod tunnel;
@@ -28,6 +29,7 @@ use super::state::Server;
 pub(super) fn all() -> OpenApiRouter<Server> {
     OpenApiRouter::new()
         .merge(launch::routes())
+        .merge(plan::routes())
         .merge(approve::routes())
         .merge(status::routes())
         .merge(health::routes())
