@@ -26,7 +26,7 @@ program_file := $(if $(filter file,$(origin PROGRAM)),$(built_file))
 
 # Everything that the program is made from.
 sources := Cargo.toml Cargo.lock docker-compose.yml $(wildcard terraform/*/*.tf terraform/*/*.sh packaging/*) \
-  $(shell find src assets migrations -type f)
+  $(shell find src assets migrations -type f 2>/dev/null)
 
 # ------------------------------------------------------- what a command is given
 
@@ -99,11 +99,14 @@ lint: ## Check the format and the lints
 build: ## Build the release
 	@$(cargo) build --release --locked
 
+# Of this machine's architecture.
+host = $(shell rustc -vV | sed -n 's/^host: //p')
+static = $(or $(CARGO_TARGET_DIR),target)/$(host)/release/openclaw-pipeline
+
 .PHONY: build-static
 build-static: ## Build the release that stands alone, for other machines; print its path
-	@host=$$(rustc -vV | sed -n 's/^host: //p'); \
-	  RUSTFLAGS='-C target-feature=+crt-static' $(cargo) build --release --locked --bins --target "$$host" && \
-	  echo "$(or $(CARGO_TARGET_DIR),target)/$$host/release/openclaw-pipeline"
+	@RUSTFLAGS='-C target-feature=+crt-static' $(cargo) build --release --locked --bins --target "$(host)"
+	@echo "$(static)"
 
 .PHONY: install
 install: build ## Install the release as PREFIX/bin/openclaw-pipeline (PREFIX is ~/.local)
@@ -347,6 +350,16 @@ ls-cloudflare-stop: $(program_file) ## Take the tunnel away: plain HTTP again
 
 # ------------------------------------------------------------- Pipeline server
 ##@ Pipeline server
+
+# What goes to a machine of its own has to stand alone. Where nobody named such a program, and the
+# one here is not installed from somewhere, it is built.
+given := $(OPENCLAW_PIPELINE_SERVER_BINARY)$(shell grep -s '^\(export \)\{0,1\}OPENCLAW_PIPELINE_SERVER_BINARY=.' .env)
+shipped := $(if $(given),,$(if $(program_file),build-static))
+shipping := server-full-setup server-deploy server-ls-full-setup server-ls-deploy
+$(shipping): $(shipped)
+ifneq ($(shipped),)
+$(shipping): export OPENCLAW_PIPELINE_SERVER_BINARY = $(static)
+endif
 
 .PHONY: server-full-setup
 server-full-setup: next := A machine is made on EC2, the server brought there and proven; then its address and token are printed.
