@@ -119,6 +119,8 @@ fn interrupted(target: &'static str) {
     case.cloud.heal();
     if case.is_ec2() {
         case.all_is_accounted_for();
+    } else {
+        case.sweep_agrees(&case.cloud.state());
     }
     case.launch_to_the_image();
     case.only();

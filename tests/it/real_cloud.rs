@@ -96,6 +96,12 @@ async fn two_targets_of_the_makefile_and_one_call_give_three_gateways_and_take_t
     server.completed("c").await;
     let c = server.link("c").await;
     assert_eq!(cloud.instances().len(), 3, "each has a machine of its own");
+    let key = |name: &str| {
+        let path = real.data().join("deployments").join(name).join("ssh/key.pub");
+        std::fs::read_to_string(path).expect("its key")
+    };
+    let keys: std::collections::BTreeSet<_> = ["a", "b", "c"].map(key).into();
+    assert_eq!(keys.len(), 3, "and a key of its own");
     assert!(a.starts_with("http://") && c.starts_with("http://"), "{a} {c}");
     for link in [&a, &c] {
         let_in(&browser, link).await;

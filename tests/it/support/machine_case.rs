@@ -97,7 +97,12 @@ impl Case {
     /// A command that has just begun with a step.
     #[track_caller]
     pub fn at(run: Run, step: &str) -> Live {
-        let mut live = run.arg("--json").live();
+        Self::reaches(run.arg("--json").live(), step)
+    }
+
+    /// The same command, once it has begun with a later step.
+    #[track_caller]
+    pub fn reaches(mut live: Live, step: &str) -> Live {
         let begun = format!("\"step\":\"{step}\"");
         while let Some(line) = live.line() {
             if line.contains(&begun) {
@@ -213,6 +218,14 @@ impl Case {
     /// The same, where the state is elsewhere.
     #[track_caller]
     pub fn all_is_accounted_for_in(&self, state: &str) -> Vec<Resource> {
+        let there = self.all_is_held_in(state);
+        self.sweep_agrees(&there);
+        there
+    }
+
+    /// That the cloud has nothing that is not in a state.
+    #[track_caller]
+    pub fn all_is_held_in(&self, state: &str) -> Vec<Resource> {
         let (held, there) = (Self::held(state), self.cloud.state());
         let has_instance = self.cloud.instances().iter().any(|it| held.contains(&it.id));
         let is_held =
@@ -220,6 +233,21 @@ impl Case {
         let lost: Vec<_> = there.iter().filter(|it| !is_held(it)).collect();
         assert!(lost.is_empty(), "nobody accounts for {lost:#?} beside {held:?}");
         there
+    }
+
+    /// That the installation's own sweep says the same. What an interrupted operation will make of it
+    /// is that one's to say.
+    #[track_caller]
+    pub fn sweep_agrees(&self, there: &[Resource]) {
+        let done = patient(self.product.run(["--json", "doctor", "--orphans"]));
+        let said: Value = serde_json::from_str(&done.stdout).expect("an object");
+        let sweep = &said["sweep"];
+        assert_eq!(sweep["orphans"], serde_json::json!([]), "{sweep:#}");
+        let unseen = sweep["unseen"].as_array().expect("a list").iter();
+        for unseen in unseen {
+            assert!(unseen.to_string().contains("has not come to its end"), "{sweep:#}");
+        }
+        assert_eq!(sweep["accounted"], there.len(), "{sweep:#} of {there:#?}");
     }
 
     /// That no process of the installation has a secret among its arguments.
