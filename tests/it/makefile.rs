@@ -50,9 +50,14 @@ impl Recorder {
     }
 
     fn make(&self, args: &[&str], env: &[(&str, &str)]) -> Output {
+        let program = format!("PROGRAM={}", self.program().display());
+        self.make_of(&[args, &[&program]].concat(), env)
+    }
+
+    /// The same with the program that `make` itself builds.
+    fn make_of(&self, args: &[&str], env: &[(&str, &str)]) -> Output {
         Command::new("make")
             .args(args)
-            .arg(format!("PROGRAM={}", self.program().display()))
             .current_dir(root())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -65,7 +70,15 @@ impl Recorder {
 
     /// The calls that one `make` led to.
     fn calls(&self, args: &[&str], env: &[(&str, &str)]) -> Vec<Call> {
-        let output = self.make(args, env);
+        self.written(args, &self.make(args, env))
+    }
+
+    /// The same with the program that `make` itself builds.
+    fn calls_of(&self, args: &[&str], env: &[(&str, &str)]) -> Vec<Call> {
+        self.written(args, &self.make_of(args, env))
+    }
+
+    fn written(&self, args: &[&str], output: &Output) -> Vec<Call> {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "make {args:?}: {errors}");
         let text = |path: &Path| fs::read_to_string(path).expect("what was written down");
@@ -264,6 +277,39 @@ fn builds_and_tests_get_no_secret() {
             assert!(line.contains("-u ANTHROPIC_API_KEY "), "{line}");
         }
     }
+}
+
+/// The program that `make` itself has built is linked with this machine's libraries, and goes nowhere
+/// else.
+#[test]
+fn what_goes_to_a_servers_machine_is_built_where_nobody_named_it() {
+    let recorder = Recorder::new();
+    let built = recorder.directory.path().join("built");
+    fs::create_dir_all(built.join("quick")).expect("a directory");
+    fs::copy(recorder.program(), built.join("quick/openclaw-pipeline")).expect("the built one");
+    let tools = recorder.directory.path().join("tools");
+    fs::create_dir_all(&tools).expect("a directory");
+    let cargo = tools.join("cargo");
+    fs::write(&cargo, "#!/bin/sh\necho \"$RUSTFLAGS: $*\" >>\"${0%/*}/built\"\n").expect("written");
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).expect("its mode");
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").expect("a path"));
+    let built = built.to_string_lossy().into_owned();
+    let env = [("PATH", path.as_str()), ("CARGO_TARGET_DIR", &built)];
+    for target in ["server-full-setup", "server-ls-deploy"] {
+        let calls = recorder.calls_of(&[target], &env);
+        let shipped = &calls[0].env["OPENCLAW_PIPELINE_SERVER_BINARY"];
+        assert!(shipped.starts_with(&built) && shipped.ends_with("/release/openclaw-pipeline"));
+        let built = fs::read_to_string(tools.join("built")).expect("cargo was called");
+        let line = built.lines().last().expect("a line");
+        assert!(line.starts_with("-C target-feature=+crt-static: build --release "), "{line}");
+    }
+    fs::remove_file(tools.join("built")).expect("removed");
+    let named = [env[0], env[1], ("OPENCLAW_PIPELINE_SERVER_BINARY", "/of/mine")];
+    let calls = recorder.calls_of(&["server-deploy"], &named);
+    assert_eq!(calls[0].env["OPENCLAW_PIPELINE_SERVER_BINARY"], "/of/mine");
+    let installed = recorder.calls(&["server-deploy"], &env);
+    assert!(!installed[0].env.contains_key("OPENCLAW_PIPELINE_SERVER_BINARY"));
+    assert!(!tools.join("built").exists(), "nothing was built");
 }
 
 #[test]
