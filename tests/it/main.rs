@@ -26,7 +26,6 @@ mod cloud_refusals;
 mod cloud_selftest;
 mod cloud_state;
 mod cloud_tunnel;
-mod cloud_versions;
 mod cloud_wire;
 mod config_validate;
 mod console;

@@ -26,8 +26,7 @@ fn image(tag: &str) -> String {
     format!("ghcr.io/openclaw/openclaw:{tag}")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_ec2_gateway_lives_its_whole_life() {
+async fn lives_its_whole_life(target: &str) {
     let Some(lab) = Lab::require(Part::Cloud) else { return };
     let Some(cloud) = Cloud::start() else { return };
     let Some(netns) = NetNs::create() else { return };
@@ -38,7 +37,7 @@ async fn an_ec2_gateway_lives_its_whole_life() {
         netns: &netns,
         browser: &browser,
         name: "life".into(),
-        first: ["--target", "ec2", "--image", &image(PREVIOUS)].map(str::to_owned).into(),
+        first: ["--target", target, "--image", &image(PREVIOUS)].map(str::to_owned).into(),
         broken: vec!["--image".into(), image("broken")],
         good: vec!["--image".into(), image(CURRENT)],
         killed_in: "create_machine",
@@ -48,6 +47,16 @@ async fn an_ec2_gateway_lives_its_whole_life() {
     life.run().await;
     cloud.assert_empty();
     assert!(!real.data().join("deployments/life").exists(), "its directory is gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ec2_gateway_lives_its_whole_life() {
+    lives_its_whole_life("ec2").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lightsail_gateway_lives_its_whole_life() {
+    lives_its_whole_life("lightsail").await;
 }
 
 /// The link that a launch ends with.

@@ -95,8 +95,8 @@ pub(super) const LIGHTSAIL: [Question; 6] = [
     ),
 ];
 
-/// What they and a sweep call for the role of `terraform/ec2/server.tf`. AWS asks for the tagging, too, where
-/// something is made with tags, and for the passing where a role is put to use.
+/// What they and a sweep call for the role of `terraform/ec2/server.tf`. AWS asks for the tagging, too,
+/// where something is made with tags, and for the passing where a role is put to use.
 const ROLE: [Question; 5] = [
     iam("role", Tags::Given, &["CreateRole", "TagRole"]),
     iam("role", Tags::There, &["PassRole"]),
