@@ -24,7 +24,6 @@ use crate::domain::{
 use crate::drivers::aws::prices::{Monthly, Prices, shown};
 use crate::exec::{Cmd, LockFile};
 use crate::operations::Sink;
-use crate::secrets::private::create_private_directory;
 use crate::targets::machine::{MachineTarget, Written, in_words};
 use crate::targets::{Site, Work};
 
@@ -353,10 +352,8 @@ impl App {
         name: &DeploymentName,
         _held: &LockFile,
     ) -> Result<tempfile::TempDir, Failure> {
-        let within = self.layout().looks();
-        create_private_directory(&within)?;
         self.layout().remove_looks(name)?;
-        Ok(tempfile::Builder::new().prefix(&format!("{name}.")).tempdir_in(within)?)
+        self.layout().look(name)
     }
 
     /// Puts region and size as they stand in the deployment's own values into its specification:

@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use super::vault::{Slot, Vault};
 use super::watcher::Watcher;
 use crate::domain::{
-    Aftermath, Change, Deployment, DeploymentStatus, EventType, Facts, Failure, OperationKind,
+    Aftermath, Change, Deployment, DeploymentSpec, DeploymentStatus, EventType, Facts, Failure,
+    OperationKind,
 };
 use crate::exec::LockFile;
 use crate::store::{Lease, Store};
@@ -222,6 +223,15 @@ impl<'a> Context<'a> {
     /// What the operation lends the target.
     pub fn work(&self) -> Work<'_> {
         Work { cancel: &self.cancel, lock: self.lock, progress: self.sink.progress() }
+    }
+
+    /// Changes the specification, here and in the store.
+    pub fn change_spec(&mut self, spec: DeploymentSpec) -> Result<(), Failure> {
+        if spec != self.deployment.spec {
+            self.store.set_spec(&self.lease, &spec)?;
+            self.deployment.spec = spec;
+        }
+        Ok(())
     }
 
     /// Changes the facts, here and in the store.

@@ -142,19 +142,13 @@ const SWITCH: StepDef = StepDef {
 fn switch<'a>(c: &'a mut Context<'_>) -> Step<'a> {
     Box::pin(async move {
         let ExposeParams { spec } = c.params()?;
-        set(c, &spec)?;
+        c.change_spec(spec)?;
         if c.deployment.tunnel().is_none() {
             // Its page is let in no more; the tunnel itself goes last.
             c.change_facts(|facts| facts.tunnel = None)?;
         }
         steps::nothing()
     })
-}
-
-fn set(c: &mut Context<'_>, spec: &DeploymentSpec) -> Result<(), Failure> {
-    c.store.set_spec(&c.lease, spec)?;
-    c.deployment.spec = spec.clone();
-    Ok(())
 }
 
 const FIREWALL: StepDef = StepDef {
@@ -221,7 +215,7 @@ fn back_switch<'a>(c: &'a mut Context<'_>) -> Step<'a> {
     Box::pin(async move {
         let Before { spec, tunnel } = before(c)?;
         c.vault.go_back(c.store, &c.deployment.id)?;
-        set(c, &spec)?;
+        c.change_spec(spec)?;
         c.change_facts(|facts| facts.tunnel = tunnel)?;
         steps::nothing()
     })

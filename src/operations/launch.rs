@@ -39,10 +39,7 @@ pub(super) const PREPARE: StepDef = StepDef {
 fn prepare<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
     Box::pin(async move {
         let LaunchParams { spec } = c.params()?;
-        if spec != c.deployment.spec {
-            c.store.set_spec(&c.lease, &spec)?;
-            c.deployment.spec = spec;
-        }
+        c.change_spec(spec)?;
         if c.deployment.facts.tunnel.is_some() && c.deployment.tunnel().is_none() {
             // Launched again to be reached in another way.
             if let Some(machines) = c.target().machines() {

@@ -102,10 +102,7 @@ fn put_back<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure
 }
 
 fn set(c: &mut Context<'_>, spec: DeploymentSpec, facts: Facts) -> Result<(), Failure> {
-    if spec != c.deployment.spec {
-        c.store.set_spec(&c.lease, &spec)?;
-        c.deployment.spec = spec;
-    }
+    c.change_spec(spec)?;
     c.change_facts(|known| *known = facts)
 }
 

@@ -75,8 +75,7 @@ fn swap<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
         {
             let mut spec = c.deployment.spec.clone();
             spec.model = Some(provider.default_model().to_owned());
-            c.store.set_spec(&c.lease, &spec)?;
-            c.deployment.spec = spec;
+            c.change_spec(spec)?;
         }
         // Last: without the new ones waiting, a run again takes all of this for done.
         c.vault.forget(c.store, &c.deployment.id, Slot::Next)?;
@@ -147,9 +146,8 @@ fn back<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
     Box::pin(async move {
         c.vault.go_back(c.store, &c.deployment.id)?;
         let before: Option<Before> = c.output("check")?;
-        if let Some(Before { spec }) = before.filter(|before| before.spec != c.deployment.spec) {
-            c.store.set_spec(&c.lease, &spec)?;
-            c.deployment.spec = spec;
+        if let Some(Before { spec }) = before {
+            c.change_spec(spec)?;
         }
         steps::nothing()
     })

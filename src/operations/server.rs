@@ -177,17 +177,9 @@ fn prepare<'a>(c: &'a mut Context<'_>) -> Step<'a> {
             terraform.unchanged()?;
             target.refuse_unfit(&site, &[program, terraform]).await?;
         }
-        set(c, &spec)?;
+        c.change_spec(spec)?;
         Ok(StepEnd::Done(json!({ "spec": before })))
     })
-}
-
-fn set(c: &mut Context<'_>, spec: &DeploymentSpec) -> Result<(), Failure> {
-    if *spec != c.deployment.spec {
-        c.store.set_spec(&c.lease, spec)?;
-        c.deployment.spec = spec.clone();
-    }
-    Ok(())
 }
 
 const SHIP: StepDef = StepDef {
@@ -342,9 +334,9 @@ fn put_back<'a>(c: &'a mut Context<'_>) -> Step<'a> {
         let wanted = c.params::<ServerParams>()?.spec;
         let prepared: Before = c.output("prepare")?.unwrap_or_default();
         let spec = prepared.spec.unwrap_or_else(|| wanted.clone());
-        set(c, &spec)?;
+        c.change_spec(spec)?;
         let target = target(c)?;
-        if spec != wanted && c.begun.contains(machine::MACHINE.name) {
+        if c.deployment.spec != wanted && c.begun.contains(machine::MACHINE.name) {
             let site = c.site()?;
             target.write_config(&site, &c.lease.operation, c.work()).await?;
             target.make(&site, c.work()).await?;

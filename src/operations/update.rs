@@ -108,8 +108,7 @@ fn set(
     artefact: String,
     version: Option<String>,
 ) -> Result<(), Failure> {
-    c.store.set_spec(&c.lease, spec)?;
-    c.deployment.spec = spec.clone();
+    c.change_spec(spec.clone())?;
     c.change_facts(|facts| facts.take_artefact(artefact, version))
 }
 

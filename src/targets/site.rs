@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{Credential, Deployment, DeploymentName, Failure, Provider};
 use crate::secrets::Secret;
+use crate::secrets::private::create_private_directory;
 
 /// Where things lie in the data directory.
 #[derive(Debug, Clone)]
@@ -13,6 +14,12 @@ pub struct Layout {
     home: PathBuf,
     key_file: Option<PathBuf>,
     installation: String,
+}
+
+/// How the directories of looks at a deployment begin. A name has no dot, so that no other
+/// deployment's begin so.
+fn look_prefix(name: &DeploymentName) -> String {
+    format!("{name}.")
 }
 
 impl Layout {
@@ -54,14 +61,20 @@ impl Layout {
     }
 
     /// Where those who only look have a directory for as long as they do.
-    pub fn looks(&self) -> PathBuf {
+    fn looks(&self) -> PathBuf {
         self.home.join("looks")
+    }
+
+    /// A directory for a look at a deployment, which ends with it.
+    pub fn look(&self, name: &DeploymentName) -> Result<tempfile::TempDir, Failure> {
+        let looks = self.looks();
+        create_private_directory(&looks)?;
+        Ok(tempfile::Builder::new().prefix(&look_prefix(name)).tempdir_in(looks)?)
     }
 
     /// Removes what killed looks at a deployment have left. The caller holds the deployment's lock.
     pub fn remove_looks(&self, name: &DeploymentName) -> std::io::Result<()> {
-        // A name has no dot, so that no other deployment's begin so.
-        let prefix = format!("{name}.");
+        let prefix = look_prefix(name);
         let left = match std::fs::read_dir(self.looks()) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             left => left?,

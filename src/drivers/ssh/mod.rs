@@ -219,7 +219,7 @@ fn quoted(path: &Path) -> OsString {
 
 /// Refuses to begin without the client.
 pub async fn require() -> Result<(), Failure> {
-    let mut cmd = Cmd::new("ssh");
+    let mut cmd = Cmd::new(CLIENT);
     cmd.arg("-V").deadline(Duration::from_secs(10)).output().await.map_err(no_ssh).map(drop)
 }
 

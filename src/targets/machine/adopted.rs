@@ -254,7 +254,7 @@ pub(super) async fn place(
                 write(&path, earlier.state.as_bytes())?;
             }
             Kept::Bucket(bucket) => {
-                let within = state::aside(site)?;
+                let within = site.layout.look(&site.deployment.name)?;
                 let file = within.path().join("earlier.tfstate");
                 write(&file, earlier.state.as_bytes())?;
                 let told = |_: &Message| {};

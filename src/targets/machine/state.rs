@@ -11,7 +11,6 @@ use super::adopted;
 use super::files::{Files, suffix_of, write};
 use crate::domain::{DeploymentName, Failure, FailureKind, StatePlace};
 use crate::drivers::terraform::{Bucket, Message, Run, State, StateAt, Terraform, before_recovery};
-use crate::secrets::private::create_private_directory;
 use crate::targets::{Site, Work};
 
 /// The name that a deployment's resources have in an account, and its state in a folder.
@@ -144,7 +143,7 @@ async fn read(
         }
         Kept::Bucket(bucket) => {
             // A place of its own: the run's own directory says that there was a run.
-            let within = aside(site)?;
+            let within = site.layout.look(&site.deployment.name)?;
             let told = |_: &Message| {};
             let run = Run { cancel: work.cancel, lock: work.lock, told: &told };
             let left = dir.join("errored.tfstate");
@@ -156,14 +155,6 @@ async fn read(
             Ok((state, Some(text)))
         }
     }
-}
-
-/// A directory for as long as somebody asks a bucket.
-pub(super) fn aside(site: &Site) -> Result<tempfile::TempDir, Failure> {
-    let looks = site.layout.looks();
-    create_private_directory(&looks)?;
-    let prefix = format!("{}.", site.deployment.name);
-    Ok(tempfile::Builder::new().prefix(&prefix).tempdir_in(looks)?)
 }
 
 /// Refuses a state that holds something before this deployment has made anything.
