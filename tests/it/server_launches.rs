@@ -50,7 +50,8 @@ impl There<'_> {
         loop {
             let now = self.operation(path);
             if now["status"] != "running" && now["status"] != "pending" {
-                assert_eq!(now["status"], "succeeded", "{now:#}{}", self.log());
+                // The log is long, and what comes last is read first.
+                assert!(now["status"] == "succeeded", "{}\n{now:#}", self.log());
                 return now;
             }
             assert!(Instant::now() < end, "it does not end: {now:#}{}", self.log());

@@ -23,7 +23,7 @@ pub async fn public_address(asked: Option<&str>) -> Result<Ipv4Addr, Failure> {
         Failure::bad_input("the address that tells this machine's own is no URL")
             .remedy("correct it, or leave it out")
     })?;
-    let reply = Http::default().send(Request::get(url, WITHIN)).await;
+    let reply = Http::default().send_patiently(&Request::get(url, WITHIN)).await;
     let reply = reply.map_err(|trouble| unknown(&trouble.failure.message))?;
     if !reply.is_success() {
         return Err(unknown(&format!("the answer is {}", reply.status)));

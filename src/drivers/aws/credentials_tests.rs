@@ -137,6 +137,22 @@ async fn an_instance_is_asked_with_a_session_and_only_if_it_may_be() {
 }
 
 #[tokio::test]
+async fn an_instance_whose_service_is_busy_is_asked_again() {
+    let fake = Fake::answering([
+        (503, ""),
+        (200, "session"),
+        (429, ""),
+        (500, ""),
+        (200, "the-role\n"),
+        (200, r#"{"Code":"Success","AccessKeyId":"I","SecretAccessKey":"s3cr3t","Token":"t"}"#),
+    ])
+    .await;
+    let place = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", fake.url.as_str());
+    let keys = find_with(&[place]).await.expect("keys");
+    assert_eq!((keys.access_key.as_str(), fake.asked().len()), ("I", 6));
+}
+
+#[tokio::test]
 async fn a_container_goes_before_the_instance_and_its_token_stays_near() {
     let answer = r#"{"AccessKeyId":"C","SecretAccessKey":"s","Token":"t"}"#;
     let fake = Fake::answering([(200, answer), (403, "s3cr3t")]).await;

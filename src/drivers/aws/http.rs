@@ -15,6 +15,7 @@ use reqwest::header::HeaderValue;
 use reqwest::{Client, Method, Url, redirect};
 
 use crate::domain::{Failure, text};
+use crate::exec::wait;
 use crate::secrets::Secret;
 
 /// The largest answer, in bytes. The instances of a large account fit in it many times over.
@@ -24,7 +25,14 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// How long a connection to what is near may take: where it is not, nobody answers.
 const CONNECT_NEAR: Duration = Duration::from_secs(1);
 
+/// How often those are asked who answer late, or not to the end: a service of a busy machine's, for
+/// one.
+const TRIES: u32 = 3;
+/// The pause before the second try; each further one is twice as long.
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// What is asked.
+#[derive(Clone)]
 pub(super) struct Request {
     pub(super) method: Method,
     pub(super) url: Url,
@@ -75,6 +83,8 @@ pub(super) struct Trouble {
     pub(super) failure: Failure,
     /// Whether it may be another time: nobody was reached, or not to the end.
     pub(super) may_pass: bool,
+    /// Whether nobody was reached.
+    pub(super) nobody: bool,
 }
 
 impl From<Trouble> for Failure {
@@ -96,7 +106,7 @@ impl fmt::Debug for Http {
 impl Http {
     /// Sends a request once. The failure names the host, and nothing else of the address.
     pub(super) async fn send(&self, request: Request) -> Result<Reply, Trouble> {
-        let lasting = |failure| Trouble { failure, may_pass: false };
+        let lasting = |failure| Trouble { failure, may_pass: false, nobody: false };
         let host = host(&request.url);
         let client = self.client(request.direct || is_near(&request.url), &request.url);
         let client = client.map_err(lasting)?;
@@ -119,7 +129,7 @@ impl Http {
                 "check the network and the proxy, that the region exists, and AWS_ENDPOINT_URL if \
                  it is set",
             );
-            Trouble { failure, may_pass: true }
+            Trouble { failure, may_pass: true, nobody: error.is_connect() }
         };
         let mut response =
             builder.body(request.body).send().await.map_err(|error| unreachable(&error))?;
@@ -133,6 +143,22 @@ impl Http {
             body.extend_from_slice(&chunk);
         }
         Ok(Reply { status, body: String::from_utf8_lossy(&body).into_owned() })
+    }
+
+    /// Sends a request, and again where the answer was late or says that it is no final one. Where
+    /// nobody is there at all, once is enough.
+    pub(super) async fn send_patiently(&self, request: &Request) -> Result<Reply, Trouble> {
+        let mut pause = PAUSE;
+        for _ in 1..TRIES {
+            match self.send(request.clone()).await {
+                Err(trouble) if trouble.may_pass && !trouble.nobody => {}
+                Ok(reply) if reply.status == 429 || reply.status >= 500 => {}
+                answer => return answer,
+            }
+            wait::back_off(pause).await;
+            pause *= 2;
+        }
+        self.send(request.clone()).await
     }
 
     fn client(&self, direct: bool, url: &Url) -> Result<Client, Failure> {
@@ -206,6 +232,30 @@ mod tests {
         ] {
             assert_eq!(is_near(&url.parse().expect("a url")), near, "{url}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_answers_late_is_asked_again_and_nobody_once() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("listens");
+        let url: Url = format!("http://{}/", listener.local_addr().expect("an address"))
+            .parse()
+            .expect("a url");
+        let served = tokio::spawn(async move {
+            let (late, _) = listener.accept().await.expect("a connection");
+            let (mut other, _) = listener.accept().await.expect("another");
+            let mut request = [0; 1024];
+            let _ = other.read(&mut request).await.expect("a request");
+            let answer = b"HTTP/1.1 200 X\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+            other.write_all(answer).await.expect("is sent");
+            drop(late);
+        });
+        let request = Request::get(url.clone(), Duration::from_millis(300));
+        let reply = Http::default().send_patiently(&request).await.expect("an answer");
+        assert_eq!(reply.body, "ok");
+        served.await.expect("served");
+        let trouble = Http::default().send_patiently(&request).await.expect_err("nobody there");
+        assert!(trouble.nobody && trouble.may_pass, "{}", trouble.failure);
     }
 
     #[tokio::test]

@@ -71,7 +71,8 @@ async fn of_container(http: &Http, request: Request) -> Result<Keys, Failure> {
         Failure::prerequisite(format!("the container's AWS credentials cannot be had: {why}"))
             .remedy("check the role of the task or the pod")
     };
-    let reply = http.send(request).await.map_err(|trouble| unusable(trouble.failure.message))?;
+    let reply = http.send_patiently(&request).await;
+    let reply = reply.map_err(|trouble| unusable(trouble.failure.message))?;
     if !reply.is_success() {
         return Err(unusable(format!("{host} answers {}", reply.status)));
     }
@@ -86,7 +87,7 @@ async fn of_instance(http: &Http, base: &str) -> Result<Option<Keys>, Failure> {
             .header("x-aws-ec2-metadata-token-ttl-seconds", SESSION_S)
     };
     // Nobody there: this is no instance, or one that is told to keep it to itself.
-    let Ok(session) = http.send(session).await else { return Ok(None) };
+    let Ok(session) = http.send_patiently(&session).await else { return Ok(None) };
     if !session.is_success() {
         return Ok(None);
     }
@@ -94,7 +95,7 @@ async fn of_instance(http: &Http, base: &str) -> Result<Option<Keys>, Failure> {
         let url = metadata(base, &format!("meta-data/iam/security-credentials/{path}"))?;
         let request =
             Request::get(url, WITHIN).header("x-aws-ec2-metadata-token", session.body.trim());
-        Ok(http.send(request).await?)
+        Ok(http.send_patiently(&request).await?)
     };
     let roles = ask("").await?;
     let Some(role) = roles.body.lines().next().filter(|_| roles.is_success()) else {
