@@ -246,6 +246,16 @@ fn the_ec2_module_by_hand_makes_a_machine_behind_its_address() {
     assert_eq!(terraform.value("ami_id"), image);
     assert_eq!(only(&cloud).id, machine.id);
 
+    // What asks once more for the address, because it did not hear the answer, has it as before.
+    let again = cloud.api(
+        "it = boto3.client('ec2', region_name='us-west-2')\n\
+         has = it.describe_addresses()['Addresses'][0]\n\
+         said = it.associate_address(\n\
+             AllocationId=has['AllocationId'], InstanceId=has['InstanceId'])\n\
+         print(said['AssociationId'] == has['AssociationId'])",
+    );
+    assert_eq!(again, "True");
+
     let kinds: Vec<_> = cloud.state().into_iter().map(|it| it.kind).collect();
     for kind in ["instance", "key-pair", "security-group", "address", "volume"] {
         assert!(kinds.contains(&format!("ec2:{kind}")), "{kind}: {kinds:?}");

@@ -27,6 +27,7 @@ mod cloud_selftest;
 mod cloud_state;
 mod cloud_tunnel;
 mod cloud_wire;
+mod cluster_module;
 mod config_validate;
 mod console;
 mod console_deliveries;

@@ -16,7 +16,16 @@ use crate::support::source::{files, has_extension, read, root};
 use crate::support::terraform::{Module, missing, said, terraform};
 use crate::user_data;
 
-const MODULES: [&str; 2] = ["ec2", "lightsail"];
+/// The modules of machines.
+const MACHINES: [&str; 2] = ["ec2", "lightsail"];
+/// All of them, by their folders.
+const FOLDERS: [&str; 3] = ["terraform/", "terraform/ec2/", "terraform/lightsail/"];
+
+/// A module's files of this kind, by their names.
+fn of(folder: &str, extension: &str) -> Vec<String> {
+    let named = files(folder).into_iter().map(|path| path[folder.len()..].to_owned());
+    named.filter(|name| !name.contains('/') && has_extension(name, extension)).collect()
+}
 
 // ---------------------------------------------------------------------- their form
 
@@ -36,18 +45,17 @@ fn they_are_formatted() {
 #[test]
 fn the_linter_has_nothing_to_say() {
     let Some(tflint) = Lab::require(Part::Tflint).and_then(|lab| lab.tflint()) else { return };
-    for module in MODULES {
+    for folder in FOLDERS {
         let mut lint = Command::new(&tflint);
         lint.arg("--config").arg(root().join("terraform/.tflint.hcl"));
-        let output = lint.current_dir(root().join("terraform").join(module)).output();
-        let output = output.expect("tflint starts");
-        assert!(output.status.success(), "terraform/{module}: {}", said(&output));
+        let output = lint.current_dir(root().join(folder)).output().expect("tflint starts");
+        assert!(output.status.success(), "{folder}: {}", said(&output));
     }
 }
 
 /// The blocks of a kind in a module's file, by their name: each one's lines.
-fn blocks(module: &str, file: &str, kind: &str) -> BTreeMap<String, String> {
-    let text = read(&format!("terraform/{module}/{file}"));
+fn blocks(folder: &str, file: &str, kind: &str) -> BTreeMap<String, String> {
+    let text = read(&format!("{folder}{file}"));
     let open = format!("{kind} \"");
     let mut found = BTreeMap::new();
     for block in text.split("\n}\n") {
@@ -61,16 +69,14 @@ fn blocks(module: &str, file: &str, kind: &str) -> BTreeMap<String, String> {
 
 #[test]
 fn no_other_provider_is_needed() {
-    for module in MODULES {
-        let versions = read(&format!("terraform/{module}/versions.tf"));
+    for folder in FOLDERS {
+        let versions = read(&format!("{folder}versions.tf"));
         assert_eq!(versions.matches("source ").count(), 1, "{versions}");
         assert!(versions.contains("\"hashicorp/aws\""), "{versions}");
-        let folder = format!("terraform/{module}/");
-        for path in files(&folder).into_iter().filter(|path| has_extension(path, "tf")) {
-            let name = &path[folder.len()..];
+        for name in of(folder, "tf") {
             for kind in ["resource", "data"] {
-                for it in blocks(module, name, kind).keys() {
-                    assert!(it.starts_with("aws_"), "terraform/{module}/{name}: {kind} {it}");
+                for it in blocks(folder, &name, kind).keys() {
+                    assert!(it.starts_with("aws_"), "{folder}{name}: {kind} {it}");
                 }
             }
         }
@@ -79,27 +85,30 @@ fn no_other_provider_is_needed() {
 
 #[test]
 fn every_variable_says_what_it_is_and_what_it_may_be() {
-    for module in MODULES {
-        for (name, body) in blocks(module, "variables.tf", "variable") {
+    for folder in FOLDERS {
+        for (name, body) in blocks(folder, "variables.tf", "variable") {
             let lacks = |what: &str| !body.contains(what);
-            assert!(!lacks("  description = "), "{module}: {name} has no description");
-            assert!(!lacks("  type        = "), "{module}: {name} has no type");
+            assert!(!lacks("  description = "), "{folder}: {name} has no description");
+            assert!(!lacks("  type        = "), "{folder}: {name} has no type");
             // A key that is refused would be shown by the refusal: main.tf looks at it.
             let elsewhere = name == "host_key" || body.contains("= bool\n");
-            assert!(elsewhere || !lacks("  validation {"), "{module}: {name} takes anything");
+            assert!(elsewhere || !lacks("  validation {"), "{folder}: {name} takes anything");
         }
     }
 }
 
 #[test]
 fn they_speak_alike() {
-    let variables = MODULES.map(|module| blocks(module, "variables.tf", "variable"));
-    let [ec2, lightsail] = &variables;
+    let [cluster, ec2, lightsail] = FOLDERS.map(|it| blocks(it, "variables.tf", "variable"));
+    // But for what names its default and its bound.
+    for name in ["suffix", "region", "installation", "operation"] {
+        assert_eq!(cluster[name], ec2[name], "{name}");
+    }
     let own = |from: &BTreeMap<String, String>, other: &BTreeMap<String, String>| {
         from.keys().filter(|name| !other.contains_key(*name)).cloned().collect::<Vec<_>>()
     };
-    assert_eq!(own(lightsail, ec2), ["availability_zone"]);
-    let of_ec2 = own(ec2, lightsail);
+    assert_eq!(own(&lightsail, &ec2), ["availability_zone"]);
+    let of_ec2 = own(&ec2, &lightsail);
     let known = |name: &String| {
         name.starts_with("server_") || ["ami_id", "subnet_id", "volume_gb"].contains(&name.as_str())
     };
@@ -109,20 +118,19 @@ fn they_speak_alike() {
         let differs = ["size", "public_key"].contains(&name.as_str());
         assert_eq!(ec2[name] != *body, differs, "{name}");
     }
-    let outputs = MODULES.map(|module| blocks(module, "outputs.tf", "output"));
-    let names = |of: &BTreeMap<String, String>| of.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(&outputs[0]), names(&outputs[1]));
+    let [_, ec2, lightsail] = FOLDERS.map(|it| blocks(it, "outputs.tf", "output"));
+    assert!(ec2.keys().eq(lightsail.keys()));
 }
 
 #[test]
 fn the_document_has_every_variable_and_output() {
     let text = read("docs/terraform.md");
     let mut wrong = Vec::new();
-    for module in MODULES {
+    for folder in FOLDERS {
         for (file, kind) in [("variables.tf", "variable"), ("outputs.tf", "output")] {
-            for name in blocks(module, file, kind).keys() {
+            for name in blocks(folder, file, kind).keys() {
                 if !text.contains(&format!("| `{name}` |")) {
-                    wrong.push(format!("{kind} {name} of {module}"));
+                    wrong.push(format!("{kind} {name} of {folder}"));
                 }
             }
         }
@@ -186,11 +194,16 @@ fn lightsail_makes_what_it_says() {
     proves_itself("lightsail");
 }
 
+#[test]
+fn the_cluster_is_what_it_says() {
+    proves_itself("");
+}
+
 // ------------------------------------------------------------------- what runs there
 
 #[test]
 fn both_machines_are_told_the_same() {
-    let [ec2, lightsail] = MODULES.map(|it| read(&format!("terraform/{it}/user-data.sh")));
+    let [ec2, lightsail] = MACHINES.map(|it| read(&format!("terraform/{it}/user-data.sh")));
     assert_eq!(ec2, lightsail, "user-data.sh is one script in two places");
     let pinned = |module: &str| {
         let text = read(&format!("terraform/{module}/main.tf"));

@@ -12,6 +12,7 @@ from http import HTTPStatus
 
 from . import metadata, policies, quotas, wire
 from .control import Control
+from .eks import routes
 from .faults import Fault, Faults
 from .world import World
 
@@ -33,6 +34,8 @@ class App:
     def __call__(self, environ: dict, start_response):
         path = environ.get("PATH_INFO", "/")
         call = wire.read(environ)
+        if call.service == "eks":
+            call.action, _ = routes.find(environ["REQUEST_METHOD"], path)
         if path.startswith("/_lab/"):
             sender = environ.get("REMOTE_ADDR", "")
             answer = self.control.answer(environ["REQUEST_METHOD"], path, call.body, sender)
@@ -80,6 +83,8 @@ class App:
             self.world.serve_images()
         if call.service == "lightsail":
             answer = self.world.lightsail_call(call)
+        elif call.service == "eks":
+            answer = self.world.eks_call(call, environ)
         elif call.service == "servicequotas":
             answer = quotas.answer(call)
         elif policies.answers(call):

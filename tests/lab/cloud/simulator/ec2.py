@@ -50,6 +50,8 @@ class Ec2:
 
         exchange(elastic_ip_addresses, "random_ip", claim)
         exchange(elastic_network_interfaces, "random_public_ip", claim)
+        addresses = elastic_ip_addresses.ElasticAddressBackend
+        exchange(addresses, "associate_address", once(addresses.associate_address))
         real, known = ssm.load_resource, self.images
         exchange(
             ssm,
@@ -119,6 +121,8 @@ class Ec2:
             for key, instance in call.form.items():
                 if key.startswith("InstanceId.") and instance in self.machines:
                     self.machines[instance].reboot()
+        if call.action in ("CreateLaunchTemplate", "CreateLaunchTemplateVersion"):
+            self._part_tags(call.region)
         for instance in self.instances():
             self._follow(instance)
         # moto forgets over a stop and a start which address is an elastic one.
@@ -126,6 +130,14 @@ class Ec2:
             for address in backend.addresses:
                 if address.eni is not None:
                     address.eni.public_ip = address.public_ip
+
+    def _part_tags(self, region: str) -> None:
+        """A template's own tags are none of what it makes; moto has them among those, too."""
+        for template in self.backend(region).launch_templates.values():
+            for version in template.versions:
+                of = version.data.get("TagSpecifications", [])
+                kept = [it for it in of if it.get("ResourceType") != "launch-template"]
+                version.data["TagSpecifications"] = kept
 
     def _follow(self, instance) -> None:
         machine = self.machines.get(instance.id)
@@ -265,6 +277,10 @@ def resources(ec2: Ec2) -> list[dict]:
             add("ec2:address", address.public_ip, address.allocation_id, tags(address))
         for volume in backend.volumes.values():
             add("ec2:volume", tags(volume).get("Name", ""), volume.id, tags(volume))
+        for kind, resource in networks(backend):
+            add(f"ec2:{kind}", tags(resource).get("Name", ""), resource.id, tags(resource))
+        for kind, name, identity, about in kept_beside(backend.region_name):
+            add(kind, name, identity, about)
     iam = iam_backends[ACCOUNT]["aws"]
     for role in iam.roles.values():
         add("iam:role", role.name, role.arn, dict(named(role.tags)))
@@ -273,6 +289,58 @@ def resources(ec2: Ec2) -> list[dict]:
     for policy in iam.managed_policies.values():
         if ACCOUNT in policy.arn:
             add("iam:policy", policy.name, policy.arn, dict(named(policy.tags)))
+    return found
+
+
+def once(associate):
+    """AWS takes an address for an instance that has it for done; moto does it again, and what is
+    known by the association's first id is gone."""
+
+    def keeping(backend, instance=None, eni=None, address=None, allocation_id=None, **more):
+        known = [
+            it
+            for it in backend.addresses
+            if it.allocation_id == allocation_id and instance and it.instance is instance
+        ]
+        before = known[0].association_id if known else None
+        found = associate(backend, instance, eni, address, allocation_id, **more)
+        found.association_id = before or found.association_id
+        return found
+
+    return keeping
+
+
+def networks(backend) -> list[tuple[str, object]]:
+    """What there is of networks that somebody made, and of templates."""
+    own = {it.id for it in backend.vpcs.values() if not it.is_default}
+    found = [("vpc", it) for it in backend.vpcs.values() if it.id in own]
+    for zones in backend.subnets.values():
+        found += [("subnet", it) for it in zones.values() if it.vpc_id in own]
+    found += [("internet-gateway", it) for it in backend.internet_gateways.values()]
+    found += [("nat-gateway", it) for it in backend.nat_gateways.values() if it.state != "deleted"]
+    for table in backend.route_tables.values():
+        if table.vpc_id in own and not table.main_association_id:
+            found.append(("route-table", table))
+    found += [("launch-template", it) for it in backend.launch_templates.values()]
+    return found
+
+
+def kept_beside(region: str) -> list[tuple[str, str, str, dict]]:
+    """Keys that are nobody else's and not on their way out, and groups of logs."""
+    from moto.kms.models import kms_backends
+    from moto.logs.models import logs_backends
+
+    kms, logs = kms_backends[ACCOUNT][region], logs_backends[ACCOUNT][region]
+    found = []
+    for key in kms.keys.values():
+        # One that a service has of its own is moto's making.
+        if not key.description.startswith("Default ") and key.key_state != "PendingDeletion":
+            tags = kms.list_resource_tags(key.id)["Tags"]
+            about = {tag["TagKey"]: tag["TagValue"] for tag in tags}
+            found.append(("kms:key", "", key.id, about))
+    for group in logs.groups.values():
+        tags = logs.list_tags_for_resource(group.arn)
+        found.append(("logs:group", group.name, group.arn, dict(tags)))
     return found
 
 

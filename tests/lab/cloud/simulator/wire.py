@@ -93,7 +93,7 @@ def error(service: str, refused: Refused) -> Answer:
     request = str(uuid.uuid4())
     code, message = escape(refused.code), escape(refused.message)
     said = f"<Code>{code}</Code><Message>{message}</Message>"
-    if service in ("lightsail", "ssm", "servicequotas"):
+    if service in ("eks", "lightsail", "ssm", "servicequotas"):
         body = json.dumps({"__type": refused.code, "message": refused.message})
         headers = [
             ("content-type", "application/x-amz-json-1.1"),

@@ -8,6 +8,7 @@ import subprocess
 import threading
 
 from . import addresses, ec2, firewall, places, sweep, tools, wire
+from .eks.service import Eks
 from .lightsail.service import Lightsail
 from .machines import Machine
 
@@ -24,6 +25,7 @@ class World:
         self.firewall = firewall.Firewall()
         self.ec2 = ec2.Ec2(self.addresses.claim, self._changed)
         self.lightsail = Lightsail(self.addresses.claim, self._changed)
+        self.eks = Eks()
         self._users = [
             tools.join_users(places.RUN / "users"),
             tools.join_users(places.OWN / "users"),
@@ -97,6 +99,12 @@ class World:
             finally:
                 self._follow(call)
 
+    def eks_call(self, call: wire.Call, environ: dict) -> wire.Answer:
+        """Answers for EKS."""
+        method, query = environ["REQUEST_METHOD"], environ.get("QUERY_STRING", "")
+        with self.lock:
+            return self.eks.answer(call, method, environ.get("PATH_INFO", "/"), query)
+
     def moto_call(self, call: wire.Call, answer) -> wire.Answer:
         """Lets moto answer, by `answer`."""
         with self.lock:
@@ -150,7 +158,7 @@ class World:
     def resources(self) -> list[dict]:
         """Everything that somebody made and that is still there."""
         with self.lock:
-            return ec2.resources(self.ec2) + self.lightsail.resources()
+            return ec2.resources(self.ec2) + self.lightsail.resources() + self.eks.resources()
 
     def serve_images(self) -> None:
         """Sees that the images' registry runs, for as long as this does. Without its

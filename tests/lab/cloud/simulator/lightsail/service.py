@@ -11,9 +11,12 @@ from collections.abc import Callable
 
 from .. import firewall, wire
 from ..machines import Machine
-from . import catalog, keys, model, network
+from ..model import Model
+from . import catalog, keys, network
 from .instances import Instances
 from .store import Store, tags_of
+
+MODEL = Model("lightsail", "InvalidInputException")
 
 
 class Lightsail:
@@ -36,12 +39,12 @@ class Lightsail:
         if call.region not in catalog.REGIONS:
             raise wire.Refused("InvalidInputException", f"Lightsail is not in {call.region}.")
         given = call.json()
-        model.check_request(call.action, given)
+        MODEL.check_request(call.action, given)
         actions = self._region(call.region)
         if call.action not in actions:
             raise wire.Refused("InvalidAction", f"the lab's Lightsail has no {call.action}", 501)
         answer = actions[call.action](given)
-        model.check_answer(call.action, answer)
+        MODEL.check_answer(call.action, answer)
         headers = [
             ("content-type", "application/x-amz-json-1.1"),
             ("x-amzn-requestid", str(uuid.uuid4())),
