@@ -78,7 +78,7 @@ quick-start: $(program_file) ## Build the program and launch a gateway on this m
 # cores: many of them wait for a machine.
 .PHONY: test
 test: export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 1)
-test: ## Set up the lab and run every test (the first time: a quarter of an hour)
+test: ## Set up the lab and run every test (the first time: most of an hour)
 	@echo 'First the real parts that the tests run: gateways, images, a browser. Kept for the next time.'
 	@$(without_secrets) tests/lab/setup all
 	@$(cargo) build --locked --bins --example standin-gateway

@@ -50,6 +50,7 @@ mod layers;
 mod locks;
 mod machine_looks;
 mod makefile;
+mod manifests;
 mod modules;
 mod openapi;
 mod operations_harness;

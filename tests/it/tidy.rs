@@ -30,11 +30,12 @@ const LONG: [(&str, &str); 7] = [
 
 /// The hosts that texts of the repository may name, beside those that are nobody's: what anybody
 /// can reach. The lockfiles' funding links are among them, and what Swagger UI's licences name.
-const HOSTS: [&str; 17] = [
+const HOSTS: [&str; 18] = [
     "checkip.amazonaws.com",
     "docs.openclaw.ai",
     "dotenvx.com",
     "feross.org",
+    "docs.aws.amazon.com",
     "ghcr.io",
     "github.com",
     "jedwatson.github.io",

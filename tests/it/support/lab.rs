@@ -41,6 +41,8 @@ pub enum Part<'a> {
     Cloud,
     /// The linter for Terraform.
     Tflint,
+    /// A Kubernetes cluster's programs.
+    Cluster,
 }
 
 /// The lab on this machine: where its scripts and its cache stand.
@@ -125,6 +127,11 @@ impl Lab {
                     let part = |name: &str| self.home.join("cloud").join(name).exists();
                     let whole = part("venv/recipe") && part("terraform.rc");
                     (!whole).then(|| "no simulated cloud: run tests/lab/setup cloud".to_owned())
+                }),
+            Part::Cluster => missing_programs(&["containerd", "etcd", "ip", "iptables", "openssl"])
+                .or_else(|| {
+                    let is_there = self.home.join("kubernetes/bin/recipe").exists();
+                    (!is_there).then(|| "no cluster: run tests/lab/setup kubernetes".to_owned())
                 }),
             Part::Tflint => {
                 self.tflint().is_none().then(|| "no tflint: run tests/lab/setup tflint".to_owned())

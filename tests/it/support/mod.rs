@@ -13,6 +13,7 @@ pub mod bench;
 pub mod browser;
 pub mod client;
 pub mod cloud;
+pub mod cluster;
 pub mod console;
 pub mod control_ui;
 pub mod disk;

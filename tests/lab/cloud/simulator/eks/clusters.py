@@ -90,14 +90,14 @@ class Clusters:
         about = {
             "name": name, "arn": self.arn(f"cluster/{name}"), "createdAt": time.time(),
             "version": version, "roleArn": given["roleArn"], "resourcesVpcConfig": network,
-            "endpoint": self.real.get("endpoint", f"https://{number:032X}.gr7.{self.region}.eks.lab"),
+            "endpoint": self.real.get("endpoint", f"https://{number:032x}.eks.test"),
             "certificateAuthority": {"data": self.real.get("certificate_authority", "bm9uZQ==")},
             "kubernetesNetworkConfig": {"serviceIpv4Cidr": "172.20.0.0/16", "ipFamily": "ipv4"},
             "logging": given.get("logging", {"clusterLogging": []}), "status": "ACTIVE",
             "platformVersion": "eks.1", "tags": given.get("tags", {}), "accessConfig": access,
             "encryptionConfig": given.get("encryptionConfig", []),
             "upgradePolicy": given.get("upgradePolicy", {"supportType": "EXTENDED"}),
-            "identity": {"oidc": {"issuer": f"https://oidc.eks.{self.region}.lab/id/{number:032X}"}},
+            "identity": {"oidc": {"issuer": f"https://{number:032x}.oidc.test"}},
         }
         self.known[name] = Cluster(about)
         return {"cluster": about}
