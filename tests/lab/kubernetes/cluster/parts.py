@@ -23,8 +23,8 @@ def say(message: str) -> None:
     os.write(2, f"kubernetes: {message}\n".encode())
 
 
-def wait(what: str, done, within: float = 60) -> None:
-    """Waits until something is so."""
+def wait(what: str, done, within: float = 180) -> None:
+    """Waits until something is so. Busy cores take their time."""
     end = time.monotonic() + within
     while not done():
         if time.monotonic() > end:
