@@ -143,15 +143,16 @@ fn removed(target: &'static str) {
     // At first nobody lets it in, and then no registry answers.
     case.cloud.registry(false);
     let mut live = case.launch_at("create_machine");
-    // Terraform looks for long enough that the machine is set up by then.
-    let looks = if case.is_ec2() { "DescribeInstances" } else { "GetOperation" };
-    case.cloud.fault(&json!({"action": looks, "delay_ms": 4000, "times": 3}));
+    // Terraform does not see that the machine is there until it is set up and lets nobody in.
+    let looks = if case.is_ec2() { "DescribeInstances" } else { "GetInstance" };
+    case.cloud.fault(&json!({"action": looks, "held": true, "times": 100}));
     let machine = until("the machine runs", || {
         case.cloud.instances().into_iter().find(|it| it.state == "running")
     });
     let is_set_up = "grep -q done /var/lib/openclaw-pipeline/boot.json 2>/dev/null";
     case.cloud.run(&machine.id, &format!("until {is_set_up}; do sleep 0.1; done"));
     case.cloud.befall(&machine.id, "refuse_ssh");
+    case.cloud.heal();
     let mut is_waiting = false;
     while let Some(line) = live.line() {
         case.no_secret_in_arguments();

@@ -6,7 +6,6 @@ it. Refuses nothing of AWS's itself.
 
 import socket
 import sys
-import time
 import traceback
 from http import HTTPStatus
 
@@ -72,8 +71,8 @@ class App:
 
     def _answer(self, call: wire.Call, environ: dict) -> wire.Answer:
         fault = self.faults.strike(call)
-        if fault and fault.delay_ms:
-            time.sleep(fault.delay_ms / 1000)
+        if fault:
+            fault.wait()
         if fault and not fault.after and (refused := fault.refused()):
             hang_up(fault, environ)
             raise refused

@@ -5,9 +5,13 @@ strikes anywhere would strike the test's own looks too.
 """
 
 import threading
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 from . import wire
+
+# The longest that a call is held, in seconds.
+HELD_MAX = 120
 
 # What AWS says, where a fault names only the code.
 USUAL = {
@@ -46,10 +50,21 @@ class Fault:
     status: int = 400
     message: str = ""
     delay_ms: int = 0
+    held: bool = False
+    """Whether the call waits until all faults are forgotten, two minutes at most."""
     after: bool = False
     """Whether the call is carried out all the same, and only its answer lost."""
     cut: bool = False
     """Whether the connection is cut instead of an answer."""
+
+    forgotten: threading.Event = field(default_factory=threading.Event, repr=False)
+    """Set when all are forgotten, also for calls that it struck last."""
+
+    def wait(self) -> None:
+        """Lets the time pass that the call takes."""
+        if self.held:
+            self.forgotten.wait(HELD_MAX)
+        time.sleep(self.delay_ms / 1000)
 
     def refused(self) -> wire.Refused | None:
         """The error, if it is more than a delay."""
@@ -64,10 +79,11 @@ class Faults:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pending: list[Fault] = []
+        self._forgotten = threading.Event()
 
     def add(self, described: dict) -> None:
         """Takes one as a test describes it: a JSON object with Fault's fields."""
-        known = set(Fault.__dataclass_fields__)
+        known = set(Fault.__dataclass_fields__) - {"forgotten"}
         if set(described) - known or not described.get("action"):
             raise ValueError(f"a fault has an action, and of these: {', '.join(sorted(known))}")
         fault = Fault(**described)
@@ -75,12 +91,15 @@ class Faults:
         fault.status = described.get("status", status)
         fault.message = described.get("message", message)
         with self._lock:
+            fault.forgotten = self._forgotten
             self._pending.append(fault)
 
     def clear(self) -> None:
         """Forgets all."""
         with self._lock:
             self._pending.clear()
+            self._forgotten.set()
+            self._forgotten = threading.Event()
 
     def strike(self, call: wire.Call) -> Fault | None:
         """The one that befalls this call, which is then used up by one."""
