@@ -25,7 +25,7 @@ built_file := $(subst $(blank),\ ,$(built))
 program_file := $(if $(filter file,$(origin PROGRAM)),$(built_file))
 
 # Everything that the program is made from.
-sources := Cargo.toml Cargo.lock docker-compose.yml $(wildcard terraform/*/*.tf terraform/*/*.sh packaging/*) \
+sources := Cargo.toml Cargo.lock docker-compose.yml $(wildcard k8s/* terraform/*/*.tf terraform/*/*.sh packaging/*) \
   $(shell find src assets migrations -type f 2>/dev/null)
 
 # ------------------------------------------------------- what a command is given
@@ -347,6 +347,33 @@ ls-cloudflare-tunnel: $(program_file) ## Put a Cloudflare tunnel with HTTPS in f
 .PHONY: ls-cloudflare-stop
 ls-cloudflare-stop: $(program_file) ## Take the tunnel away: plain HTTP again
 	$(program) --on lightsail expose http
+
+# ------------------------------------------------------------------------ EKS
+##@ EKS
+
+.PHONY: k8s-apply
+k8s-apply: $(program_file) ## Launch what is not there, bring what is to what the settings say
+	$(program) --on eks infra apply --target eks
+
+.PHONY: k8s-status
+k8s-status: $(program_file) ## Show the gateway and how it got there
+	$(program) --on eks status
+
+.PHONY: k8s-logs
+k8s-logs: $(program_file) ## Follow the gateway's log
+	$(program) --on eks logs --follow
+
+.PHONY: k8s-shell
+k8s-shell: $(program_file) ## Open a shell in the gateway's pod
+	$(program) --on eks shell
+
+.PHONY: k8s-secret
+k8s-secret: $(program_file) ## Give the gateway the keys that the settings name now
+	$(program) --on eks deploy
+
+.PHONY: k8s-url
+k8s-url: $(program_file) ## Print a link that lets your browser in
+	$(program) --on eks url
 
 # ------------------------------------------------------------- Pipeline server
 ##@ Pipeline server

@@ -92,6 +92,7 @@ pub fn fill(app: &App, count: u32) {
         protected: false,
         keys_of_request: false,
         machine: None,
+        cluster: None,
     };
     let secrets = GatewaySecrets {
         token: Secret::new("a-token-that-only-looks-like-one"),

@@ -211,7 +211,7 @@ async fn gateway(app: &App, site: &Site) -> Result<Vec<Finding>, Failure> {
 /// can be mended in place: starting it again would change nothing.
 fn after_mending(target: TargetKind, name: &str) -> String {
     match target {
-        TargetKind::Docker | TargetKind::Ec2 | TargetKind::Lightsail => {
+        TargetKind::Docker | TargetKind::Ec2 | TargetKind::Lightsail | TargetKind::Eks => {
             format!("openclaw-pipeline restart {name}")
         }
         TargetKind::Process => format!("openclaw-pipeline start {name}"),
@@ -221,7 +221,7 @@ fn after_mending(target: TargetKind, name: &str) -> String {
 /// What keeps a gateway that does not run from being started: something else on its port.
 fn taken(site: &Site) -> Option<Failure> {
     let deployment = &site.deployment;
-    if deployment.spec.target.has_machine() {
+    if deployment.spec.target.has_own_address() {
         return None;
     }
     let (address, port) = (deployment.spec.bind, deployment.facts.port.or(deployment.spec.port)?);
@@ -290,7 +290,7 @@ async fn stale_origins(app: &App, site: &Site) -> Result<Vec<String>, Failure> {
             let config = rendering::parse(&text)?;
             config.pointer("/gateway/controlUi/allowedOrigins").cloned().unwrap_or_default()
         }
-        TargetKind::Docker | TargetKind::Ec2 | TargetKind::Lightsail => {
+        TargetKind::Docker | TargetKind::Ec2 | TargetKind::Lightsail | TargetKind::Eks => {
             let args = ["config", "get", "gateway.controlUi.allowedOrigins", "--json"];
             let mut cmd = app.target(site).openclaw(site, &args, false).await?;
             let output = cmd.deadline(ASK_WITHIN).output().await?;

@@ -222,8 +222,8 @@ impl App {
         self.maker(&site)?.shown(&site, scratch.path(), work).await
     }
 
-    /// Brings a deployment with a machine to what the settings say now: the machine, its firewall, the
-    /// gateway's configuration. What runs is stopped for it, once nothing of that is refused.
+    /// Brings a deployment elsewhere to what the settings say now: the machine, its firewall, or its
+    /// place on a cluster; the gateway's configuration and keys. What runs is stopped for it, once nothing of that is refused.
     pub async fn deploy(
         &self,
         request: LaunchRequest<'_>,
@@ -236,9 +236,11 @@ impl App {
             failure.remedy(format!("openclaw-pipeline launch {name} --target {target} makes one"))
         })?;
         self.refuse_other_target(&existing, request.target)?;
-        refuse_local(&existing)?;
+        if existing.spec.target.is_local() {
+            refuse_local(&existing)?;
+        }
         self.plan_launch(&request, Some(&existing)).await?;
-        if !self.is_served()? {
+        if existing.spec.target.has_machine() && !self.is_served()? {
             // A server has credentials of its own.
             let site = self.engine().site(&existing)?;
             self.maker(&site)?.refuse_known_other_account(&site).await?;

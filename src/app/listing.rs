@@ -41,7 +41,7 @@ impl App {
     }
 
     async fn look_at(&self, deployments: &mut [Deployment]) {
-        let watched = |it: &Deployment| is_watched(it) && !it.spec.target.has_machine();
+        let watched = |it: &Deployment| is_watched(it) && !it.spec.target.has_own_address();
         let on_docker = |deployment: &Deployment| deployment.spec.target == TargetKind::Docker;
         // A machine without a deployment there pays for no engine.
         let running = if deployments.iter().any(|it| watched(it) && on_docker(it)) {

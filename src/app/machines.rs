@@ -21,7 +21,7 @@ pub(super) fn machine(
     settings: &Settings,
 ) -> Result<Option<MachineSpec>, Failure> {
     let Some(default) = target.default_size() else {
-        if settings.expose()? == Expose::Tunnel {
+        if target.is_local() && settings.expose()? == Expose::Tunnel {
             return Err(Failure::bad_input(format!(
                 "EXPOSE or CLOUDFLARE asks for a tunnel, and none can be put in front of a gateway \
                  on the {target} target"
@@ -95,7 +95,8 @@ fn cost(target: TargetKind, machine: &MachineSpec) -> Option<f64> {
     match target {
         TargetKind::Ec2 => prices.ec2(&machine.region, size, DISK_GIB, true).usd(),
         TargetKind::Lightsail => prices.lightsail(&machine.region, size).usd(),
-        TargetKind::Docker | TargetKind::Process => Some(0.0),
+        // Its nodes are there, and paid for, whatever runs on them.
+        TargetKind::Docker | TargetKind::Process | TargetKind::Eks => Some(0.0),
     }
 }
 

@@ -8,6 +8,7 @@ mod adopt;
 pub mod audit;
 mod backups;
 pub mod check;
+mod clusters;
 pub mod devices;
 pub mod doctor;
 pub mod endpoints;
@@ -17,6 +18,7 @@ pub mod external;
 mod figures;
 mod handover;
 pub mod image;
+pub mod in_pod;
 mod infra;
 mod launching;
 mod listing;
@@ -51,6 +53,7 @@ use crate::operations::vault::Vault;
 use crate::operations::{Engine, Watcher, approval};
 use crate::secrets::SealingKey;
 use crate::store::Store;
+use crate::targets::cluster::{Finder, Own};
 use crate::targets::machine::Tools;
 use crate::targets::{Checkout, Layout, Observed, Site, Target, Targets, keeper};
 
@@ -117,7 +120,7 @@ impl App {
         let installation = store.installation_id()?;
         let layout = Layout::new(home).sealed_by(key_file).of_installation(installation);
         let targets = match tools {
-            Some(tools) => Targets::driving(&layout, &tools),
+            Some(tools) => Targets::driving(&layout, &tools, Finder::new(Own::told(tool_variable))),
             None => Targets::new(&layout),
         };
         Ok(Self { engine: Engine::new(store, layout, targets, vault) })
@@ -189,7 +192,7 @@ impl App {
             return self.deployment(&deployment.name);
         }
         let site = self.engine.site(deployment)?;
-        let change = if deployment.spec.target.has_machine() {
+        let change = if deployment.spec.target.has_own_address() {
             self.reached(deployment).await
         } else {
             // An engine that does not answer says nothing about the gateway.

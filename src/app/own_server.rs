@@ -487,5 +487,6 @@ fn no_gateway(target: TargetKind, machine: MachineSpec) -> DeploymentSpec {
         protected: true,
         keys_of_request: false,
         machine: Some(machine),
+        cluster: None,
     }
 }

@@ -4,6 +4,7 @@
 //! what somebody gave outright replaces it. Refuses another version by a launch where there is
 //! data: only an update makes a backup first.
 
+use super::clusters::{self, cluster};
 use super::machines::{machine, name_tunnel};
 use super::requests::is_trusted_image;
 use crate::config::{Settings, Variable, image};
@@ -61,6 +62,7 @@ impl Asked<'_> {
                 protected: false,
                 keys_of_request: false,
                 machine: machine(self.target, settings)?,
+                cluster: cluster(self.target, settings)?,
             });
         };
         let mut spec = DeploymentSpec { model, model_is_chosen, ..existing.spec.clone() };
@@ -83,6 +85,8 @@ impl Asked<'_> {
                 machine.ssh_cidrs = settings.ssh_cidrs()?;
             }
             spec.bind = machine.expose.published_on();
+        } else if let Some(cluster) = &mut spec.cluster {
+            clusters::change(cluster, settings, existing)?;
         } else if settings.is_given(V::GatewayBind) {
             spec.bind = settings.bind()?;
         }
@@ -110,6 +114,9 @@ impl Asked<'_> {
 
     /// The address that its port is published on.
     fn bind(&self) -> Result<std::net::IpAddr, Failure> {
+        if self.target == TargetKind::Eks {
+            return Ok(std::net::Ipv4Addr::LOCALHOST.into());
+        }
         match machine(self.target, self.settings)? {
             Some(machine) => Ok(machine.expose.published_on()),
             None => self.settings.bind(),

@@ -1,9 +1,11 @@
-//! A way to a gateway on a machine of its own that nobody can read: a port here, forwarded by SSH to
-//! the gateway's loopback there.
+//! A way to a gateway elsewhere that nobody can read: a port here, forwarded to the gateway's loopback
+//! there, by SSH to its machine, or by its cluster's API to its pod.
 //!
 //! Owns keeping it open. Refuses a local gateway, which needs none, and a machine that shows another
 //! key than the one it is known by. A page is let in from the gateway's own port alone, so another
 //! local port is for other programs.
+
+mod forward;
 
 use std::fs::OpenOptions;
 use std::net::{Ipv4Addr, TcpListener};
@@ -57,6 +59,9 @@ impl App {
         told: &(dyn Fn(&TunnelTold) + Sync),
         cancel: &CancellationToken,
     ) -> Result<(), Failure> {
+        if self.deployment(name)?.spec.cluster.is_some() {
+            return self.forward(name, port, told, cancel).await;
+        }
         let site = self.site_with_machine(name)?;
         let own = site.port()?;
         let local = port.unwrap_or(own);

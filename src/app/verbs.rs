@@ -118,14 +118,15 @@ impl App {
         Ok(operation)
     }
 
-    /// Gives up a launch that was interrupted and makes a machine: none is made to be removed.
+    /// Gives up a launch that was interrupted and makes a machine, or a place on a cluster: none is
+    /// made to be removed.
     async fn give_up_launch(&self, name: &DeploymentName, sink: &dyn Sink) -> Result<(), Failure> {
         let begun = || -> Result<Option<Operation>, Failure> {
             let operation = self.store().active_operation(name)?;
             Ok(operation.filter(|it| it.kind == OperationKind::Launch))
         };
-        let has_machine = self.deployment(name)?.spec.target.has_machine();
-        if !has_machine || begun()?.is_none() || self.is_served()? {
+        let has_own_place = !self.deployment(name)?.spec.target.is_local();
+        if !has_own_place || begun()?.is_none() || self.is_served()? {
             return Ok(());
         }
         let _lock = self.engine().lock(name, OperationKind::Destroy.as_str()).await?;

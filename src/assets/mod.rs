@@ -3,6 +3,7 @@
 //! Owns the `include_str!`s of everything that is shipped (the migrations stand with the store).
 
 pub mod console;
+pub mod kubernetes;
 pub mod own_server;
 pub mod terraform;
 

@@ -5,11 +5,13 @@
 use clap::{Args, Parser, Subcommand};
 
 mod access;
+mod launch;
 mod machines;
 mod own_server;
 mod webhooks;
 
 pub use access::{Audit, CreateToken, Tokens};
+pub use launch::Launch;
 pub use machines::{Adopt, Infra, OfMachine};
 pub use own_server::{OfServer, OwnServer};
 pub use webhooks::{ReplayArgs, Webhooks};
@@ -274,6 +276,20 @@ pub enum Command {
         /// The deployment.
         name: String,
     },
+    /// Get into a container of a pod (started by the program itself).
+    #[command(hide = true)]
+    InPod {
+        /// Give what runs there a terminal.
+        #[arg(short)]
+        terminal: bool,
+        /// Print its log instead, as much as this says.
+        #[arg(long)]
+        log: Option<String>,
+        /// The container.
+        container: String,
+        /// What runs there, as a line of a shell.
+        line: Option<String>,
+    },
 }
 
 /// How to serve.
@@ -301,76 +317,6 @@ pub struct Serve {
     /// is then interrupted, and gone on with at the next start.
     #[arg(long, default_value_t = 10, value_name = "SECONDS")]
     pub grace: u64,
-}
-
-/// What to launch.
-#[derive(Debug, Args)]
-pub struct Launch {
-    /// The deployment [default: NAME, or main].
-    pub name: Option<String>,
-    /// docker, process, ec2 or lightsail [default: docker where an engine answers and has the
-    /// image, else process].
-    #[arg(long)]
-    pub target: Option<String>,
-    /// The region of the machine (ec2, lightsail; AWS_REGION).
-    #[arg(long)]
-    pub region: Option<String>,
-    /// The instance type or bundle (ec2, lightsail).
-    #[arg(long)]
-    pub size: Option<String>,
-    /// Who reaches the gateway: http (everybody), tunnel (everybody, over HTTPS), operator or none
-    /// (ec2, lightsail; EXPOSE).
-    #[arg(long)]
-    pub expose: Option<String>,
-    /// Who may reach SSH, as IPv4 ranges (ec2, lightsail; OPENCLAW_PIPELINE_SSH_CIDR).
-    #[arg(long)]
-    pub ssh_cidr: Option<String>,
-    /// The gateway's port (GATEWAY_PORT).
-    #[arg(long)]
-    pub port: Option<String>,
-    /// The address to listen on (GATEWAY_BIND).
-    #[arg(long)]
-    pub bind: Option<String>,
-    /// The model, as provider/model (DEFAULT_MODEL).
-    #[arg(long)]
-    pub model: Option<String>,
-    /// The model's provider (DEFAULT_PROVIDER).
-    #[arg(long)]
-    pub provider: Option<String>,
-    /// Ask before commands: on or off (EXEC_ASK).
-    #[arg(long)]
-    pub exec_ask: Option<String>,
-    /// How often the idle agent thinks (HEARTBEAT).
-    #[arg(long)]
-    pub heartbeat: Option<String>,
-    /// The image (docker).
-    #[arg(long)]
-    pub image: Option<String>,
-    /// The OpenClaw version (process).
-    #[arg(long)]
-    pub version: Option<String>,
-    /// The memory limit, in MiB or as 2g.
-    #[arg(long)]
-    pub memory: Option<String>,
-    /// Browsers that ask to be let in: auto, ask or off.
-    #[arg(long)]
-    pub approval: Option<String>,
-    /// How long auto and ask look, 10m for example.
-    #[arg(long)]
-    pub approval_window: Option<String>,
-    /// How many browsers auto lets in.
-    #[arg(long)]
-    pub approval_devices: Option<String>,
-    /// A file with further variables for the gateway (OPENCLAW_ENV_FILE).
-    #[arg(long, value_name = "FILE")]
-    pub env_file: Option<String>,
-    /// A further variable for the gateway. Others on this machine can see arguments: give secrets
-    /// by --env-file.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub env: Vec<String>,
-    /// Print the bare address instead of a link that lets a browser in.
-    #[arg(long)]
-    pub no_link: bool,
 }
 
 /// Operations.

@@ -364,6 +364,12 @@ impl Settings {
             V::TunnelHost | V::TunnelToken => self.named_tunnel().map(drop),
             V::TunnelImage => self.tunnel_image().map(drop),
             V::SshCidr => self.ssh_cidrs().map(drop),
+            V::Kubeconfig => self.kubeconfig().map(drop),
+            V::KubeContext => self.kube_context().map(drop),
+            V::StorageClass => self.storage_class().map(drop),
+            V::IngressClass => self.ingress_class().map(drop),
+            V::IngressHost => self.ingress_host().map(drop),
+            V::IngressTlsSecret => self.ingress_tls_secret().map(drop),
             V::TfBin => self.terraform().map(drop),
             V::PipelineDir => self.checkout().map(drop),
             V::TfDir => self.module_target().map(drop),
@@ -637,6 +643,7 @@ fn unknown_in_environment(sources: &Sources, notices: &mut Vec<String>) {
     }
 }
 
+mod cluster;
 mod events;
 mod machine;
 mod own_server;

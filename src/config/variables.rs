@@ -17,6 +17,7 @@ pub const DEFAULT_MEMORY_MIB: u32 = 2048;
 /// What the project's own variables start with.
 pub const OWN_PREFIX: &str = "OPENCLAW_PIPELINE_";
 
+mod cluster;
 mod definition;
 mod own_server;
 
@@ -58,6 +59,12 @@ pub enum Variable {
     TunnelToken,
     TunnelImage,
     SshCidr,
+    Kubeconfig,
+    KubeContext,
+    StorageClass,
+    IngressClass,
+    IngressHost,
+    IngressTlsSecret,
     OwnServerCidr,
     OwnServerBinary,
     OwnServerTerraform,
@@ -152,7 +159,7 @@ use DefaultValue::{Computed, Text, Unset};
 
 /// Every variable, in the order in which people meet them. The credentials are
 /// [`crate::domain::credential::CREDENTIALS`], in their order.
-pub const VARIABLES: [Definition; 65] = [
+pub const VARIABLES: [Definition; 71] = [
     credential(
         Variable::ClaudeCodeOauthToken,
         "CLAUDE_CODE_OAUTH_TOKEN",
@@ -518,6 +525,12 @@ pub const VARIABLES: [Definition; 65] = [
         Unset("no traces are sent"),
         "Where traces go, by OTLP over HTTP: http://localhost:4318 for example",
     ),
+    cluster::KUBECONFIG,
+    cluster::CONTEXT,
+    cluster::STORAGE_CLASS,
+    cluster::INGRESS_CLASS,
+    cluster::INGRESS_HOST,
+    cluster::INGRESS_TLS_SECRET,
     own_server::CIDR,
     own_server::BINARY,
     own_server::TERRAFORM,

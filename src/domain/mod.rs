@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod approval;
+pub mod cluster;
 pub mod credential;
 pub mod event;
 pub mod failure;
@@ -20,6 +21,7 @@ pub mod tunnel;
 pub mod version;
 
 pub use access::{Denied, Limits, NamePrefix, Need, Principal, PrincipalKind, Scope};
+pub use cluster::{ClusterFacts, ClusterSpec, IngressSpec};
 pub use credential::{Credential, Provider};
 pub use event::{Event, EventSource, EventType};
 pub use failure::{Failure, FailureKind};

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::approval::ApprovalPolicy;
+use super::cluster::{ClusterFacts, ClusterSpec, IngressSpec};
 use super::failure::Failure;
 use super::machine::{Expose, MachineFacts, MachineSpec, Reach, SERVER_PORT, ServerFacts};
 use super::name::DeploymentName;
@@ -27,17 +28,19 @@ pub enum TargetKind {
     Ec2,
     /// A machine of its own on AWS Lightsail.
     Lightsail,
+    /// A namespace of a Kubernetes cluster: one on AWS EKS, or any other.
+    Eks,
 }
 
 impl TargetKind {
     /// Every target, in the order in which help lists them.
-    pub const ALL: [Self; 4] = [Self::Docker, Self::Process, Self::Ec2, Self::Lightsail];
+    pub const ALL: [Self; 5] = [Self::Docker, Self::Process, Self::Ec2, Self::Lightsail, Self::Eks];
 
     /// Whether gateways run on the machine of the program itself there.
     pub fn is_local(self) -> bool {
         match self {
             Self::Process | Self::Docker => true,
-            Self::Ec2 | Self::Lightsail => false,
+            Self::Ec2 | Self::Lightsail | Self::Eks => false,
         }
     }
 
@@ -51,10 +54,15 @@ impl TargetKind {
         matches!(self, Self::Ec2 | Self::Lightsail)
     }
 
+    /// Whether each deployment has an address of its own there, with every port free.
+    pub fn has_own_address(self) -> bool {
+        !self.is_local()
+    }
+
     /// The size of the pipeline server's own machine there, unless another one is asked for.
     pub fn server_size(self) -> Option<&'static str> {
         match self {
-            Self::Process | Self::Docker => None,
+            Self::Process | Self::Docker | Self::Eks => None,
             Self::Ec2 => Some("t3.xlarge"),
             Self::Lightsail => Some("xlarge_3_0"),
         }
@@ -63,7 +71,7 @@ impl TargetKind {
     /// The size of a machine there, unless another one is asked for.
     pub fn default_size(self) -> Option<&'static str> {
         match self {
-            Self::Process | Self::Docker => None,
+            Self::Process | Self::Docker | Self::Eks => None,
             Self::Ec2 => Some("t3.medium"),
             Self::Lightsail => Some("medium_3_0"),
         }
@@ -76,6 +84,7 @@ impl TargetKind {
             Self::Docker => "docker",
             Self::Ec2 => "ec2",
             Self::Lightsail => "lightsail",
+            Self::Eks => "eks",
         }
     }
 }
@@ -168,6 +177,9 @@ pub struct DeploymentSpec {
     /// The machine, for targets that make one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<MachineSpec>,
+    /// The cluster, for targets that have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterSpec>,
 }
 
 /// What was found or made.
@@ -210,6 +222,9 @@ pub struct Facts {
     /// The machine, once it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<MachineFacts>,
+    /// What was made of it on its cluster, once its namespace was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterFacts>,
     /// The pipeline server on it, where it is that one's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerFacts>,
@@ -274,6 +289,9 @@ impl Deployment {
         if self.spec.target.has_machine() {
             self.facts.machine.as_ref()?;
         }
+        if self.spec.target == TargetKind::Eks {
+            self.facts.cluster.as_ref()?;
+        }
         Some(format!("{}/", self.origin(port)))
     }
 
@@ -288,9 +306,10 @@ impl Deployment {
         origins.filter(|_| published).map(|it| format!("{it}/")).collect()
     }
 
-    /// Who reaches it, where it has a machine of its own.
+    /// Who reaches it, where it has an address of its own.
     pub fn expose(&self) -> Option<Expose> {
-        self.spec.machine.as_ref().map(|machine| machine.expose)
+        let machine = self.spec.machine.as_ref().map(|machine| machine.expose);
+        machine.or_else(|| self.spec.cluster.as_ref().map(|cluster| cluster.expose))
     }
 
     /// The tunnel that its user takes, once there is one.
@@ -304,18 +323,32 @@ impl Deployment {
             Some(expose) => matches!(expose, Expose::Http | Expose::Operator),
             None => !self.spec.bind.is_loopback(),
         };
-        beyond && self.facts.port.is_some()
+        let by_tls = self.ingress().is_some_and(|it| it.tls_secret.is_some());
+        beyond && !by_tls && self.facts.port.is_some()
     }
 
-    /// The page's origin, as its user's browser sees it: where nobody reaches it on its machine,
-    /// through a tunnel of SSH.
+    /// The ingress that leads to it, where one does.
+    pub fn ingress(&self) -> Option<&IngressSpec> {
+        let cluster = self.spec.cluster.as_ref()?;
+        cluster.ingress.as_ref().filter(|_| cluster.expose == Expose::Http)
+    }
+
+    /// The page's origin, as its user's browser sees it: where nobody reaches it where it runs,
+    /// through a tunnel of SSH or of the cluster's API.
     pub fn origin(&self, port: u16) -> String {
         if let Some(tunnel) = self.tunnel() {
             return tunnel.origin();
         }
+        if let Some(ingress) = self.ingress() {
+            return ingress.origin();
+        }
         let is_published = !matches!(self.expose(), Some(Expose::None | Expose::Tunnel));
         if let Some(machine) = self.facts.machine.as_ref().filter(|_| is_published) {
             return format!("http://{}:{port}", machine.address);
+        }
+        let host = self.facts.cluster.as_ref().and_then(|it| it.host.as_ref());
+        if let Some(host) = host.filter(|_| is_published) {
+            return format!("http://{host}:{port}");
         }
         let host = match self.spec.bind {
             address if address.is_unspecified() || address.is_loopback() => "127.0.0.1".to_owned(),

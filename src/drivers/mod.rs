@@ -5,5 +5,6 @@
 //! driver does what it is told, once, and says what came of it.
 
 pub mod aws;
+pub mod kubernetes;
 pub mod ssh;
 pub mod terraform;

@@ -204,6 +204,9 @@ impl Cmd {
     pub fn there(remote: &Remote, program: impl AsRef<OsStr>) -> Self {
         let mut client = Self::new(&remote.program);
         client.allow(&CLIENT);
+        for prefix in &remote.variables {
+            client.allow_prefix(prefix);
+        }
         let there = There { remote: remote.clone(), client: client.env };
         Self { remote: Some(there), ..Self::bare(program) }
     }
@@ -539,7 +542,7 @@ impl Cmd {
     pub fn interactive(&mut self) -> Result<ExitStatus, ExecError> {
         self.require_no_variables()?;
         if let Some(There { remote, .. }) = &mut self.remote {
-            remote.args.insert(0, "-t".into());
+            remote.args.insert(remote.terminal_at.min(remote.args.len()), "-t".into());
         } else {
             self.allow(&["TERM", "COLORTERM"]);
         }

@@ -1,4 +1,4 @@
-//! A child of another machine, over SSH.
+//! A child of another machine, over SSH, or of a pod.
 //!
 //! Owns how a program, its arguments, its working directory and its variables reach the other side:
 //! the arguments quoted one by one for the login shell that SSH always asks, the variables ahead of
@@ -25,6 +25,10 @@ pub struct Remote {
     pub(super) lock: Option<String>,
     /// Whether commands run as root there.
     pub(super) as_root: bool,
+    /// Before which of the arguments it takes the one that asks for a terminal.
+    pub(super) terminal_at: usize,
+    /// What the names of variables begin with that the client itself needs.
+    pub(super) variables: Vec<&'static str>,
 }
 
 /// What enters the working directory on the other side, where there is one.
@@ -41,7 +45,15 @@ impl Remote {
     /// A machine that this client reaches with these arguments.
     pub fn new<S: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = S>) -> Self {
         let args = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
-        Self { program: program.into(), args, dir: None, lock: None, as_root: false }
+        Self {
+            program: program.into(),
+            args,
+            dir: None,
+            lock: None,
+            as_root: false,
+            terminal_at: 0,
+            variables: Vec::new(),
+        }
     }
 
     /// The same, with the client in this directory of this machine.
@@ -55,6 +67,18 @@ impl Remote {
     #[must_use]
     pub fn locking(self, file: impl Into<String>) -> Self {
         Self { lock: Some(file.into()), ..self }
+    }
+
+    /// The same, with a client that is told to make a terminal behind its first argument.
+    #[must_use]
+    pub fn with_subcommand(self) -> Self {
+        Self { terminal_at: 1, ..self }
+    }
+
+    /// The same, with variables of this program's for the client itself, by how their names begin.
+    #[must_use]
+    pub fn telling_client(self, prefixes: &[&'static str]) -> Self {
+        Self { variables: prefixes.to_vec(), ..self }
     }
 
     /// The same as root, where the user may become that without a password.

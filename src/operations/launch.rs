@@ -49,9 +49,9 @@ fn prepare<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>
         }
         let site = c.site()?;
         c.target().preflight(&site, c.work()).await?;
-        // A machine of its own has every port free.
-        let own_machine = c.deployment.spec.target.has_machine();
-        let runs = own_machine || c.target().observe(&site).await? == Observed::Running;
+        // An address of its own has every port free.
+        let own_address = c.deployment.spec.target.has_own_address();
+        let runs = own_address || c.target().observe(&site).await? == Observed::Running;
         if !runs {
             // Or its own gateway would be what takes its port.
             keeper::end_orphans(&site.layout, &site.deployment.name).await?;

@@ -7,6 +7,7 @@
 pub mod approval;
 mod approve;
 pub mod backup;
+mod cluster;
 pub mod context;
 mod destroy;
 mod engine;
@@ -50,6 +51,7 @@ pub fn definition(kind: OperationKind, target: TargetKind) -> &'static Operation
         OperationKind::Launch => match target {
             TargetKind::Ec2 => &machine::ON_EC2,
             TargetKind::Lightsail => &machine::ON_LIGHTSAIL,
+            TargetKind::Eks => &cluster::DEFINITION,
             TargetKind::Process | TargetKind::Docker => &LAUNCH,
         },
         OperationKind::Restart => &restart::DEFINITION,

@@ -25,7 +25,7 @@ const MOST_MOVES: usize = 5;
 pub(super) fn choose(c: &mut Context<'_>, runs: bool) -> Result<u16, Failure> {
     let had = c.deployment.facts.port;
     let bind = c.deployment.spec.bind;
-    if c.deployment.spec.target.has_machine() {
+    if c.deployment.spec.target.has_own_address() {
         let port = c.deployment.spec.port.or(had).unwrap_or(DEFAULT_PORT);
         c.change_facts(|facts| facts.port = Some(port))?;
         return Ok(port);

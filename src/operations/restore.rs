@@ -115,7 +115,7 @@ async fn back_to_artefact(c: &Context<'_>, site: &mut Site, artefact: &str) -> R
     }
     match deployment.spec.target {
         TargetKind::Process => deployment.spec.version = Some(artefact.to_owned()),
-        TargetKind::Docker | TargetKind::Ec2 | TargetKind::Lightsail => {
+        TargetKind::Docker | TargetKind::Ec2 | TargetKind::Lightsail | TargetKind::Eks => {
             deployment.spec.image = Some(artefact.to_owned());
         }
     }

@@ -17,7 +17,9 @@ use crate::exec::{addresses, wait};
 use crate::gateway::prove::{Proof, Route, prove as prove_route};
 use crate::store::{Window, now};
 use crate::targets::rendering::{self, Bind};
-use crate::targets::{Artefact, ManagedConfig, NotUp, Observed, Progress, Site, Target, keeper};
+use crate::targets::{
+    Artefact, Learned, ManagedConfig, NotUp, Observed, Progress, Site, Target, keeper,
+};
 
 /// How long a gateway may take from its start until it is proven. The first start after an
 /// upgrade migrates databases, which may take minutes.
@@ -205,7 +207,24 @@ pub(super) fn begin<'a>(c: &'a mut Context<'_>) -> Rise<'a> {
     Box::pin(async move {
         let site = c.site()?;
         c.target().start(&site, c.work()).await?;
+        if let Some(learned) = c.target().learned(&site).await? {
+            learn(c, learned)?;
+        }
         Ok(StepEnd::NOTHING)
+    })
+}
+
+/// Takes over what the configuration turned out to be, and says what the user should know of it.
+fn learn(c: &mut Context<'_>, learned: Learned) -> Result<(), Failure> {
+    let Learned { plugins, model, notices } = learned;
+    for notice in &notices {
+        c.sink.progress().note(notice);
+    }
+    let managed = managed(&c.site()?)?.model;
+    c.change_facts(|facts| {
+        facts.plugins = plugins;
+        facts.managed_model = managed.filter(|it| model.as_ref() == Some(it));
+        facts.model = model;
     })
 }
 

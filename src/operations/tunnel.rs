@@ -23,6 +23,10 @@ const PROVE_DEADLINE: Duration = Duration::from_secs(180);
 /// How long a gateway that runs may be out of reach where nothing but a firewall is before it.
 const REACH_PATIENCE: Duration = Duration::from_secs(30);
 
+/// The same where a load balancer is before it: AWS takes minutes until a new one lets anybody in, and
+/// until its name is known.
+const BALANCER_PATIENCE: Duration = Duration::from_secs(480);
+
 /// How long a gateway that runs may take to let a new page in.
 const REFUSED_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -52,7 +56,15 @@ pub(super) fn refused_patience(site: &Site) -> Duration {
 /// How long a gateway that runs may be out of its user's reach. A port that was just opened lets in
 /// within seconds; a new name has to come around first.
 pub(super) fn reach_patience(site: &Site) -> Duration {
-    site.deployment.tunnel().map_or(REACH_PATIENCE, |_| PROVE_DEADLINE)
+    if site.deployment.tunnel().is_some() {
+        return PROVE_DEADLINE;
+    }
+    let cluster = site.deployment.facts.cluster.as_ref();
+    let is_balanced = cluster.is_some_and(|it| it.host.is_some());
+    if is_balanced || site.deployment.ingress().is_some() {
+        return BALANCER_PATIENCE;
+    }
+    REACH_PATIENCE
 }
 
 /// The specification that an operation leads to.

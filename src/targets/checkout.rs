@@ -9,7 +9,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::assets::{self, terraform};
+use crate::assets::{self, kubernetes, terraform};
 use crate::config::Variable;
 use crate::domain::Failure;
 
@@ -43,6 +43,11 @@ impl Checkout {
     /// The gateway's compose file.
     pub fn compose(&self) -> Result<Cow<'static, str>, Failure> {
         self.text(Path::new(COMPOSE), assets::DOCKER_COMPOSE)
+    }
+
+    /// A manifest.
+    pub fn manifest(&self, manifest: &kubernetes::Manifest) -> Result<Cow<'static, str>, Failure> {
+        self.text(&Path::new("k8s").join(manifest.name), manifest.text)
     }
 
     fn text(&self, path: &Path, built_in: &'static str) -> Result<Cow<'static, str>, Failure> {

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -52,16 +53,19 @@ pub async fn ensure(site: &Site) -> Result<(), Failure> {
     spawn(site).await
 }
 
+/// The file of this program itself.
+pub fn own_program() -> Result<PathBuf, Failure> {
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::failed(format!("the program's own file: {error}")))?;
+    // Where it was replaced on disk meanwhile, the kernel still has the one that runs.
+    Ok(if program.exists() { program } else { "/proc/self/exe".into() })
+}
+
 /// Starts this program again as a keeper, detached, and waits until it says that it has begun.
 /// It inherits no lock: it outlives the operation that starts it.
 pub async fn spawn(site: &Site) -> Result<(), Failure> {
     let name = &site.deployment.name;
-    let mut program = std::env::current_exe()
-        .map_err(|error| Failure::failed(format!("the program's own file: {error}")))?;
-    if !program.exists() {
-        // It was replaced on disk meanwhile; the kernel still has the one that runs.
-        program = "/proc/self/exe".into();
-    }
+    let program = own_program()?;
     create_private_directory(&site.dir())?;
     let mut log = fs::OpenOptions::new();
     let log = log.create(true).append(true).mode(0o600).open(site.layout.keeper_log(name))?;
@@ -69,6 +73,10 @@ pub async fn spawn(site: &Site) -> Result<(), Failure> {
     cmd.args(["keep", name.as_str()]).cwd("/");
     cmd.allow(&["OPENCLAW_PIPELINE_LOG"]);
     cmd.allow(&SETTINGS).withhold(&PROXIES);
+    if site.deployment.spec.cluster.is_some() {
+        // What lets it into the cluster, where a program gives that; and where a pod finds its own.
+        cmd.allow_prefix("AWS_").allow_prefix("KUBERNETES_SERVICE_");
+    }
     // Outright, and not as this command was given them: the keeper reads no `.env` and no
     // configuration file, and what is relative here is something else in its directory.
     cmd.env("OPENCLAW_PIPELINE_HOME", site.layout.home());

@@ -6,9 +6,11 @@
 
 mod archive;
 mod checkout;
+pub mod cluster;
 pub mod container;
 pub mod docker;
 mod hiding;
+mod https;
 pub mod keeper;
 pub mod machine;
 pub mod process;
@@ -21,7 +23,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Failure, MachineFacts, TargetKind};
+use crate::domain::{ClusterFacts, Failure, MachineFacts, TargetKind};
 use crate::drivers::aws::Environment;
 use crate::drivers::terraform::Terraform;
 use crate::exec::{Cmd, LockFile};
@@ -178,6 +180,33 @@ pub trait Machines: Send + Sync {
     async fn ready(&self, site: &Site, work: Work<'_>) -> Result<(), Failure>;
 }
 
+/// What a target does that gives each deployment a place of its own on a cluster. Each can be told
+/// twice.
+#[async_trait]
+pub trait Clusters: Send + Sync {
+    /// Makes the namespace, and what the gateway is reached by.
+    async fn claim(&self, site: &Site, work: Work<'_>) -> Result<ClusterFacts, Failure>;
+
+    /// Waits until it has an address; answers it. `None` where nobody reaches it but through the
+    /// cluster's own API, or by a name that was given.
+    async fn address(&self, site: &Site, work: Work<'_>) -> Result<Option<String>, Failure>;
+
+    /// Whether the cluster enforces network policies, as a pod finds out; `None` where it cannot be
+    /// told.
+    async fn enforces_policies(&self, site: &Site, work: Work<'_>) -> Option<bool>;
+}
+
+/// What is known of a gateway only once it was started.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Learned {
+    /// The plugins that its configuration switches on.
+    pub plugins: Vec<String>,
+    /// The default model that it names.
+    pub model: Option<String>,
+    /// What the user should know.
+    pub notices: Vec<String>,
+}
+
 /// What a target does that can put a tunnel in front of a gateway. Each can be told twice.
 #[async_trait]
 pub trait Tunnels: Send + Sync {
@@ -203,6 +232,11 @@ pub trait Target: Send + Sync {
 
     /// The machines that it makes, where it makes any.
     fn machines(&self) -> Option<&dyn Machines> {
+        None
+    }
+
+    /// The places on a cluster that it gives, where it gives any.
+    fn clusters(&self) -> Option<&dyn Clusters> {
         None
     }
 
@@ -238,6 +272,11 @@ pub trait Target: Send + Sync {
 
     /// Starts it; does nothing when it runs.
     async fn start(&self, site: &Site, work: Work<'_>) -> Result<(), NotUp>;
+
+    /// What its configuration turned out to be when it was started, where that is not known before.
+    async fn learned(&self, _site: &Site) -> Result<Option<Learned>, Failure> {
+        Ok(None)
+    }
 
     /// Whether something else listens where a gateway that was started is to. Never, where what
     /// starts it takes the port for it.
@@ -315,6 +354,7 @@ pub struct Targets {
     docker: Arc<docker::DockerTarget>,
     ec2: Arc<machine::MachineTarget>,
     lightsail: Arc<machine::MachineTarget>,
+    eks: Arc<cluster::ClusterTarget>,
     stand_in: Option<Arc<dyn Target>>,
 }
 
@@ -328,17 +368,18 @@ impl Targets {
             boot_within: machine::BOOT_WITHIN,
             checkout: Checkout::default(),
         };
-        Self::driving(layout, &tools)
+        Self::driving(layout, &tools, cluster::Finder::default())
     }
 
     /// The same, with these tools for machines.
-    pub fn driving(layout: &Layout, tools: &machine::Tools) -> Self {
+    pub fn driving(layout: &Layout, tools: &machine::Tools, finder: cluster::Finder) -> Self {
         let machines = |cloud| Arc::new(machine::MachineTarget::new(cloud, tools.clone()));
         Self {
             process: Arc::new(process::ProcessTarget::new(layout.clone())),
             docker: Arc::new(docker::DockerTarget::new().made_from(tools.checkout.clone())),
             ec2: machines(machine::Cloud::Ec2),
             lightsail: machines(machine::Cloud::Lightsail),
+            eks: Arc::new(cluster::ClusterTarget::new(finder, tools)),
             stand_in: None,
         }
     }
@@ -356,6 +397,7 @@ impl Targets {
             (None, TargetKind::Docker) => &*self.docker,
             (None, TargetKind::Ec2) => &*self.ec2,
             (None, TargetKind::Lightsail) => &*self.lightsail,
+            (None, TargetKind::Eks) => &*self.eks,
         }
     }
 
@@ -369,7 +411,7 @@ impl Targets {
         match kind {
             TargetKind::Ec2 => Some(&*self.ec2),
             TargetKind::Lightsail => Some(&*self.lightsail),
-            TargetKind::Process | TargetKind::Docker => None,
+            TargetKind::Process | TargetKind::Docker | TargetKind::Eks => None,
         }
     }
 

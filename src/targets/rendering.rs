@@ -4,6 +4,8 @@
 //! it stands; so are lists, into which the program adds its own entries and from which it takes
 //! only entries that it added itself.
 
+mod instructions;
+
 use serde_json::{Map, Value, json};
 
 use super::container::TUNNEL_ADDRESS;
@@ -77,6 +79,10 @@ impl ManagedConfig {
         }
     }
 
+    fn is_since_8_1(&self) -> bool {
+        self.version.is_none_or(|version| version >= OpenClawVersion::new(2026, 8, 1))
+    }
+
     /// The model to write into a tree; `None` leaves what it has.
     fn model_for(&self, tree: &Value) -> Option<&str> {
         let model = self.model.as_deref()?;
@@ -96,8 +102,7 @@ impl ManagedConfig {
             // What stands in it is merged below; it has to be there for that.
             "controlUi": {},
         });
-        let since_8_1 =
-            self.version.is_none_or(|version| version >= OpenClawVersion::new(2026, 8, 1));
+        let since_8_1 = self.is_since_8_1();
         if since_8_1 {
             // A client with a private address would be paired as an administrator otherwise,
             // whatever Host and Origin it claims. And a node is let in by a person, not because
@@ -367,14 +372,16 @@ fn overlay(target: &mut Value, managed: &Value, path: &str, replaced: &mut Vec<S
     }
 }
 
+/// What cannot stand beside the managed keys: where it is, its name, and why.
+const CONFLICTS: [(&str, &str, &str); 4] = [
+    ("/gateway/auth", "token", "the token comes from OPENCLAW_GATEWAY_TOKEN"),
+    ("/gateway/auth", "password", "the gateway's access is by token"),
+    ("/tools/exec", "security", "tools.exec.mode says it (EXEC_ASK)"),
+    ("/tools/exec", "ask", "tools.exec.mode says it (EXEC_ASK)"),
+];
+
 /// Takes out what cannot stand beside the managed keys.
 fn remove_conflicts(tree: &mut Value, notices: &mut Vec<String>) {
-    const CONFLICTS: [(&str, &str, &str); 4] = [
-        ("/gateway/auth", "token", "the token comes from OPENCLAW_GATEWAY_TOKEN"),
-        ("/gateway/auth", "password", "the gateway's access is by token"),
-        ("/tools/exec", "security", "tools.exec.mode says it (EXEC_ASK)"),
-        ("/tools/exec", "ask", "tools.exec.mode says it (EXEC_ASK)"),
-    ];
     for (parent, key, why) in CONFLICTS {
         let removed = tree.pointer_mut(parent).and_then(Value::as_object_mut);
         if removed.and_then(|object| object.shift_remove(key)).is_some() {

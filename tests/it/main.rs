@@ -59,6 +59,7 @@ mod packaging;
 mod prices;
 mod pruning;
 mod real_cloud;
+mod real_cluster;
 mod real_life;
 mod schemathesis;
 mod server_access;

@@ -118,7 +118,7 @@ fn callers() -> Vec<String> {
 }
 
 /// The targets that users and scripts call by name, by group.
-const PROMISED: [(&str, &[&str]); 5] = [
+const PROMISED: [(&str, &[&str]); 6] = [
     ("The project", &["quick-start", "test", "bench", "lint", "build", "build-static", "install"]),
     (
         "Docker (local)",
@@ -190,6 +190,7 @@ const PROMISED: [(&str, &[&str]); 5] = [
             "ls-cloudflare-stop",
         ],
     ),
+    ("EKS", &["k8s-apply", "k8s-status", "k8s-logs", "k8s-shell", "k8s-secret", "k8s-url"]),
     (
         "Pipeline server",
         &[

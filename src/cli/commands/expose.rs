@@ -3,7 +3,7 @@
 use super::super::output::Output;
 use super::{Session, verbs};
 use crate::app::{Exposure, Order, refuse_without_machine};
-use crate::domain::{Deployment, Expose, Failure};
+use crate::domain::{Deployment, Expose, Failure, TargetKind};
 
 pub(super) async fn run(
     session: &Session<'_>,
@@ -38,6 +38,12 @@ pub(super) fn warn(out: &Output, deployment: &Deployment) {
         out.say(&format!(
             "Warning: plain HTTP can be read on its way. For HTTPS: openclaw-pipeline expose {name} \
              tunnel"
+        ));
+    } else if deployment.spec.target == TargetKind::Eks {
+        out.say(&format!(
+            "Warning: plain HTTP can be read on its way. openclaw-pipeline tunnel {name} is a way \
+             that nobody reads; an ingress with a certificate is HTTPS for everybody \
+             (OPENCLAW_PIPELINE_INGRESS_CLASS)."
         ));
     } else {
         out.say(

@@ -26,6 +26,10 @@ pub(super) fn flags(mut sources: Sources, args: &Launch) -> Sources {
         (Variable::Size, &args.size),
         (Variable::Expose, &args.expose),
         (Variable::SshCidr, &args.ssh_cidr),
+        (Variable::KubeContext, &args.context),
+        (Variable::StorageClass, &args.storage_class),
+        (Variable::IngressClass, &args.ingress_class),
+        (Variable::IngressHost, &args.ingress_host),
         (Variable::Approval, &args.approval),
         (Variable::ApprovalWindow, &args.approval_window),
         (Variable::ApprovalDevices, &args.approval_devices),
@@ -110,7 +114,7 @@ pub(super) async fn open(
     let name = session.name(name)?;
     let app: App = session.app()?;
     let deployment = app.deployment(&name)?;
-    if by_tunnel && !deployment.spec.target.has_machine() {
+    if by_tunnel && deployment.spec.target.is_local() {
         return Err(Failure::conflict(format!("{name} runs on this machine; it needs no tunnel"))
             .remedy(format!("openclaw-pipeline url {name} gives its link")));
     }

@@ -10,6 +10,7 @@ mod env;
 mod expose;
 mod history;
 mod image;
+mod in_pod;
 mod infra;
 mod launch;
 mod logs;
@@ -148,6 +149,9 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
     match &cli.command {
         Command::Env { command } => return env::run(out, *command),
         Command::Completions { shell } => return config::completions(*shell),
+        Command::InPod { terminal, log, container, line } => {
+            return Ok(in_pod::run(container, log.as_deref(), line.as_deref(), *terminal).await);
+        }
         _ => {}
     }
     let mut sources = match &cli.command {
@@ -203,7 +207,7 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
         refuse_other_target(&session, on, &cli.command)?;
     }
     let tells = tells(&cli.command);
-    let ended = dispatch(&session, cli.command).await;
+    let ended = Box::pin(dispatch(&session, cli.command)).await;
     if tells {
         serve::tell_front_end(&session).await;
     }
@@ -268,7 +272,7 @@ async fn dispatch(session: &Session<'_>, command: Command) -> Result<u8, Failure
         Command::Deploy(args) => launch::run(session, &args, launch::How::Deploy).await,
         Command::Adopt(args) => adopt::run(session, &args).await,
         Command::Plan(args) => infra::plan(session, &args).await,
-        Command::Infra(args) => infra::run(session, args).await,
+        Command::Infra(args) => Box::pin(infra::run(session, args)).await,
         Command::List => status::list(session).await,
         Command::Status(named) => status::show(session, named.name.as_deref()).await,
         Command::Logs { name, follow, tail, raw } => {
@@ -323,6 +327,9 @@ async fn dispatch(session: &Session<'_>, command: Command) -> Result<u8, Failure
         Command::Image(args) => image::run(session, &args).await,
         Command::Serve(args) => serve::run(session, &args).await,
         Command::Keep { name } => place::keep(session, &name).await,
-        Command::Env { .. } | Command::Completions { .. } | Command::Server(_) => Ok(0),
+        Command::Env { .. }
+        | Command::Completions { .. }
+        | Command::InPod { .. }
+        | Command::Server(_) => Ok(0),
     }
 }

@@ -37,7 +37,8 @@ pub struct LaunchForm {
     /// digit. `main` when left out.
     #[schema(examples("main"), max_length = 40, pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
     pub name: Option<String>,
-    /// Where it runs; `ec2` when left out. `docker` and `process` are the server's own machine.
+    /// Where it runs; `ec2` when left out. `docker` and `process` are the server's own machine, `eks`
+    /// the cluster that the server is set to, or runs on.
     #[schema(value_type = Option<TargetKind>)]
     pub target: Option<String>,
     /// The gateway's token: 16 to 512 printable characters without blanks. One is made when it is
@@ -101,9 +102,9 @@ pub struct LaunchForm {
     /// `medium_3_0` unless the server is set otherwise.
     #[schema(examples("t3.medium"))]
     pub size: Option<String>,
-    /// Who reaches the gateway on its machine, on `ec2` and `lightsail`: `http` is everybody, over
-    /// plain HTTP; `tunnel` everybody, over HTTPS by a Cloudflare tunnel; `operator` whoever may reach the machine's SSH; `none` nobody but who has a
-    /// shell there.
+    /// Who reaches the gateway, on `ec2`, `lightsail` and `eks`: `http` is everybody, over plain
+    /// HTTP; `tunnel` everybody, over HTTPS by a Cloudflare tunnel (not on `eks`); `operator` whoever
+    /// may reach the machine's SSH; `none` nobody but who has a shell there, or the cluster's API.
     #[schema(value_type = Option<Expose>)]
     pub expose: Option<String>,
     /// Browsers that ask to be let in: `auto`, `ask` or `off`.
@@ -121,6 +122,9 @@ pub struct LaunchForm {
     /// The token of a named tunnel, which leads to `http://openclaw-gateway:18789`.
     #[schema(value_type = Option<String>)]
     pub tunnel_token: Option<Secret>,
+    /// The host name by which browsers reach it, on `eks` where the server is set to an ingress.
+    #[schema(examples("ai.example.com"))]
+    pub ingress_host: Option<String>,
     /// What happens where the name is taken. `POST /v1/deployments` always refuses.
     #[serde(default)]
     pub on_conflict: OnConflict,
@@ -188,19 +192,22 @@ impl LaunchForm {
                 problem
             })?;
         }
-        let of_machines = [
-            ("region", &self.region),
-            ("size", &self.size),
-            ("expose", &self.expose),
-            ("tunnel_hostname", &self.tunnel_hostname),
+        let machine = (target.has_machine(), "makes no machine that has one");
+        let address = (target.has_own_address(), "makes no machine that has one");
+        let cluster = (target == TargetKind::Eks, "has no ingress");
+        let of_some = [
+            ("region", &self.region, machine),
+            ("size", &self.size, machine),
+            ("expose", &self.expose, address),
+            ("tunnel_hostname", &self.tunnel_hostname, machine),
+            ("ingress_host", &self.ingress_host, cluster),
         ];
         let named = |given: &Option<String>| given.as_deref().is_some_and(|it| !it.is_empty());
-        match of_machines.into_iter().find(|(_, given)| named(given)) {
-            Some((field, _)) if !target.has_machine() => Err(Problem::field(
-                field,
-                format!("the {target} target makes no machine that has one; leave it out"),
-            )),
-            _ => Ok(()),
+        match of_some.into_iter().find(|(_, given, (has, _))| !has && named(given)) {
+            Some((field, _, (_, why))) => {
+                Err(Problem::field(field, format!("the {target} target {why}; leave it out")))
+            }
+            None => Ok(()),
         }
     }
 
@@ -236,6 +243,7 @@ impl LaunchForm {
             (V::Cloudflare, "cloudflare", self.cloudflare.map(|it| Secret::new(it.to_string()))),
             (V::TunnelHost, "tunnel_hostname", text(&self.tunnel_hostname)),
             (V::TunnelToken, "tunnel_token", self.tunnel_token.clone()),
+            (V::IngressHost, "ingress_host", text(&self.ingress_host)),
             (V::Approval, "approval", text(&self.approval)),
         ];
         let of_variables = fields.iter().map(|(variable, field, _)| (*variable, *field)).collect();

@@ -146,7 +146,7 @@ async fn unpack(
 
 /// Unpacks into the state's own volume, so that putting the state in place is renames on one file
 /// system; what was there is removed last. No part of the script comes from outside.
-const SCRIPT: &str = r#"
+pub(in crate::targets) const SCRIPT: &str = r#"
 set -eu
 mkdir -p /tmp/empty
 cd /home/node/.openclaw

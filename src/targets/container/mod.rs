@@ -26,6 +26,7 @@ use crate::domain::Failure;
 use crate::exec::Cmd;
 use crate::gateway::Dial;
 
+pub(in crate::targets) use archive::SCRIPT as RESTORE;
 pub use engine::{Engine, SETTINGS, failure};
 pub(in crate::targets) use owner::ID;
 pub use tunnel::{Seen, TUNNEL_ADDRESS, metrics_port};
@@ -35,7 +36,7 @@ pub const CONTAINER_PORT: u16 = 18789;
 /// Where the gateway keeps its state inside its container.
 const STATE: &str = "/home/node/.openclaw";
 /// Where the workspace lies inside its container.
-const WORKSPACE: &str = "/home/node/openclaw/workspace";
+pub(in crate::targets) const WORKSPACE: &str = "/home/node/openclaw/workspace";
 /// The gateway's own command line inside its container.
 const OPENCLAW: [&str; 2] = ["node", "/app/openclaw.mjs"];
 /// How many characters of the deployment's id its names end in.

@@ -248,7 +248,7 @@ impl Target for MachineTarget {
     fn route(&self, site: &Site) -> Result<Box<dyn Dial>, Failure> {
         let port = site.port()?;
         if let Some(tunnel) = site.deployment.tunnel() {
-            return Ok(Box::new(route::Https::new(tunnel.host.clone())));
+            return Ok(Box::new(crate::targets::https::Https::new(tunnel.host.clone())));
         }
         if matches!(site.deployment.expose(), Some(Expose::None | Expose::Tunnel)) {
             return Ok(Box::new(route::Forwarded::new(reach::machine(site)?, port)));

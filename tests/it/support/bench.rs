@@ -190,6 +190,7 @@ impl Bench {
             memory_mib: 1024,
             protected: false,
             keys_of_request: false,
+            cluster: None,
             // Who reaches it is said of a machine alone.
             machine: Some(MachineSpec {
                 region: "in-memory-1".into(),

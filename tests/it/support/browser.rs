@@ -70,6 +70,16 @@ impl Browser {
         Some(Self::placed(command).await)
     }
 
+    /// The same inside `netns`, with a hosts file of its own.
+    pub async fn launch_with_hosts(netns: &NetNs, hosts: &std::path::Path) -> Option<Self> {
+        Lab::require(Part::Browser)?;
+        let inside = netns.command("chromium");
+        let mut command =
+            super::product::with_hosts(hosts, &inside.get_program().to_string_lossy());
+        command.args(inside.get_args());
+        Some(Self::placed(command).await)
+    }
+
     async fn placed(command: std::process::Command) -> Self {
         let place = PLACES.acquire().await.expect("nobody closes it");
         Self::begin(command, Some(place)).await

@@ -129,11 +129,15 @@ impl Cluster {
         serde_json::from_str(&said).expect("JSON")
     }
 
+    /// The file in which the names of load balancers stand.
+    pub fn hosts(&self) -> PathBuf {
+        self.running.kubeconfig.with_file_name("hosts")
+    }
+
     /// The address that a load balancer's host name leads to: they stand in a hosts file, which
     /// whoever is tested is given.
     pub fn address_of(&self, host: &str) -> Option<String> {
-        let hosts = self.running.kubeconfig.with_file_name("hosts");
-        let hosts = std::fs::read_to_string(hosts).expect("the hosts file");
+        let hosts = std::fs::read_to_string(self.hosts()).expect("the hosts file");
         let mut lines = hosts.lines().filter_map(|line| line.split_once(' '));
         lines.find(|(_, name)| *name == host).map(|(address, _)| address.to_owned())
     }
@@ -158,6 +162,12 @@ impl<'a> Namespace<'a> {
         let namespace = Self { cluster, name: name.to_owned() };
         namespace.remove();
         namespace
+    }
+
+    /// Whether it is there.
+    pub fn is_there(&self) -> bool {
+        let found = ["get", "namespace", &self.name, "--ignore-not-found", "--output=name"];
+        !self.cluster.said(&found).trim().is_empty()
     }
 
     fn remove(&self) {

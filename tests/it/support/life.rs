@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::browser::Browser;
 use super::cloud::{Cloud, Machine};
+use super::cluster::Cluster;
 use super::control_ui::{self, View};
 use super::engine::Engine;
 use super::netns::{self, NetNs};
@@ -30,6 +31,8 @@ pub enum Ground<'a> {
     Engine(&'static Engine),
     /// In a container of a machine of its own.
     Machine(&'a Cloud),
+    /// In a pod of a cluster.
+    Pod(&'a Cluster),
 }
 
 /// One life.
@@ -84,7 +87,7 @@ impl Life<'_> {
         let bind = self.netns.host().to_string();
         let port = self.port.to_string();
         let mut launch = vec!["launch", &self.name, "--port", &port];
-        if !matches!(self.ground, Ground::Machine(_)) {
+        if !matches!(self.ground, Ground::Machine(_) | Ground::Pod(_)) {
             launch.extend(["--bind", &bind]);
         }
         launch.extend(["--no-link", "--approval-devices", "2"]);
@@ -214,6 +217,16 @@ impl Life<'_> {
                 private_client::asks(&format!("127.0.0.1:{}", self.port), TOKEN).await
             }
             Ground::Engine(_) => private_client::asks(&address(), TOKEN).await,
+            Ground::Pod(cluster) => {
+                let pods = cluster.get(&["pods", "--namespace", &self.namespace()]);
+                let ip = pods["items"][0]["status"]["podIP"].as_str().expect("its address");
+                let (address, runtime) = (format!("{ip}:18789"), tokio::runtime::Runtime::new());
+                let runtime = runtime.expect("a runtime");
+                let asks = move || runtime.block_on(private_client::asks(&address, TOKEN));
+                let node = "/run/netns/oclab-kubernetes";
+                let within = tokio::task::spawn_blocking(move || netns::within(node, asks));
+                within.await.expect("it asks")
+            }
             Ground::Machine(cloud) => {
                 let engine = Engine::get().expect("the machine runs in it");
                 let machine = machine(cloud).container;
@@ -231,7 +244,7 @@ impl Life<'_> {
     /// Docker's command line where the container runs.
     fn docker(&self, args: &[&str]) -> String {
         match self.ground {
-            Ground::Process => unreachable!("it is in no container"),
+            Ground::Process | Ground::Pod(_) => unreachable!("it is in no container of Docker's"),
             Ground::Engine(engine) => engine.docker(args),
             Ground::Machine(cloud) => {
                 let quoted = args.iter().map(|arg| format!("'{}'", arg.replace('\'', "'\\''")));
@@ -239,6 +252,11 @@ impl Life<'_> {
                 cloud.run(&machine(cloud).id, &script).trim_end().to_owned()
             }
         }
+    }
+
+    /// Where its objects are on a cluster.
+    fn namespace(&self) -> String {
+        format!("openclaw-{}", self.name)
     }
 
     fn container(&self) -> String {
@@ -250,6 +268,12 @@ impl Life<'_> {
         if !matches!(self.ground, Ground::Process) {
             let path = "/home/node/.openclaw/openclaw.json";
             let script = format!("s|{}|{to}|", from.replace('[', "\\["));
+            if let Ground::Pod(cluster) = self.ground {
+                let (namespace, target) = (self.namespace(), "deployment/openclaw");
+                let exec = ["--namespace", &namespace, "exec", target, "-c", "openclaw", "--"];
+                cluster.said(&[&exec[..], &["sed", "-i", &script, path]].concat());
+                return;
+            }
             self.docker(&["exec", &self.container(), "sed", "-i", &script, path]);
             return;
         }

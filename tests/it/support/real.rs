@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::cloud::Cloud;
+use super::cluster::Cluster;
 use super::edge::Edge;
 use super::engine::Engine;
 use super::lab::{Lab, REPOSITORY, cloud_search_path};
@@ -78,6 +79,15 @@ impl Real {
         self.more.push(("OPENCLAW_PIPELINE_TUNNEL_IMAGE", image));
         self.hosts = Some(edge.hosts());
         self
+    }
+
+    /// The same with the lab's cluster, whose load balancers it finds by their names.
+    pub fn on_cluster(lab: &Lab, cluster: &Cluster) -> Self {
+        let mut real = Self::new(lab);
+        real.more.push(("KUBECONFIG", cluster.kubeconfig().to_string_lossy().into_owned()));
+        real.more.push(("OPENCLAW_PIPELINE_KUBE_CONTEXT", "lab".into()));
+        real.hosts = Some(cluster.hosts());
+        real
     }
 
     /// The data directory.

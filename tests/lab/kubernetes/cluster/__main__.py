@@ -65,6 +65,7 @@ def main() -> None:
     for part in (parts.controller_manager(), parts.scheduler(), parts.kubelet(), parts.proxy()):
         running[part.name] = part
         part.start(wait_for_it=False)
+    volumes.register()
     stand_ins = {"volumes": StandIn(volumes.turn), "balancers": StandIn(Balancers().turn)}
     for stand_in in stand_ins.values():
         stand_in.start()

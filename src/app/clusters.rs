@@ -1,0 +1,45 @@
+//! The cluster that a launch asks for.
+//!
+//! Owns what of it may change once a gateway is there. Refuses to move one to another cluster, or to
+//! volumes of another class: its data stays where it is.
+
+use crate::config::{Settings, Variable};
+use crate::domain::{ClusterSpec, Deployment, Failure, TargetKind};
+
+/// The cluster of a deployment that is new, where its target has one.
+pub(super) fn cluster(
+    target: TargetKind,
+    settings: &Settings,
+) -> Result<Option<ClusterSpec>, Failure> {
+    (target == TargetKind::Eks).then(|| settings.cluster()).transpose()
+}
+
+/// Takes over what the settings say outright; what they do not say stays.
+pub(super) fn change(
+    spec: &mut ClusterSpec,
+    settings: &Settings,
+    existing: &Deployment,
+) -> Result<(), Failure> {
+    use Variable as V;
+    let given = |variables: &[V]| variables.iter().any(|it| settings.is_given(*it));
+    let asked = settings.cluster()?;
+    let is_made = existing.facts.cluster.is_some();
+    if settings.is_given(V::KubeContext) {
+        // The same cluster may stand under another name, in another file: its namespace says so.
+        spec.kubeconfig = asked.kubeconfig;
+        spec.context = asked.context;
+    }
+    if settings.is_exposure_given() {
+        spec.expose = asked.expose;
+    }
+    if settings.is_given(V::SshCidr) {
+        spec.source_ranges = asked.source_ranges;
+    }
+    if given(&[V::IngressClass, V::IngressHost, V::IngressTlsSecret]) {
+        spec.ingress = asked.ingress;
+    }
+    if settings.is_given(V::StorageClass) && !is_made {
+        spec.storage_class = asked.storage_class;
+    }
+    Ok(())
+}

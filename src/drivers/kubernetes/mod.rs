@@ -1,0 +1,114 @@
+//! Kubernetes: what is asked of a cluster's API, and what it answers.
+//!
+//! Owns how a cluster is found and spoken to: kubeconfig files, a pod's own service account,
+//! credentials that a program gives; objects that are applied, read and removed. Everything is asked of
+//! the API itself. Refuses to know what the objects are for, to guess which cluster is meant, and to
+//! start a program but by the one door.
+
+mod client;
+mod credential;
+mod error;
+mod kubeconfig;
+mod objects;
+mod pods;
+mod review;
+mod within;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kube::{Client, Config};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::Failure;
+
+pub use client::{Container, UNREACHED};
+pub use error::{ApiError, Problem};
+pub use objects::{Kind, MANAGER, Object};
+pub use pods::{Attached, LogPart, Reader, Resizing, Streams, Writer};
+pub use review::Right;
+pub use within::Pod as OwnPod;
+
+/// How long a connection to the API may take.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// How a cluster is found.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Whereabouts {
+    /// A context of these files, of which the first that knows a name counts.
+    Kubeconfig {
+        /// The files.
+        files: Vec<PathBuf>,
+        /// The context. `None`: the one that the files say is current.
+        context: Option<String>,
+    },
+    /// The one that this program itself runs on, as the service account of its pod.
+    Within(within::Pod),
+}
+
+/// A cluster's API.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    server: String,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// Finds a cluster, and learns how it is spoken to. Nothing is asked of it yet.
+    pub async fn find(place: &Whereabouts, cancel: &CancellationToken) -> Result<Self, Failure> {
+        let mut config = match place {
+            Whereabouts::Kubeconfig { files, context } => {
+                kubeconfig::read(files, context.as_deref(), cancel).await?
+            }
+            Whereabouts::Within(pod) => pod.config()?,
+        };
+        config.connect_timeout = Some(CONNECT);
+        Self::of(config)
+    }
+
+    fn of(config: Config) -> Result<Self, Failure> {
+        // Whoever was first may have installed another one, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let server = config.cluster_url.to_string();
+        let client = Client::try_from(config).map_err(|error| {
+            Failure::prerequisite(format!(
+                "the cluster at {server} cannot be spoken to: {}",
+                error::words(&error)
+            ))
+            .remedy("check the certificates and the address that the kubeconfig has for it")
+        })?;
+        Ok(Self { client, server })
+    }
+
+    /// Its address.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Its version, as (major, minor): whatever a vendor puts behind the number is left out.
+    pub async fn version(&self) -> Result<(u32, u32), ApiError> {
+        let info = self.client.apiserver_version().await.map_err(|it| self.error(it))?;
+        let number = |text: &str| {
+            let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+            digits.parse().unwrap_or_default()
+        };
+        Ok((number(&info.major), number(&info.minor)))
+    }
+
+    fn nothing_there(&self) -> ApiError {
+        ApiError::new(Problem::Other, "nothing was connected", &self.server)
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "it ends here, and callers map by this name")]
+    fn error(&self, error: kube::Error) -> ApiError {
+        ApiError::of(&error, &self.server)
+    }
+}

@@ -1,0 +1,113 @@
+//! A deployment's namespace, and what it is reached by.
+
+use tokio::time::Instant;
+
+use super::checks::Class;
+use super::rise::Looks;
+use super::{At, names};
+use crate::domain::text::clean;
+use crate::domain::{ClusterFacts, Expose, Failure, tunnel};
+use crate::drivers::kubernetes::{Kind, Problem};
+use crate::targets::Work;
+
+/// The annotation that keeps what a pod found out of network policies.
+pub(super) const ENFORCES: &str = "pipeline.openclaw.io/enforces-network-policies";
+
+impl At<'_> {
+    /// Makes the namespace, and what the gateway is reached by.
+    pub(super) async fn claim(&self, _work: Work<'_>) -> Result<ClusterFacts, Failure> {
+        let manifests = self.manifests();
+        let (kind, namespace) = manifests.namespace()?;
+        let found = match self.cluster.get(kind, None, &self.namespace).await? {
+            Some(found) => found,
+            // Not applied: nobody else's is taken over who was there in the meantime.
+            None => match self.cluster.create(kind, &namespace).await {
+                Ok(made) => made,
+                Err(error) if error.problem == Problem::Conflict => {
+                    let found = self.cluster.get(kind, None, &self.namespace).await?;
+                    found.ok_or_else(|| Failure::from(error))?
+                }
+                Err(error) => return Err(error.into()),
+            },
+        };
+        names::refuse_others(&found, self.site)?;
+        self.cluster.apply(kind, &namespace).await?;
+        let class = self.storage_class().await?;
+        let storage_class = match class {
+            Class::There(name) => Some(name),
+            Class::ToBeMade(name) => {
+                let (kind, class) = manifests.storage_class()?;
+                match self.cluster.create(kind, &class).await {
+                    Err(error) if error.problem != Problem::Conflict => return Err(error.into()),
+                    _ => Some(name),
+                }
+            }
+            Class::Default => None,
+        };
+        let port = self.site.port()?;
+        // The policies come before the first pod.
+        for (kind, object) in manifests.policies()? {
+            self.cluster.apply(kind, &object).await?;
+        }
+        let (kind, service) = manifests.service(port)?;
+        self.cluster.apply(kind, &service).await?;
+        if let Some((kind, ingress)) = manifests.ingress(port)? {
+            self.cluster.apply(kind, &ingress).await?;
+        }
+        let before = self.site.deployment.facts.cluster.clone().unwrap_or_default();
+        Ok(ClusterFacts {
+            namespace: self.namespace.clone(),
+            uid: found.metadata.uid.unwrap_or_default(),
+            storage_class,
+            ..before
+        })
+    }
+
+    /// Waits until the service has an address.
+    pub(super) async fn address(&self, work: Work<'_>) -> Result<Option<String>, Failure> {
+        let deployment = &self.site.deployment;
+        if deployment.expose() == Some(Expose::None) || deployment.ingress().is_some() {
+            return Ok(None);
+        }
+        let deadline = Instant::now() + self.within;
+        let mut looks = Looks::new(work);
+        loop {
+            let found =
+                self.cluster.get(Kind::SERVICE, Some(&self.namespace), names::GATEWAY).await;
+            if let Ok(Some(service)) = &found {
+                let given = &service.data["status"]["loadBalancer"]["ingress"][0];
+                if let Some(host) = given["hostname"].as_str() {
+                    return tunnel::host_name(host).map(Some);
+                }
+                if let Some(ip) = given["ip"].as_str() {
+                    let ip: std::net::IpAddr = ip
+                        .parse()
+                        .map_err(|_| Failure::failed("the load balancer's address is none"))?;
+                    return Ok(Some(match ip {
+                        std::net::IpAddr::V4(ip) => ip.to_string(),
+                        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+                    }));
+                }
+            }
+            if Instant::now() > deadline {
+                found?;
+                let warnings = self.warnings().await?;
+                let said =
+                    warnings.iter().rev().find(|it| it["involvedObject"]["kind"] == "Service");
+                let said = said.and_then(|it| it["message"].as_str()).map_or_else(
+                    || {
+                        "nobody says why: the cluster may have nothing that makes load balancers"
+                            .to_owned()
+                    },
+                    |it| clean(it, 400),
+                );
+                return Err(Failure::failed(format!("its service got no address: {said}")).remedy(
+                    "EXPOSE=none reaches the gateway through the cluster's API instead (openclaw-\
+                     pipeline tunnel), and OPENCLAW_PIPELINE_INGRESS_CLASS through an ingress",
+                ));
+            }
+            work.progress.amount(0, 0, "waiting for the load balancer's address");
+            looks.next().await?;
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What is checked before anything is made.
+
+use futures_util::future::try_join_all;
+
+use super::{At, names};
+use crate::config::Variable;
+use crate::domain::{Failure, IngressSpec};
+use crate::drivers::kubernetes::{Kind, Object, Right};
+
+/// The oldest cluster on which everything is there that is used: a disruption budget's
+/// unhealthyPodEvictionPolicy.
+const OLDEST: (u32, u32) = (1, 27);
+/// Encrypted volumes of EBS, and what makes them.
+const EBS_CLASS: &str = "gp3";
+const EBS_DRIVER: &str = "ebs.csi.aws.com";
+/// What says that a class is the cluster's default.
+const IS_DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
+
+/// What a launch does, and everything after it.
+const RIGHTS: [Right; 20] = [
+    right("create", Kind::NAMESPACE, ""),
+    right("delete", Kind::NAMESPACE, ""),
+    right("patch", Kind::SERVICE, ""),
+    right("patch", Kind::SECRET, ""),
+    right("patch", Kind::CONFIG_MAP, ""),
+    right("patch", Kind::CLAIM, ""),
+    right("list", Kind::CLAIM, ""),
+    right("patch", Kind::NETWORK_POLICY, ""),
+    right("patch", Kind::DISRUPTION_BUDGET, ""),
+    right("get", Kind::DEPLOYMENT, ""),
+    right("patch", Kind::DEPLOYMENT, ""),
+    right("patch", Kind::DEPLOYMENT, "scale"),
+    right("create", Kind::POD, ""),
+    right("list", Kind::POD, ""),
+    right("delete", Kind::POD, ""),
+    right("get", Kind::POD, "log"),
+    right("create", Kind::POD, "exec"),
+    right("create", Kind::POD, "portforward"),
+    right("get", Kind::SERVICE, ""),
+    right("list", Kind::EVENT, ""),
+];
+
+const fn right(verb: &'static str, kind: Kind, part: &'static str) -> Right {
+    Right { verb, kind, part }
+}
+
+/// The class of a deployment's volumes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Class {
+    /// One that is there.
+    There(String),
+    /// That of encrypted volumes of EBS, which is still to be made.
+    ToBeMade(String),
+    /// The cluster's own default.
+    Default,
+}
+
+impl At<'_> {
+    /// Fails unless a gateway can be put there. Changes nothing.
+    pub(super) async fn check(&self) -> Result<(), Failure> {
+        let version = self.cluster.version().await?;
+        if version < OLDEST {
+            return Err(Failure::prerequisite(format!(
+                "the cluster at {} is Kubernetes {}.{}, and {}.{} is the oldest that will do",
+                self.cluster.server(),
+                version.0,
+                version.1,
+                OLDEST.0,
+                OLDEST.1
+            ))
+            .remedy("update the cluster, or name another one with --context"));
+        }
+        let rights = try_join_all(RIGHTS.iter().map(async |right| {
+            let may = self.cluster.may(*right, &self.namespace).await?;
+            Ok::<_, Failure>((!may).then_some(*right))
+        }));
+        let lacking: Vec<String> =
+            rights.await?.into_iter().flatten().map(|it| it.to_string()).collect();
+        if !lacking.is_empty() {
+            return Err(Failure::prerequisite(format!(
+                "whoever the context names may not do this on the cluster at {}: {}",
+                self.cluster.server(),
+                lacking.join(", ")
+            ))
+            .remedy(
+                "ask whoever administers it for these rights (docs/kubernetes.md has the role), or \
+                 name another context",
+            ));
+        }
+        let found = self.cluster.get(Kind::NAMESPACE, None, &self.namespace).await?;
+        if let Some(found) = &found {
+            if names::is_going(found) {
+                return Err(Failure::conflict(format!(
+                    "the namespace {} is being removed",
+                    self.namespace
+                ))
+                .remedy("try again when it is gone (kubectl get namespace shows it)"));
+            }
+            names::refuse_others(found, self.site)?;
+        }
+        self.storage_class().await?;
+        match self.site.deployment.ingress() {
+            Some(ingress) => self.check_ingress(ingress).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn check_ingress(&self, ingress: &IngressSpec) -> Result<(), Failure> {
+        let found = self.cluster.get(Kind::INGRESS_CLASS, None, &ingress.class).await?;
+        if found.is_some() {
+            return Ok(());
+        }
+        let known = self.named(Kind::INGRESS_CLASS).await?;
+        Err(Failure::bad_input(format!(
+            "{} names {:?}, and the cluster has no such class of ingresses",
+            Variable::IngressClass.name(),
+            ingress.class
+        ))
+        .remedy(format!("it has {}", listed(&known))))
+    }
+
+    /// The class that the volumes get: the one that was named, encrypted ones of EBS, or the cluster's
+    /// own default.
+    pub(super) async fn storage_class(&self) -> Result<Class, Failure> {
+        let classes = self.cluster.list(Kind::STORAGE_CLASS, None, "").await?;
+        let has = |name: &str| classes.iter().any(|it| it.metadata.name.as_deref() == Some(name));
+        let spec = self.site.deployment.spec.cluster.as_ref();
+        if let Some(wanted) = spec.and_then(|it| it.storage_class.clone()) {
+            if has(&wanted) {
+                return Ok(Class::There(wanted));
+            }
+            let known: Vec<String> =
+                classes.iter().filter_map(|it| it.metadata.name.clone()).collect();
+            return Err(Failure::bad_input(format!(
+                "{} names {wanted:?}, and the cluster has no such storage class",
+                Variable::StorageClass.name()
+            ))
+            .remedy(format!("it has {}", listed(&known))));
+        }
+        // What is there stays as it is: a claim's class cannot change.
+        let made = self.site.deployment.facts.cluster.as_ref();
+        if let Some(class) = made.and_then(|it| it.storage_class.clone()) {
+            return Ok(Class::There(class));
+        }
+        if has(EBS_CLASS) {
+            return Ok(Class::There(EBS_CLASS.into()));
+        }
+        if self.cluster.get(Kind::CSI_DRIVER, None, EBS_DRIVER).await?.is_some() {
+            return Ok(Class::ToBeMade(EBS_CLASS.into()));
+        }
+        if classes.iter().any(is_default) {
+            return Ok(Class::Default);
+        }
+        let known: Vec<String> = classes.iter().filter_map(|it| it.metadata.name.clone()).collect();
+        Err(Failure::prerequisite(
+            "the cluster has no default storage class, and the gateway's state needs a volume",
+        )
+        .remedy(format!(
+            "name one with {}: it has {}",
+            Variable::StorageClass.name(),
+            listed(&known)
+        )))
+    }
+
+    async fn named(&self, kind: Kind) -> Result<Vec<String>, Failure> {
+        let all = self.cluster.list(kind, None, "").await?;
+        Ok(all.into_iter().filter_map(|it| it.metadata.name).collect())
+    }
+}
+
+fn is_default(class: &Object) -> bool {
+    let annotations = class.metadata.annotations.as_ref();
+    annotations.and_then(|it| it.get(IS_DEFAULT)).is_some_and(|it| it == "true")
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}

@@ -1,0 +1,263 @@
+//! The objects of a deployment, from the manifests as they are shipped.
+//!
+//! Owns what the program puts in the place of what the manifests say: namespace, labels, image, port,
+//! exposure, storage class, limits, secrets. Refuses a manifest of a checkout that is none, or lacks an
+//! object which the program carries.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Value, json};
+
+use super::names;
+use crate::assets::kubernetes::{self, Manifest};
+use crate::domain::{ClusterFacts, Expose, Failure};
+use crate::drivers::kubernetes::{Kind, Object};
+use crate::secrets::Secret;
+use crate::targets::{Checkout, Site};
+
+/// The deployment's objects to be.
+pub(super) struct Manifests<'a> {
+    site: &'a Site,
+    checkout: &'a Checkout,
+}
+
+/// An object, and what kind it is.
+pub(super) type Applied = (Kind, Object);
+
+impl<'a> Manifests<'a> {
+    pub(super) fn new(site: &'a Site, checkout: &'a Checkout) -> Self {
+        Self { site, checkout }
+    }
+
+    /// A manifest's objects, in the deployment's namespace and with its labels.
+    fn read(&self, manifest: &Manifest) -> Result<Vec<Value>, Failure> {
+        let text = self.checkout.manifest(manifest)?;
+        let unreadable = |why: &dyn std::fmt::Display| {
+            Failure::bad_input(format!("k8s/{} is no manifest: {why}", manifest.name))
+        };
+        let mut objects = Vec::new();
+        for document in text.split("\n---\n") {
+            let mut object: Value =
+                serde_saphyr::from_str(document).map_err(|error| unreadable(&error))?;
+            if !object["metadata"].is_object() {
+                return Err(unreadable(&"an object has no metadata"));
+            }
+            if object["metadata"]["namespace"].is_string() {
+                object["metadata"]["namespace"] = json!(names::namespace(self.site));
+            }
+            self.label(&mut object["metadata"]);
+            objects.push(object);
+        }
+        Ok(objects)
+    }
+
+    fn label(&self, metadata: &mut Value) {
+        if !metadata["labels"].is_object() {
+            metadata["labels"] = json!({});
+        }
+        if let (Some(into), Some(own)) =
+            (metadata["labels"].as_object_mut(), names::labels(self.site).as_object())
+        {
+            into.extend(own.clone());
+        }
+    }
+
+    fn one(&self, manifest: &Manifest) -> Result<Value, Failure> {
+        let mut objects = self.read(manifest)?.into_iter();
+        objects
+            .next()
+            .ok_or_else(|| Failure::bad_input(format!("k8s/{} has no object", manifest.name)))
+    }
+
+    /// Its namespace.
+    pub(super) fn namespace(&self) -> Result<Applied, Failure> {
+        let mut object = self.one(&kubernetes::NAMESPACE)?;
+        object["metadata"]["name"] = json!(names::namespace(self.site));
+        typed(object)
+    }
+
+    /// The class of encrypted volumes of EBS, which is nobody's own.
+    pub(super) fn storage_class(&self) -> Result<Applied, Failure> {
+        let mut object = self.one(&kubernetes::STORAGE_CLASS)?;
+        object["metadata"]["labels"] = json!({ "app.kubernetes.io/part-of": "openclaw" });
+        typed(object)
+    }
+
+    /// Its address.
+    pub(super) fn service(&self, port: u16) -> Result<Applied, Failure> {
+        let mut object = self.one(&kubernetes::SERVICE)?;
+        let spec = self.site.deployment.spec.cluster.clone().unwrap_or_default();
+        object["spec"]["ports"][0]["port"] = json!(port);
+        if spec.expose == Expose::None || self.site.deployment.ingress().is_some() {
+            object["spec"]["type"] = json!("ClusterIP");
+            if let Some(spec) = object["spec"].as_object_mut() {
+                spec.shift_remove("externalTrafficPolicy");
+            }
+            if let Some(metadata) = object["metadata"].as_object_mut() {
+                metadata.shift_remove("annotations");
+            }
+        } else if spec.expose == Expose::Operator {
+            object["spec"]["loadBalancerSourceRanges"] = json!(spec.source_ranges);
+        }
+        typed(object)
+    }
+
+    /// The ingress that leads to it, where one does.
+    pub(super) fn ingress(&self, port: u16) -> Result<Option<Applied>, Failure> {
+        let Some(ingress) = self.site.deployment.ingress() else { return Ok(None) };
+        let mut metadata =
+            json!({ "name": names::GATEWAY, "namespace": names::namespace(self.site) });
+        self.label(&mut metadata);
+        let mut object = json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata,
+            "spec": {
+                "ingressClassName": ingress.class,
+                "rules": [{ "host": ingress.host, "http": { "paths": [{
+                    "path": "/", "pathType": "Prefix",
+                    "backend": { "service": { "name": names::GATEWAY, "port": { "number": port } } },
+                }]}}],
+            },
+        });
+        if let Some(secret) = &ingress.tls_secret {
+            object["spec"]["tls"] = json!([{ "hosts": [ingress.host], "secretName": secret }]);
+        }
+        typed(object).map(Some)
+    }
+
+    /// Who it talks to, and who may end its pod.
+    pub(super) fn policies(&self) -> Result<Vec<Applied>, Failure> {
+        [&kubernetes::NETWORK_POLICY, &kubernetes::DISRUPTION_BUDGET]
+            .into_iter()
+            .map(|it| self.one(it).and_then(typed))
+            .collect()
+    }
+
+    /// Its volumes.
+    pub(super) fn claims(&self, facts: &ClusterFacts) -> Result<Vec<Applied>, Failure> {
+        let mut objects = self.read(&kubernetes::CLAIMS)?;
+        for object in &mut objects {
+            match &facts.storage_class {
+                Some(class) => object["spec"]["storageClassName"] = json!(class),
+                None => {
+                    if let Some(spec) = object["spec"].as_object_mut() {
+                        spec.shift_remove("storageClassName");
+                    }
+                }
+            }
+        }
+        objects.into_iter().map(typed).collect()
+    }
+
+    /// What it is told in secret, and the user's own configuration, for the first start.
+    pub(super) fn secrets(&self) -> Result<Vec<Applied>, Failure> {
+        let mut object = self.one(&kubernetes::SECRET)?;
+        let encoded = |value: &Secret| json!(BASE64.encode(value.expose()));
+        let token = ("OPENCLAW_GATEWAY_TOKEN".to_owned(), self.site.secrets.token.clone());
+        let values = std::iter::once(token).chain(self.site.gateway_env());
+        let data: serde_json::Map<_, _> =
+            values.map(|(name, value)| (name, encoded(&value))).collect();
+        object["data"] = Value::Object(data);
+        let mut all = vec![typed(object)?];
+        if let Some(file) = &self.site.secrets.user_config {
+            let mut metadata =
+                json!({ "name": names::FILE, "namespace": names::namespace(self.site) });
+            self.label(&mut metadata);
+            all.push(typed(json!({
+                "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata,
+                "data": { "openclaw.json": encoded(file) },
+            }))?);
+        }
+        Ok(all)
+    }
+
+    /// What configures it.
+    pub(super) fn config(&self, instructions: &Value) -> Result<Applied, Failure> {
+        let mut object = self.one(&kubernetes::CONFIG)?;
+        let text = serde_json::to_string_pretty(instructions)
+            .map_err(|error| Failure::failed(format!("the instructions: {error}")))?;
+        object["data"]["managed.json"] = json!(text);
+        typed(object)
+    }
+
+    /// The gateway, so often.
+    pub(super) fn deployment(&self, image: &str, replicas: u64) -> Result<Applied, Failure> {
+        let mut object = self.one(&kubernetes::DEPLOYMENT)?;
+        object["spec"]["replicas"] = json!(replicas);
+        self.label(&mut object["spec"]["template"]["metadata"]);
+        self.fit(&mut object["spec"]["template"]["spec"], image);
+        typed(object)
+    }
+
+    /// Puts the image and the memory limit where they belong.
+    fn fit(&self, pod: &mut Value, image: &str) {
+        pod["initContainers"][0]["image"] = json!(image);
+        let memory = self.site.deployment.spec.memory_mib;
+        let heap = self.site.heap_mib();
+        let gateway = &mut pod["containers"][0];
+        gateway["image"] = json!(image);
+        gateway["resources"]["limits"]["memory"] = json!(format!("{memory}Mi"));
+        if memory < 1024 {
+            gateway["resources"]["requests"]["memory"] = json!(format!("{memory}Mi"));
+        }
+        let variables = gateway["env"].as_array_mut().into_iter().flatten();
+        for variable in variables.filter(|it| it["name"] == "NODE_OPTIONS") {
+            variable["value"] = json!(format!("--max-old-space-size={heap}"));
+        }
+    }
+
+    /// A pod of this image that runs this script beside the gateway, under the same rules.
+    pub(super) fn pod(
+        &self,
+        name: &str,
+        image: &str,
+        command: &[&str],
+        has_volumes: bool,
+    ) -> Result<Applied, Failure> {
+        let deployment = self.one(&kubernetes::DEPLOYMENT)?;
+        let mut spec = deployment["spec"]["template"]["spec"].clone();
+        self.fit(&mut spec, image);
+        let mut container = spec["containers"][0].take();
+        for key in ["args", "ports", "startupProbe", "readinessProbe", "livenessProbe"] {
+            if let Some(container) = container.as_object_mut() {
+                container.shift_remove(key);
+            }
+        }
+        container["command"] = json!(command);
+        if !has_volumes {
+            // Neither has it secrets: it runs what was just fetched.
+            if let Some(container) = container.as_object_mut() {
+                container.shift_remove("envFrom");
+            }
+            container["resources"] = json!({
+                "requests": { "cpu": "10m", "memory": "64Mi" },
+                "limits": { "cpu": "1", "memory": "512Mi" },
+            });
+            let kept = |it: &Value| ["cache", "tmp"].iter().any(|name| it["name"] == *name);
+            for list in [&mut container["volumeMounts"], &mut spec["volumes"]] {
+                if let Some(list) = list.as_array_mut() {
+                    list.retain(kept);
+                }
+            }
+        }
+        spec["containers"] = json!([container]);
+        if !has_volumes && let Some(spec) = spec.as_object_mut() {
+            spec.shift_remove("initContainers");
+        }
+        spec["restartPolicy"] = json!("Never");
+        spec["terminationGracePeriodSeconds"] = json!(1);
+        let mut metadata = json!({ "name": name, "namespace": names::namespace(self.site) });
+        self.label(&mut metadata);
+        // Not the gateway's name, by which its service would send browsers here.
+        metadata["labels"]["app.kubernetes.io/name"] = json!(name);
+        metadata["labels"]["app.kubernetes.io/part-of"] = json!("openclaw");
+        typed(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec }))
+    }
+}
+
+fn typed(object: Value) -> Result<Applied, Failure> {
+    let object: Object = serde_json::from_value(object)
+        .map_err(|error| Failure::bad_input(format!("a manifest is no object: {error}")))?;
+    let kind = Kind::of(&object)
+        .ok_or_else(|| Failure::bad_input("a manifest's object is of a kind that is not used"))?;
+    Ok((kind, object))
+}

@@ -1,0 +1,81 @@
+//! What a deployment's objects on a cluster are called, and whose they are.
+//!
+//! Owns the names, which are the manifests' own, and the labels that bind a namespace to one deployment
+//! of one installation. Refuses a namespace without them: somebody else's is never changed or removed.
+
+use serde_json::{Value, json};
+
+use crate::domain::text::clean;
+use crate::domain::{Failure, cluster};
+use crate::drivers::kubernetes::Object;
+use crate::targets::Site;
+
+/// The gateway's deployment, service, network policy, disruption budget and container.
+pub(super) const GATEWAY: &str = "openclaw";
+/// The user's own configuration, for the first start.
+pub(super) const FILE: &str = "openclaw-file";
+/// The container that merges the configuration, before the gateway starts.
+pub(super) const CONFIGURE: &str = "configure";
+/// The pod that gets an image ready.
+pub(super) const PULL: &str = "openclaw-pull";
+/// The pod that has the volumes while the gateway is stopped.
+pub(super) const ASIDE: &str = "openclaw-aside";
+/// The label of the gateway's pods, by which its service finds them.
+pub(super) const OF_GATEWAY: &str = "app.kubernetes.io/name=openclaw";
+
+/// The installation that a namespace belongs to.
+pub(super) const INSTALLATION: &str = "pipeline.openclaw.io/installation";
+/// The deployment's own id.
+pub(super) const DEPLOYMENT: &str = "pipeline.openclaw.io/deployment";
+/// The deployment's name.
+const NAME: &str = "pipeline.openclaw.io/name";
+
+/// The deployment's namespace.
+pub(super) fn namespace(site: &Site) -> String {
+    cluster::namespace(&site.deployment.name)
+}
+
+/// The labels of everything that is the deployment's.
+pub(super) fn labels(site: &Site) -> Value {
+    json!({
+        INSTALLATION: site.layout.installation(),
+        DEPLOYMENT: site.deployment.id,
+        NAME: site.deployment.name,
+    })
+}
+
+/// Whether an object is this deployment's.
+pub(super) fn is_own(object: &Object, site: &Site) -> bool {
+    let labels = object.metadata.labels.as_ref();
+    labels.and_then(|it| it.get(DEPLOYMENT)) == Some(&site.deployment.id)
+}
+
+/// Whether an object is going away.
+pub(super) fn is_going(object: &Object) -> bool {
+    object.metadata.deletion_timestamp.is_some()
+}
+
+/// Refuses a namespace that is not this deployment's.
+pub(super) fn refuse_others(object: &Object, site: &Site) -> Result<(), Failure> {
+    if is_own(object, site) {
+        return Ok(());
+    }
+    let name = namespace(site);
+    let label = |name: &str| object.metadata.labels.as_ref().and_then(|it| it.get(name));
+    let whose = match (label(DEPLOYMENT), label(INSTALLATION)) {
+        (Some(_), Some(other)) if other == site.layout.installation() => {
+            "it is what an earlier deployment of this name left".to_owned()
+        }
+        (Some(id), _) => {
+            format!("it belongs to a deployment of another installation ({})", clean(id, 60))
+        }
+        _ => "it carries no label of this program".to_owned(),
+    };
+    Err(Failure::conflict(format!(
+        "the namespace {name} is there and is not this deployment's: {whose}"
+    ))
+    .remedy(format!(
+        "launch under another name, or, if nobody needs it and what it holds, remove it yourself: \
+         kubectl delete namespace {name}"
+    )))
+}

@@ -1,0 +1,134 @@
+//! The image: got by a pod of its own, before anything that works is stopped.
+//!
+//! Owns that pod: it pins the image by its digest, reads the gateway's version out of it, and tells
+//! whether the network lets through what the policy forbids. Refuses secrets and volumes: what it runs
+//! was just fetched.
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::address::ENFORCES;
+use super::reason::{self, Seen};
+use super::rise::Looks;
+use super::{At, names};
+use crate::domain::text::clean;
+use crate::domain::{Failure, FailureKind, OpenClawVersion};
+use crate::drivers::kubernetes::{Kind, Object};
+use crate::targets::{Artefact, DEFAULT_IMAGE, Work};
+
+/// What the pod finds out: the gateway's version, and whether the API is reached, which the policy
+/// forbids. Where that is enforced only a while after a pod begins, the last try counts.
+const SCRIPT: &str = r"
+const fs = require('fs'), net = require('net');
+const told = { version: null, reached: null };
+try { told.version = require('/app/package.json').version; } catch {}
+const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port } = process.env;
+const end = () => { fs.writeFileSync('/dev/termination-log', JSON.stringify(told)); process.exit(0); };
+const attempt = (left) => {
+  const socket = net.connect({ host, port: Number(port), timeout: 1000 });
+  const next = (reached) => {
+    socket.destroy();
+    told.reached = reached;
+    if (!reached || left === 0) end(); else setTimeout(attempt, 500, left - 1);
+  };
+  socket.on('connect', () => next(true));
+  socket.on('timeout', () => next(false));
+  socket.on('error', (error) => next(error.code === 'ECONNREFUSED' ? true : false));
+};
+if (host) attempt(1); else end();
+";
+
+impl At<'_> {
+    /// Gets the deployment's image ready, and pins it. `newest` asks the registry what its tag names
+    /// today.
+    pub(super) async fn fetch(&self, newest: bool, work: Work<'_>) -> Result<Artefact, Failure> {
+        let image = self.site.deployment.spec.image.as_deref().unwrap_or(DEFAULT_IMAGE);
+        let facts = &self.site.deployment.facts;
+        if facts.artefact.as_deref() == Some(image) && image.contains('@') {
+            // It ran here before.
+            let version = facts.artefact_version.clone();
+            return Ok(Artefact { id: image.to_owned(), version });
+        }
+        match self.pull(image, newest && !image.contains('@'), work).await {
+            Err(failure) if newest && failure.kind != FailureKind::Interrupted => {
+                // One that only the nodes have, or whose registry is down, is used as it is.
+                let found = self.pull(image, false, work).await.map_err(|_| failure.clone())?;
+                work.progress.note(&format!("{failure}; using the one that is there"));
+                Ok(found)
+            }
+            pulled => pulled,
+        }
+    }
+
+    async fn pull(&self, image: &str, always: bool, work: Work<'_>) -> Result<Artefact, Failure> {
+        self.remove_pod(names::PULL).await?;
+        let command = ["node", "-e", SCRIPT];
+        let (kind, mut pod) = self.manifests().pod(names::PULL, image, &command, false)?;
+        if always {
+            pod.data["spec"]["containers"][0]["imagePullPolicy"] = json!("Always");
+        }
+        self.cluster.create(kind, &pod).await?;
+        let pulled = self.pulled(work).await;
+        self.remove_now(names::PULL).await?;
+        let pod = pulled?;
+        let (digest, told) = reason::image_of(&pod);
+        let told = told.unwrap_or_default();
+        // Its own word, which goes into messages and events: a version, or nothing.
+        let version = told["version"].as_str().and_then(OpenClawVersion::parse);
+        if let Some(reached) = told["reached"].as_bool() {
+            self.note_policies(!reached).await?;
+        }
+        Ok(Artefact {
+            id: digest.unwrap_or_else(|| image.to_owned()),
+            version: version.map(|it| it.to_string()),
+        })
+    }
+
+    /// Waits until the pod has ended.
+    async fn pulled(&self, work: Work<'_>) -> Result<Object, Failure> {
+        let deadline = Instant::now() + self.within;
+        let patience = std::time::Duration::from_secs(120).min(self.within);
+        let mut stuck_since: Option<Instant> = None;
+        let mut looks = Looks::new(work);
+        loop {
+            let found = self.cluster.get(Kind::POD, Some(&self.namespace), names::PULL).await;
+            let pod = match found {
+                Ok(Some(pod)) => Some(pod),
+                Ok(None) => return Err(Failure::conflict("somebody removed the pod that pulls")),
+                // An API server that is restarted meanwhile is asked again.
+                Err(error) if error.may_pass() && Instant::now() < deadline => None,
+                Err(error) => return Err(error.into()),
+            };
+            if let Some(pod) = pod {
+                if reason::end_of(&pod).is_some() {
+                    return Ok(pod);
+                }
+                let warnings = self.warnings().await.unwrap_or_default();
+                if let Seen::Stuck(trouble) = reason::of_helper(&pod, &warnings) {
+                    let since = *stuck_since.get_or_insert_with(Instant::now);
+                    if !trouble.may_pass || since.elapsed() > patience {
+                        return Err(trouble.into());
+                    }
+                } else {
+                    stuck_since = None;
+                }
+            }
+            if Instant::now() > deadline {
+                return Err(Failure::failed("the image did not come in time")
+                    .remedy("kubectl describe pod says what the node waits for"));
+            }
+            work.progress.amount(0, 0, "the node gets the image");
+            looks.next().await?;
+        }
+    }
+
+    async fn note_policies(&self, enforces: bool) -> Result<(), Failure> {
+        let annotation =
+            json!({ "metadata": { "annotations": { ENFORCES: enforces.to_string() } } });
+        let noted = self.cluster.merge(Kind::NAMESPACE, None, &self.namespace, &annotation).await;
+        noted.map(drop).map_err(|error| {
+            let words = clean(&error.words, 300);
+            Failure::from(error).context(format!("the namespace could not be annotated: {words}"))
+        })
+    }
+}

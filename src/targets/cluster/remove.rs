@@ -1,0 +1,109 @@
+//! Removing a deployment from its cluster.
+//!
+//! Owns what goes, in which order, and that it is seen to be gone. Refuses a namespace that is not the
+//! deployment's own.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::rise::Looks;
+use super::{At, names};
+use crate::domain::Failure;
+use crate::domain::text::clean;
+use crate::drivers::kubernetes::Kind;
+use crate::targets::Work;
+
+/// How long a namespace may take to be gone: load balancers and volumes are taken away by others.
+const GONE_WITHIN: Duration = Duration::from_secs(600);
+
+impl At<'_> {
+    /// Removes the namespace with everything in it; says what that was.
+    pub(super) async fn remove(&self, work: Work<'_>) -> Result<Vec<String>, Failure> {
+        let Some(found) = self.cluster.get(Kind::NAMESPACE, None, &self.namespace).await? else {
+            return Ok(Vec::new());
+        };
+        let facts = self.site.deployment.facts.cluster.clone().unwrap_or_default();
+        let uid = found.metadata.uid.clone().unwrap_or_default();
+        if uid != facts.uid && !names::is_own(&found, self.site) {
+            names::refuse_others(&found, self.site)?;
+        }
+        let claims = self.cluster.list(Kind::CLAIM, Some(&self.namespace), "").await?;
+        let mut removed = vec![format!("the namespace {}", self.namespace)];
+        if let Some(host) = &facts.host {
+            removed.push(format!("its load balancer {}", clean(host, 120)));
+        }
+        for claim in &claims {
+            let name = claim.metadata.name.as_deref().unwrap_or_default();
+            let volume = claim.data["spec"]["volumeName"].as_str().unwrap_or("never made");
+            removed.push(format!("the volume of {name} ({})", clean(volume, 80)));
+        }
+        self.cluster.remove(Kind::NAMESPACE, None, &self.namespace, &uid).await?;
+        let deadline = Instant::now() + GONE_WITHIN;
+        let mut looks = Looks::new(work);
+        loop {
+            match self.cluster.get(Kind::NAMESPACE, None, &self.namespace).await? {
+                None => break,
+                Some(now) if now.metadata.uid.as_deref() != Some(&uid) => break,
+                Some(now) if Instant::now() > deadline => {
+                    let why = now.data["status"]["conditions"]
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .filter(|it| it["status"] == "True")
+                        .find_map(|it| it["message"].as_str())
+                        .map_or_else(|| "nobody says why".to_owned(), |it| clean(it, 400));
+                    return Err(Failure::failed(format!(
+                        "the namespace {} is not gone yet: {why}",
+                        self.namespace
+                    ))
+                    .remedy("see to what holds it, then destroy again"));
+                }
+                Some(_) => work.progress.amount(0, 0, "the cluster removes the namespace"),
+            }
+            looks.next().await?;
+        }
+        self.volumes_are_gone(&claims, work).await?;
+        Ok(removed)
+    }
+
+    /// Waits until the volumes are gone that go with their claims.
+    async fn volumes_are_gone(
+        &self,
+        claims: &[crate::drivers::kubernetes::Object],
+        work: Work<'_>,
+    ) -> Result<(), Failure> {
+        let deadline = Instant::now() + GONE_WITHIN;
+        let mut looks = Looks::new(work);
+        for claim in claims {
+            let Some(volume) = claim.data["spec"]["volumeName"].as_str() else { continue };
+            loop {
+                // Who may not look at volumes cannot wait for them.
+                let Ok(found) = self.cluster.get(Kind::VOLUME, None, volume).await else { break };
+                let goes = |it: &crate::drivers::kubernetes::Object| {
+                    it.data["spec"]["persistentVolumeReclaimPolicy"] == "Delete"
+                };
+                if !found.as_ref().is_some_and(goes) {
+                    break;
+                }
+                if Instant::now() > deadline {
+                    return Err(Failure::failed(format!(
+                        "the volume {} is not gone yet",
+                        clean(volume, 80)
+                    ))
+                    .remedy("look at its driver (kubectl describe pv), then destroy again"));
+                }
+                work.progress.amount(0, 0, "the cluster removes the volumes");
+                looks.next().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a pod of the deployment's without waiting for its end.
+    pub(super) async fn remove_now(&self, name: &str) -> Result<(), Failure> {
+        let found = self.cluster.get(Kind::POD, Some(&self.namespace), name).await?;
+        let Some(uid) = found.and_then(|it| it.metadata.uid) else { return Ok(()) };
+        Ok(self.cluster.remove(Kind::POD, Some(&self.namespace), name, &uid).await?)
+    }
+}
