@@ -29,6 +29,12 @@ pub(super) fn change(
         spec.kubeconfig = asked.kubeconfig;
         spec.context = asked.context;
     }
+    if !is_made {
+        // What was refused before anything was made is nothing to stay with.
+        let (kubeconfig, context) = (spec.kubeconfig.clone(), spec.context.clone());
+        *spec = ClusterSpec { kubeconfig, context, ..asked };
+        return Ok(());
+    }
     if settings.is_exposure_given() {
         spec.expose = asked.expose;
     }
@@ -38,8 +44,12 @@ pub(super) fn change(
     if given(&[V::IngressClass, V::IngressHost, V::IngressTlsSecret]) {
         spec.ingress = asked.ingress;
     }
-    if settings.is_given(V::StorageClass) && !is_made {
-        spec.storage_class = asked.storage_class;
+    if settings.is_given(V::StorageClass) && spec.storage_class != asked.storage_class {
+        return Err(Failure::conflict(format!(
+            "{} has its volumes, and their class cannot change",
+            existing.name
+        ))
+        .remedy("leave OPENCLAW_PIPELINE_STORAGE_CLASS as it was"));
     }
     Ok(())
 }

@@ -240,7 +240,8 @@ impl<'a> Manifests<'a> {
             }
         }
         spec["containers"] = json!([container]);
-        if !has_volumes && let Some(spec) = spec.as_object_mut() {
+        // Whoever mends a configuration that cannot be merged gets at it here.
+        if let Some(spec) = spec.as_object_mut() {
             spec.shift_remove("initContainers");
         }
         spec["restartPolicy"] = json!("Never");

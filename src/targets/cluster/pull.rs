@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::address::ENFORCES;
-use super::reason::{self, Seen};
+use super::reason::{self, Seen, Trouble};
 use super::rise::Looks;
 use super::{At, names};
 use crate::domain::text::clean;
@@ -88,7 +88,7 @@ impl At<'_> {
     async fn pulled(&self, work: Work<'_>) -> Result<Object, Failure> {
         let deadline = Instant::now() + self.within;
         let patience = std::time::Duration::from_secs(120).min(self.within);
-        let mut stuck_since: Option<Instant> = None;
+        let mut stuck: Option<(Instant, Trouble)> = None;
         let mut looks = Looks::new(work);
         loop {
             let found = self.cluster.get(Kind::POD, Some(&self.namespace), names::PULL).await;
@@ -104,16 +104,21 @@ impl At<'_> {
                     return Ok(pod);
                 }
                 let warnings = self.warnings().await.unwrap_or_default();
-                if let Seen::Stuck(trouble) = reason::of_helper(&pod, &warnings) {
-                    let since = *stuck_since.get_or_insert_with(Instant::now);
-                    if !trouble.may_pass || since.elapsed() > patience {
-                        return Err(trouble.into());
+                stuck = match reason::of_helper(&pod, &warnings) {
+                    Seen::Stuck(trouble) => {
+                        let since = stuck.map_or_else(Instant::now, |(since, _)| since);
+                        if !trouble.may_pass || since.elapsed() > patience {
+                            return Err(trouble.into());
+                        }
+                        Some((since, trouble))
                     }
-                } else {
-                    stuck_since = None;
-                }
+                    _ => None,
+                };
             }
             if Instant::now() > deadline {
+                if let Some((_, trouble)) = stuck {
+                    return Err(trouble.into());
+                }
                 return Err(Failure::failed("the image did not come in time")
                     .remedy("kubectl describe pod says what the node waits for"));
             }

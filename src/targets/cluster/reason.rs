@@ -280,7 +280,7 @@ fn not_configured(status: &Value) -> Option<Trouble> {
     let why = if why.is_empty() { "it said nothing" } else { why };
     Some(Trouble::new(
         format!("the gateway's configuration cannot be merged: {}", clean(why, WORDS)),
-        "mend openclaw.json (openclaw-pipeline shell), or move it away",
+        "mend openclaw.json where it lies (openclaw-pipeline shell NAME), or move it away",
         false,
     ))
 }

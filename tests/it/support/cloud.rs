@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::engine::Engine;
-use super::lab::{Lab, Part, REPOSITORY, command, own_image, skip};
+use super::lab::{Lab, Part, command, own_image, skip};
 
 /// How long an answer may take. A script in a machine is among them.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -231,14 +231,7 @@ impl Cloud {
     /// the one before; returns the names of the two images. Small enough for launches by the
     /// dozen. `None`, after `skipped: REASON`, where it is not to be had.
     pub fn standin(&self) -> Option<[String; 2]> {
-        let mut registry = command(Lab::script("cloud/registry"));
-        let put = registry.arg("standin").arg(super::standin::binary()).output().expect("run it");
-        let said = String::from_utf8_lossy(&put.stderr);
-        assert!(put.status.success(), "tests/lab/cloud/registry standin: {said}");
-        if said.contains("skipped: ") {
-            return skip(&said);
-        }
-        Some(["standin", "standin-previous"].map(|tag| format!("{REPOSITORY}:{tag}")))
+        super::standin::images()
     }
 
     /// Does something to a machine: `refuse_ssh`, `accept_ssh`, `new_host_key`, `fill_disk`,

@@ -164,6 +164,11 @@ impl<'a> Namespace<'a> {
         namespace
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Whether it is there.
     pub fn is_there(&self) -> bool {
         let found = ["get", "namespace", &self.name, "--ignore-not-found", "--output=name"];

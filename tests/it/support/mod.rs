@@ -14,6 +14,7 @@ pub mod browser;
 pub mod client;
 pub mod cloud;
 pub mod cluster;
+pub mod cluster_case;
 pub mod console;
 pub mod control_ui;
 pub mod disk;

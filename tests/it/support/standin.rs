@@ -7,6 +7,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::lab::{Lab, REPOSITORY, command, skip};
+
 /// The stand-in for `node`.
 ///
 /// `cargo test` builds it; `cargo test --test it` does not, and would run an older one.
@@ -27,6 +29,20 @@ pub fn binary() -> PathBuf {
         path.display()
     );
     path
+}
+
+/// Sees that the lab's registry has the stand-in gateway, of the version that the lab has and of the
+/// one before; returns the names of the two images. `None`, after `skipped: REASON`, where it is not
+/// to be had.
+pub fn images() -> Option<[String; 2]> {
+    let mut registry = command(Lab::script("cloud/registry"));
+    let put = registry.arg("standin").arg(binary()).output().expect("run it");
+    let said = String::from_utf8_lossy(&put.stderr);
+    assert!(put.status.success(), "tests/lab/cloud/registry standin: {said}");
+    if said.contains("skipped: ") {
+        return skip(&said);
+    }
+    Some(["standin", "standin-previous"].map(|tag| format!("{REPOSITORY}:{tag}")))
 }
 
 /// Writes a package of this version and state schema; returns the path of its `openclaw.mjs`.

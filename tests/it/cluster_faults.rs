@@ -1,0 +1,149 @@
+//! What befalls gateways on a cluster: its API is restarted, pods are killed, nodes are lost, volumes
+//! are never made, images are not there, quotas are used up. Each is told with its reason and remedy, and
+//! leaves nothing behind that a removal does not take. The gateway is the stand-in.
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::cluster::{Cluster, until};
+use crate::support::cluster_case::{Case, works};
+use crate::support::product::Run;
+
+/// How long a pod may take in these, where it does not come up.
+fn soon(run: Run) -> Run {
+    run.env("OPENCLAW_PIPELINE_BOOT_TIMEOUT", "8s")
+}
+
+fn is_up(case: &Case) {
+    until("it runs again", || {
+        let status = case.status();
+        (status["status"] == "running").then_some(()).ok_or(format!("{status:#}"))
+    });
+}
+
+#[test]
+fn a_pod_that_does_not_come_up_is_told_with_the_real_reason() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let Some(case) = Case::of(&cluster, "reasons") else { return };
+
+    // An image that does not exist, found before the gateway's own pod is made.
+    let none = "ghcr.io/openclaw/openclaw:no-such-tag";
+    let words = ["step fetch", "openclaw:no-such-tag cannot be pulled", "name and tag"];
+    case.launch_fails(soon(case.launch().arg("--image").arg(none)), 1, &words);
+    let doctor = case.run(["doctor"]).done();
+    doctor.answers("launch failed");
+    // The same deployment with one that does goes on.
+    works(case.launch());
+    case.destroys_all();
+
+    // A claim that never binds: nothing makes volumes of this class.
+    let class = json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": { "name": "nobody" }, "provisioner": "nobody.example.com",
+        "volumeBindingMode": "Immediate",
+    });
+    cluster.told(&["apply", "-f", "-"], &class.to_string());
+    let words = ["step start", "no node takes its pod", "check the storage class and its driver"];
+    case.launch_fails(soon(case.launch().arg("--storage-class").arg("nobody")), 1, &words);
+    case.destroys_all();
+    cluster.said(&["delete", "storageclass", "nobody"]);
+
+    // A quota that has no room for the gateway's pod.
+    let mut live = case.launch_at("start");
+    live.signal(Signal::KILL);
+    while live.line().is_some() {}
+    live.done();
+    case.said(&["scale", "deployment/openclaw", "--replicas=0"]);
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "small" },
+        "spec": { "hard": { "limits.memory": "1Gi" } },
+    });
+    until("its pods are gone", || {
+        let pods = case.get(&["pods"]);
+        let left = pods["items"].as_array().expect("a list").len();
+        (left == 0).then_some(()).ok_or(format!("{pods:#}"))
+    });
+    cluster.told(&["--namespace", case.namespace.name(), "apply", "-f", "-"], &quota.to_string());
+    let words =
+        ["the cluster makes no pod", "exceeded quota: small", "raise the namespace's quota"];
+    case.launch_fails(soon(case.launch()), 1, &words);
+    case.said(&["delete", "resourcequota", "small"]);
+    works(case.launch());
+    case.destroys_all();
+}
+
+#[test]
+fn a_gateway_that_ends_is_told_in_its_own_words_and_comes_back() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let Some(case) = Case::of(&cluster, "ends") else { return };
+    case.launched();
+
+    // Its pod is killed: the cluster makes another one, and its data is there.
+    case.inside("echo kept >/home/node/openclaw/workspace/note");
+    case.said(&["delete", "pod", "--selector=app.kubernetes.io/name=openclaw", "--grace-period=1"]);
+    is_up(&case);
+    assert_eq!(case.inside("cat /home/node/openclaw/workspace/note").trim(), "kept");
+
+    // It crashes at each start, and its restart says why.
+    let fault = json!({ "exit_code": 1 });
+    case.inside(&format!("echo '{fault}' >/home/node/.openclaw/standin.json"));
+    let done = case.run(["restart"]).code(1);
+    done.says("the gateway does not stay up (exit code 1)");
+    assert_ne!(case.status()["status"], "running");
+    let doctor = case.run(["doctor"]).done();
+    doctor.answers("exit code 1");
+    works(case.run(["stop"]));
+    let mend = "rm /home/node/.openclaw/standin.json\n";
+    assert_eq!(case.run(["shell"]).stdin(mend).done().code, 0);
+    works(case.run(["start"]));
+    case.destroys_all();
+}
+
+#[test]
+fn a_launch_goes_on_after_the_clusters_api_was_restarted() {
+    let Some(cluster) = Cluster::alone() else { return };
+    let Some(case) = Case::of(&cluster, "restarted") else { return };
+    let mut live = case.launch_at("fetch");
+    cluster.order("restart kube-apiserver");
+    while live.line().is_some() {}
+    let done = live.done();
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(case.status()["status"], "running");
+
+    // Killed on its way, and gone on with.
+    works(case.run(["stop"]));
+    let mut live = case.run(["start", "--json"]).live();
+    while let Some(line) = live.line() {
+        if line.contains("\"step\":\"start\"") {
+            break;
+        }
+    }
+    live.signal(Signal::KILL);
+    live.done();
+    works(case.run(["start"]));
+    case.destroys_all();
+}
+
+#[test]
+fn a_node_that_is_lost_is_told() {
+    let Some(cluster) = Cluster::alone() else { return };
+    let Some(case) = Case::of(&cluster, "lost") else { return };
+    case.launched();
+    cluster.order("pause kubelet");
+    until("the node is seen to be lost", || {
+        let node = cluster.get(&["nodes"]);
+        let conditions = node["items"][0]["status"]["conditions"].as_array().cloned();
+        let ready = conditions.into_iter().flatten().find(|it| it["type"] == "Ready");
+        let status = ready.unwrap_or_default()["status"].clone();
+        (status != "True").then_some(()).ok_or(format!("{status}"))
+    });
+    until("its doctor says so", || {
+        let done = case.run(["doctor"]).done();
+        done.stdout.contains("does not answer any more").then_some(()).ok_or(done.stdout)
+    });
+    cluster.order("resume kubelet");
+    is_up(&case);
+    let value: Value = case.status();
+    assert_eq!(value["status"], "running");
+    case.destroys_all();
+}

@@ -1,0 +1,206 @@
+//! What a launch on a cluster refuses before it makes anything: a kubeconfig that leads nowhere, rights
+//! that lack, what belongs to somebody else, what the cluster does not have.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
+use serde_json::json;
+
+use crate::support::cluster::{Cluster, Namespace};
+use crate::support::cluster_case::{Case, works};
+
+/// That a launch is refused, and nothing was made by it.
+#[track_caller]
+fn refused(case: &Case, flags: &[&str], variables: &[(&str, &str)], code: i32, words: &[&str]) {
+    let run = flags.iter().fold(case.launch(), |run, flag| run.arg(flag));
+    let run = variables.iter().fold(run, |run, (name, value)| run.env(name, *value));
+    case.launch_fails(run, code, words);
+    assert!(!case.namespace.is_there(), "something was made");
+}
+
+#[test]
+fn a_kubeconfig_that_leads_nowhere_is_refused() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let Some(case) = Case::of(&cluster, "nowhere") else { return };
+    let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+    let of = "OPENCLAW_PIPELINE_KUBE_CONTEXT";
+
+    // Whatever context happens to be current is not taken.
+    let run = case.launch().without(of);
+    case.launch_fails(run, 2, &["no cluster is named", "--context NAME"]);
+    refused(&case, &["--context", "other"], &[], 2, &["has no context \"other\"", "it has lab"]);
+    let missing = text(&case.product.path("work").join("none"));
+    refused(&case, &[], &[("KUBECONFIG", &missing)], 5, &["no kubeconfig at", "set KUBECONFIG"]);
+    let broken = case.product.path("work").join("broken");
+    std::fs::write(&broken, "{ clusters: [").expect("written");
+    let words = ["cannot be read", "make it anew"];
+    refused(&case, &[], &[("KUBECONFIG", &text(&broken))], 5, &words);
+    let nowhere = case.kubeconfig(|config| {
+        config["clusters"][0]["cluster"]["server"] = json!("https://127.0.0.1:9");
+    });
+    let words = ["https://127.0.0.1:9/ does not answer", "kubectl cluster-info"];
+    refused(&case, &[], &[("KUBECONFIG", &text(&nowhere))], 5, &words);
+    let expired = case.kubeconfig(|config| {
+        config["users"][0]["user"] = json!({ "token": "one-that-is-no-more" });
+    });
+    let words = ["does not know who asks", "update-kubeconfig"];
+    refused(&case, &[], &[("KUBECONFIG", &text(&expired))], 5, &words);
+
+    // Where a program gives the credentials, it is asked; and one that gives none is told by its name.
+    let by = |program: &str, args: serde_json::Value| {
+        case.kubeconfig(|config| {
+            let exec = json!({
+                "apiVersion": "client.authentication.k8s.io/v1", "command": program, "args": args,
+                "interactiveMode": "Never",
+            });
+            config["users"][0]["user"] = json!({ "exec": exec });
+        })
+    };
+    let lacking = by("no-such-program", json!([]));
+    let words = ["no-such-program, which the kubeconfig has the credentials from"];
+    refused(&case, &[], &[("KUBECONFIG", &text(&lacking))], 5, &words);
+    let silent = by("sh", json!(["-c", "echo signed out >&2; exit 1"]));
+    let words = ["sh gives no credentials", "signed out", "sign in with it"];
+    refused(&case, &[], &[("KUBECONFIG", &text(&silent))], 5, &words);
+    // Of what it says nothing is repeated.
+    let odd = by("sh", json!(["-c", "echo a-secret-that-is-odd"]));
+    let run = case.launch().env("KUBECONFIG", text(&odd));
+    let done = case.launch_fails(run, 5, &["is no ExecCredential"]);
+    assert!(!done.stderr.contains("a-secret-that-is-odd"), "{}", done.stderr);
+}
+
+#[test]
+fn what_is_somebody_elses_is_never_touched() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let Some(case) = Case::of(&cluster, "taken") else { return };
+    let namespace = case.namespace.name();
+    cluster.said(&["create", "namespace", namespace]);
+    cluster.said(&[
+        "--namespace",
+        namespace,
+        "create",
+        "configmap",
+        "theirs",
+        "--from-literal=a=b",
+    ]);
+    let before = cluster.get(&["all,configmaps,secrets", "--namespace", namespace]);
+    let words = ["is not this deployment's: it carries no label", "kubectl delete namespace"];
+    case.launch_fails(case.launch(), 4, &words);
+    // Nor is it removed with the deployment that never was there.
+    works(case.run(["destroy", "--yes"]));
+    let after = cluster.get(&["all,configmaps,secrets", "--namespace", namespace]);
+    assert_eq!(before["items"], after["items"]);
+
+    // Another installation's, of the same name.
+    let Some(theirs) = Case::of(&cluster, "taken") else { return };
+    works(theirs.launch());
+    let words = ["belongs to a deployment of another installation"];
+    case.launch_fails(case.launch(), 4, &words);
+    works(case.run(["destroy", "--yes"]));
+    assert!(theirs.namespace.is_there());
+    theirs.destroys_all();
+}
+
+#[test]
+fn what_the_cluster_does_not_have_is_refused() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let Some(case) = Case::of(&cluster, "lacking") else { return };
+    let words = ["OPENCLAW_PIPELINE_STORAGE_CLASS names \"none-such\"", "it has "];
+    refused(&case, &["--storage-class", "none-such"], &[], 2, &words);
+    let flags = ["--ingress-class", "none-such", "--ingress-host", "a.example.com"];
+    refused(&case, &flags, &[], 2, &["OPENCLAW_PIPELINE_INGRESS_CLASS names", "it has none"]);
+    refused(&case, &["--ingress-class", "x"], &[], 2, &["OPENCLAW_PIPELINE_INGRESS_HOST too"]);
+    refused(
+        &case,
+        &["--storage-class", "a/b"],
+        &[],
+        2,
+        &["OPENCLAW_PIPELINE_STORAGE_CLASS is a name"],
+    );
+    refused(
+        &case,
+        &["--expose", "tunnel"],
+        &[],
+        2,
+        &["none can be put in front of a gateway on the eks"],
+    );
+    refused(
+        &case,
+        &["--expose", "operator"],
+        &[],
+        2,
+        &["OPENCLAW_PIPELINE_SSH_CIDR", "EXPOSE=none"],
+    );
+    let name = case.launch().arg("--context").arg("a\nb");
+    case.launch_fails(name, 2, &["is the name of a context"]);
+
+    // One that is too old for what is used, as its API says.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let server = format!("http://{}", listener.local_addr().expect("its address"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let _ = stream.read(&mut [0; 4096]);
+            let body = json!({
+                "major": "1", "minor": "26+", "gitVersion": "v1.26.9", "gitCommit": "",
+                "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "", "platform": "",
+            })
+            .to_string();
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\
+                 content-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+        }
+    });
+    let old = case.kubeconfig(|config| {
+        config["clusters"][0]["cluster"] = json!({ "server": server });
+    });
+    let words = ["is Kubernetes 1.26, and 1.27 is the oldest", "update the cluster"];
+    refused(&case, &[], &[("KUBECONFIG", &old.to_string_lossy())], 5, &words);
+}
+
+#[test]
+fn rights_that_lack_are_named_before_anything_is_made() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let Some(case) = Case::of(&cluster, "rights") else { return };
+    let home = "openclaw-test-rights";
+    let _home = Namespace::of(&cluster, home);
+    cluster.said(&["create", "namespace", home]);
+    cluster.said(&["--namespace", home, "create", "serviceaccount", "limited"]);
+    // All of it, but for two verbs.
+    let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({ "apiGroups": groups, "resources": resources, "verbs": verbs });
+    let every = ["get", "list", "create", "patch", "delete"];
+    let granted = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": { "name": home },
+        "rules": [
+            rule(&[""], &["namespaces", "services", "secrets", "configmaps", "pods", "events",
+                "persistentvolumeclaims", "pods/log"], &every),
+            rule(&[""], &["pods/portforward"], &["create"]),
+            rule(&["apps"], &["deployments", "deployments/scale"], &every),
+            rule(&["networking.k8s.io"], &["networkpolicies"], &["get"]),
+            rule(&["policy"], &["poddisruptionbudgets"], &every),
+            rule(&["storage.k8s.io"], &["storageclasses", "csidrivers"], &every),
+        ],
+    });
+    cluster.told(&["apply", "-f", "-"], &granted.to_string());
+    let account = format!("--serviceaccount={home}:limited");
+    let of = format!("--clusterrole={home}");
+    cluster.said(&["create", "clusterrolebinding", home, &of, &account]);
+    let token = cluster.said(&["--namespace", home, "create", "token", "limited"]);
+    let limited = case.kubeconfig(|config| {
+        config["users"][0]["user"] = json!({ "token": token.trim() });
+    });
+    let limited = limited.to_string_lossy();
+    let words = [
+        "may not do this on the cluster",
+        "patch networkpolicies",
+        "create pods/exec",
+        "docs/kubernetes.md has the role",
+    ];
+    refused(&case, &[], &[("KUBECONFIG", &limited)], 5, &words);
+    cluster.said(&["delete", "clusterrolebinding", home]);
+    cluster.said(&["delete", "clusterrole", home]);
+}
