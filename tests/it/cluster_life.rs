@@ -152,14 +152,17 @@ fn what_can_be_done_to_it_is_done_where_it_runs() {
     let doctor = case.run(["doctor"]).done();
     doctor.answers("works at http://127.0.0.1:18789/");
 
-    // An update with a way back, and one that works.
+    // An update whose image is not there stops nothing; one that does not come up goes back.
     let previous = case.images[1].clone();
     let broken = "ghcr.io/openclaw/openclaw:no-such-tag";
     let refused = case.run(["update", "--image", broken]).code(1);
     refused.says("cannot be pulled").says("step fetch_new");
     assert_eq!(case.status()["status"], "running", "nothing was stopped for it");
-    works(case.run(["update", "--image", &previous]));
-    assert_eq!(case.status()["version"], "2026.9.5");
+    // The older version cannot read what the newer one wrote: backup and image go back as one.
+    let refused = case.run(["update", "--image", &previous]).code(1);
+    refused.says("step prove").says("verbs went back: OpenClaw 2026.9.6 works at");
+    assert_eq!(case.status()["status"], "running");
+    assert_eq!(case.inside("cat /home/node/.openclaw/note").trim(), "kept");
     case.destroys_all();
 }
 

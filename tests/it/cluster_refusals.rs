@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::support::cluster::{Cluster, Namespace};
 use crate::support::cluster_case::{Case, works};
+use crate::support::source::root;
 
 /// That a launch is refused, and nothing was made by it.
 #[track_caller]
@@ -164,7 +165,7 @@ fn what_the_cluster_does_not_have_is_refused() {
 #[test]
 fn rights_that_lack_are_named_before_anything_is_made() {
     let Some(cluster) = Cluster::shared() else { return };
-    let Some(case) = Case::of(&cluster, "rights") else { return };
+    let Some(mut case) = Case::of(&cluster, "rights") else { return };
     let home = "openclaw-test-rights";
     let _home = Namespace::of(&cluster, home);
     cluster.said(&["create", "namespace", home]);
@@ -193,7 +194,7 @@ fn rights_that_lack_are_named_before_anything_is_made() {
     let limited = case.kubeconfig(|config| {
         config["users"][0]["user"] = json!({ "token": token.trim() });
     });
-    let limited = limited.to_string_lossy();
+    let limited = limited.to_string_lossy().into_owned();
     let words = [
         "may not do this on the cluster",
         "patch networkpolicies",
@@ -201,6 +202,21 @@ fn rights_that_lack_are_named_before_anything_is_made() {
         "docs/kubernetes.md has the role",
     ];
     refused(&case, &[], &[("KUBECONFIG", &limited)], 5, &words);
+
+    // The documented role is enough, for all of a gateway's life.
+    let docs = std::fs::read_to_string(root().join("docs/kubernetes.md")).expect("the guide");
+    let (_, documented) = docs.split_once("```yaml\n").expect("the role");
+    let (documented, _) = documented.split_once("```").expect("its end");
+    let documented = documented.replace("name: openclaw-pipeline", &format!("name: {home}"));
+    cluster.told(&["apply", "-f", "-"], &documented);
+    case.product.set("KUBECONFIG", &*limited);
+    case.launched();
+    works(case.run(["restart"]));
+    // The older version cannot read what the newer one wrote.
+    case.run(["update", "--image", &case.images[1]]).code(1).says("rights went back");
+    works(case.run(["stop"]));
+    works(case.product.run(["openclaw", &case.name, "--", "--version"]));
+    case.destroys_all();
     cluster.said(&["delete", "clusterrolebinding", home]);
     cluster.said(&["delete", "clusterrole", home]);
 }

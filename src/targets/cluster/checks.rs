@@ -17,24 +17,37 @@ const EBS_DRIVER: &str = "ebs.csi.aws.com";
 const IS_DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
 
 /// What a launch does, and everything after it.
-const RIGHTS: [Right; 20] = [
+const RIGHTS: [Right; 31] = [
     right("create", Kind::NAMESPACE, ""),
+    right("patch", Kind::NAMESPACE, ""),
     right("delete", Kind::NAMESPACE, ""),
+    // Whoever applies what is not there yet has to be able to make it.
+    right("create", Kind::SERVICE, ""),
     right("patch", Kind::SERVICE, ""),
+    right("create", Kind::SECRET, ""),
     right("patch", Kind::SECRET, ""),
+    right("create", Kind::CONFIG_MAP, ""),
     right("patch", Kind::CONFIG_MAP, ""),
+    right("create", Kind::CLAIM, ""),
     right("patch", Kind::CLAIM, ""),
     right("list", Kind::CLAIM, ""),
+    right("create", Kind::NETWORK_POLICY, ""),
     right("patch", Kind::NETWORK_POLICY, ""),
+    right("create", Kind::DISRUPTION_BUDGET, ""),
     right("patch", Kind::DISRUPTION_BUDGET, ""),
     right("get", Kind::DEPLOYMENT, ""),
+    right("create", Kind::DEPLOYMENT, ""),
     right("patch", Kind::DEPLOYMENT, ""),
     right("patch", Kind::DEPLOYMENT, "scale"),
     right("create", Kind::POD, ""),
+    right("get", Kind::POD, ""),
     right("list", Kind::POD, ""),
     right("delete", Kind::POD, ""),
     right("get", Kind::POD, "log"),
+    // A WebSocket begins as a read.
+    right("get", Kind::POD, "exec"),
     right("create", Kind::POD, "exec"),
+    right("get", Kind::POD, "portforward"),
     right("create", Kind::POD, "portforward"),
     right("get", Kind::SERVICE, ""),
     right("list", Kind::EVENT, ""),

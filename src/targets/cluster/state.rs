@@ -133,8 +133,14 @@ impl At<'_> {
         let Some(name) = pod.metadata.name.as_deref() else { return Ok(String::new()) };
         let previous = !reason::runs(&pod) && reason::ended_before(&pod);
         let part = LogPart { tail: Some(LINES), follow: false, previous };
-        let log = self.cluster.log_text(&self.namespace, name, names::GATEWAY, part, LOG_MAX);
-        Ok(log.await.unwrap_or_default())
+        let read = async |part| {
+            let log = self.cluster.log_text(&self.namespace, name, names::GATEWAY, part, LOG_MAX);
+            log.await.unwrap_or_default()
+        };
+        let log = read(part).await;
+        // The node says so in the place of a log that it has no more.
+        let is_lost = log.is_empty() || log.starts_with("unable to retrieve container logs");
+        Ok(if is_lost { read(LogPart { previous: !previous, ..part }).await } else { log })
     }
 
     /// What its configuration turned out to be, as the container said that merged it.
