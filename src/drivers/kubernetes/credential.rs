@@ -17,7 +17,7 @@ use crate::exec::{Cmd, ExecError};
 /// How long it may take: it may ask its cloud.
 const WITHIN: Duration = Duration::from_secs(30);
 /// What the clouds' own tools are told by.
-const CLOUDS: [&str; 4] = ["AWS_", "AZURE_", "CLOUDSDK_", "GOOGLE_"];
+pub const CLOUDS: [&str; 4] = ["AWS_", "AZURE_", "CLOUDSDK_", "GOOGLE_"];
 
 /// What it gave.
 pub(super) struct Given {

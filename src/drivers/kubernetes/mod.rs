@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::Failure;
 
 pub use client::{Container, UNREACHED};
+pub use credential::CLOUDS;
 pub use error::{ApiError, Problem};
 pub use objects::{Kind, MANAGER, Object};
 pub use pods::{Attached, LogPart, Reader, Resizing, Streams, Writer};

@@ -9,7 +9,7 @@ use super::reason::{self, Seen};
 use super::rise::Looks;
 use super::{At, names, state};
 use crate::domain::Failure;
-use crate::drivers::kubernetes::{Container, Kind, LogPart};
+use crate::drivers::kubernetes::{CLOUDS, Container, Kind, LogPart};
 use crate::exec::{Cmd, Place, Remote};
 use crate::targets::{DEFAULT_IMAGE, LogOptions, Work};
 
@@ -21,8 +21,6 @@ const COMMAND_DEADLINE: Duration = Duration::from_secs(300);
 const ASIDE_S: &str = "3600";
 /// What the client that gets into pods is called as. [`crate::cli`] knows it.
 pub const CLIENT: &str = "in-pod";
-/// What its own environment is for: credentials that programs give.
-const FOR_CLIENT: [&str; 4] = ["AWS_", "AZURE_", "CLOUDSDK_", "GOOGLE_"];
 
 impl At<'_> {
     fn container(&self, pod: &str, container: &str) -> Container {
@@ -40,7 +38,7 @@ impl At<'_> {
             .map_err(|error| Failure::failed(format!("the pod: {error}")))?;
         let program = super::super::keeper::own_program()?;
         let remote = Remote::new(&program.to_string_lossy(), [CLIENT, &described]);
-        Ok(Inside { place: Place::There(remote.with_subcommand().telling_client(&FOR_CLIENT)) })
+        Ok(Inside { place: Place::There(remote.with_subcommand().telling_client(&CLOUDS)) })
     }
 
     /// The container that commands run in: the gateway's, or one beside it.
@@ -149,7 +147,7 @@ impl At<'_> {
         let (described, part) =
             described.map_err(|error| Failure::failed(format!("the pod: {error}")))?;
         let mut cmd = Cmd::new(super::super::keeper::own_program()?);
-        for prefix in FOR_CLIENT {
+        for prefix in CLOUDS {
             cmd.allow_prefix(prefix);
         }
         cmd.args([CLIENT, "--log", &part, &described]);
