@@ -21,6 +21,9 @@ use tracing_subscriber::registry::{LookupSpan, Scope};
 
 /// The crate's own targets.
 const OWN: &str = env!("CARGO_CRATE_NAME");
+/// A library whose warnings are not shown: what it says of a call to a cluster that was lost, the
+/// caller says, or makes the call again.
+pub(super) const TOLD_ELSEWHERE: &str = "kube_client";
 /// The longest text in a line, in characters. Whatever is longer was meant for a file.
 const TEXT_MAX: usize = 4096;
 /// The fields that a line has by itself.
@@ -37,7 +40,8 @@ impl Shown {
         let own = own.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
         let level = *metadata.level();
         if !own {
-            return metadata.is_event() && level <= Level::WARN;
+            let is_told = !metadata.target().starts_with(TOLD_ELSEWHERE);
+            return metadata.is_event() && is_told && level <= Level::WARN;
         }
         level <= self.0 || (metadata.is_span() && level <= Level::INFO)
     }

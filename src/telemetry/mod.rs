@@ -19,7 +19,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::{fmt, reload};
 
-use lines::{Objects, Shown};
+use lines::{Objects, Shown, TOLD_ELSEWHERE};
 use traces::Traces;
 
 /// How long what was not told yet may take at the end.
@@ -29,8 +29,8 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// says nothing. Libraries do not follow: at `trace` they would show what they send.
 pub fn init(level: Option<&str>) {
     let level = level.unwrap_or("warn");
-    let filter = EnvFilter::try_new(format!("warn,openclaw_pipeline={level}"))
-        .unwrap_or_else(|_| EnvFilter::new("warn"));
+    let own = format!("warn,{TOLD_ELSEWHERE}=off,openclaw_pipeline={level}");
+    let filter = EnvFilter::try_new(own).unwrap_or_else(|_| EnvFilter::new("warn"));
     // A second call, in a test, finds the first one's subscriber: that one stays.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)

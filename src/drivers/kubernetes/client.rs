@@ -40,7 +40,7 @@ pub struct Container {
 impl Container {
     /// Runs a line of a shell in it with this process's own streams; answers its exit code.
     pub async fn run(&self, line: &str, terminal: bool) -> Result<u8, Failure> {
-        let cluster = Box::pin(Cluster::find(&self.cluster, &CancellationToken::new())).await?;
+        let cluster = self.find().await?;
         let command = ["sh".to_owned(), "-c".to_owned(), line.to_owned()];
         // As ssh has it: where there is none here, none is made there.
         let terminal = terminal && std::io::stdin().is_terminal();
@@ -64,9 +64,16 @@ impl Container {
         Ok(code.map_or(UNREACHED, |code| u8::try_from(code).unwrap_or(1)))
     }
 
+    /// Its cluster. Whoever starts this one saw the pod there.
+    async fn find(&self) -> Result<Cluster, Failure> {
+        let cluster = Box::pin(Cluster::find(&self.cluster, &CancellationToken::new())).await?;
+        cluster.has_answered();
+        Ok(cluster)
+    }
+
     /// Prints its log.
     pub async fn log(&self, part: LogPart) -> Result<u8, Failure> {
-        let cluster = Box::pin(Cluster::find(&self.cluster, &CancellationToken::new())).await?;
+        let cluster = self.find().await?;
         let log = cluster.log(&self.namespace, &self.pod, &self.container, part).await?;
         copy(Some(log), || std::io::stdout().lock()).await?;
         Ok(0)

@@ -40,12 +40,15 @@ pub struct ApiError {
     pub problem: Problem,
     /// The cluster's own words, or those of the way there.
     pub words: String,
+    /// Whether nobody was there who could have taken it.
+    pub(super) was_never_sent: bool,
     server: String,
 }
 
 impl ApiError {
     pub(super) fn new(problem: Problem, words: &str, server: &str) -> Self {
-        Self { problem, words: words.to_owned(), server: server.to_owned() }
+        let (words, server) = (words.to_owned(), server.to_owned());
+        Self { problem, words, was_never_sent: false, server }
     }
 
     pub(super) fn of(error: &kube::Error, server: &str) -> Self {
@@ -57,13 +60,27 @@ impl ApiError {
             kube::Error::UpgradeConnection(_) => (Problem::Busy, words(error)),
             _ => (Problem::Other, words(error)),
         };
-        Self { problem, words, server: server.to_owned() }
+        Self { problem, words, was_never_sent: is_refused(error), server: server.to_owned() }
     }
 
     /// Whether it may be another time.
     pub fn may_pass(&self) -> bool {
         matches!(self.problem, Problem::Unreachable | Problem::Busy)
     }
+}
+
+/// Whether nobody listened.
+fn is_refused(error: &kube::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<std::io::Error>()
+            && error.kind() == std::io::ErrorKind::ConnectionRefused
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The innermost cause, which the ones around it repeat.
@@ -90,7 +107,7 @@ fn problem(status: &Status) -> Problem {
 
 impl From<ApiError> for Failure {
     fn from(error: ApiError) -> Self {
-        let ApiError { problem, words, server } = error;
+        let ApiError { problem, words, server, .. } = error;
         match problem {
             Problem::Unreachable => Self::prerequisite(format!(
                 "the cluster at {server} does not answer: {words}"

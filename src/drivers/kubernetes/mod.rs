@@ -5,6 +5,7 @@
 //! the API itself. Refuses to know what the objects are for, to guess which cluster is meant, and to
 //! start a program but by the one door.
 
+mod asking;
 mod client;
 mod credential;
 mod error;
@@ -15,6 +16,8 @@ mod review;
 mod within;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use kube::{Client, Config};
@@ -54,6 +57,7 @@ pub enum Whereabouts {
 pub struct Cluster {
     client: Client,
     server: String,
+    answered: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -86,7 +90,7 @@ impl Cluster {
             ))
             .remedy("check the certificates and the address that the kubeconfig has for it")
         })?;
-        Ok(Self { client, server })
+        Ok(Self { client, server, answered: Arc::default() })
     }
 
     /// Its address.
@@ -96,7 +100,7 @@ impl Cluster {
 
     /// Its version, as (major, minor): whatever a vendor puts behind the number is left out.
     pub async fn version(&self) -> Result<(u32, u32), ApiError> {
-        let info = self.client.apiserver_version().await.map_err(|it| self.error(it))?;
+        let info = self.ask(|| self.client.apiserver_version()).await?;
         let number = |text: &str| {
             let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
             digits.parse().unwrap_or_default()
@@ -106,10 +110,5 @@ impl Cluster {
 
     fn nothing_there(&self) -> ApiError {
         ApiError::new(Problem::Other, "nothing was connected", &self.server)
-    }
-
-    #[expect(clippy::needless_pass_by_value, reason = "it ends here, and callers map by this name")]
-    fn error(&self, error: kube::Error) -> ApiError {
-        ApiError::of(&error, &self.server)
     }
 }

@@ -5,6 +5,8 @@
 //! program says of an object counts, whoever said otherwise. Refuses to remove an object that came
 //! after the one that was looked at.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use kube::Api;
 use kube::api::{
     DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions,
@@ -125,7 +127,8 @@ impl Cluster {
         let api = self.api(kind, object.metadata.namespace.as_deref());
         let name = object.metadata.name.as_deref().unwrap_or_default();
         let params = PatchParams::apply(MANAGER).force();
-        api.patch(name, &params, &Patch::Apply(object)).await.map_err(|it| self.error(it))
+        let patch = Patch::Apply(object);
+        self.ask(|| api.patch(name, &params, &patch)).await
     }
 
     /// An object; `None` where there is none.
@@ -135,7 +138,8 @@ impl Cluster {
         namespace: Option<&str>,
         name: &str,
     ) -> Result<Option<Object>, ApiError> {
-        self.api(kind, namespace).get_opt(name).await.map_err(|it| self.error(it))
+        let api = self.api(kind, namespace);
+        self.ask(|| api.get_opt(name)).await
     }
 
     /// The objects with a label, such as `app.kubernetes.io/name=openclaw`, in a namespace or in all.
@@ -146,15 +150,15 @@ impl Cluster {
         label: &str,
     ) -> Result<Vec<Object>, ApiError> {
         let params = ListParams::default().labels(label);
-        let listed = self.api(kind, namespace).list(&params).await;
-        Ok(listed.map_err(|it| self.error(it))?.items)
+        let api = self.api(kind, namespace);
+        Ok(self.ask(|| api.list(&params)).await?.items)
     }
 
     /// The events of a namespace.
     pub async fn list_events(&self, namespace: &str) -> Result<Vec<Object>, ApiError> {
         let params = ListParams::default().fields("type=Warning").limit(EVENTS_MAX);
-        let listed = self.api(Kind::EVENT, Some(namespace)).list(&params).await;
-        Ok(listed.map_err(|it| self.error(it))?.items)
+        let api = self.api(Kind::EVENT, Some(namespace));
+        Ok(self.ask(|| api.list(&params)).await?.items)
     }
 
     /// Changes what a patch names of an object, and nothing else.
@@ -167,27 +171,40 @@ impl Cluster {
     ) -> Result<Object, ApiError> {
         let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
         let api = self.api(kind, namespace);
-        api.patch(name, &params, &Patch::Merge(patch)).await.map_err(|it| self.error(it))
+        let patch = Patch::Merge(patch);
+        self.ask(|| api.patch(name, &params, &patch)).await
     }
 
     /// Makes an object, which must not be there yet.
     pub async fn create(&self, kind: Kind, object: &Object) -> Result<Object, ApiError> {
         let api = self.api(kind, object.metadata.namespace.as_deref());
         let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
-        api.create(&params, object).await.map_err(|it| self.error(it))
+        let tries = AtomicUsize::new(0);
+        let made = self.ask(|| {
+            tries.fetch_add(1, Ordering::Relaxed);
+            api.create(&params, object)
+        });
+        let made = made.await;
+        let was_lost = tries.into_inner() > 1;
+        match (made, &object.metadata.name) {
+            // Made by the call whose answer was lost.
+            (Err(error), Some(name)) if was_lost && error.problem == Problem::Conflict => {
+                self.ask(|| api.get(name)).await
+            }
+            (made, _) => made,
+        }
     }
 
     /// Says how many of a deployment's pods there are to be.
     pub async fn scale(&self, namespace: &str, name: &str, replicas: u32) -> Result<(), ApiError> {
-        let patch = serde_json::json!({
+        let patch = Patch::Merge(serde_json::json!({
             "apiVersion": "autoscaling/v1", "kind": "Scale",
             "metadata": { "name": name, "namespace": namespace },
             "spec": { "replicas": replicas },
-        });
+        }));
         let api = self.api(Kind::DEPLOYMENT, Some(namespace));
         let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-        let scaled = api.patch_scale(name, &params, &Patch::Merge(&patch)).await;
-        scaled.map(drop).map_err(|it| self.error(it))
+        self.ask(|| api.patch_scale(name, &params, &patch)).await.map(drop)
     }
 
     /// Removes an object, if it is still the one of this id; one that is gone is as good as removed.
@@ -200,7 +217,8 @@ impl Cluster {
     ) -> Result<(), ApiError> {
         let only = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let params = DeleteParams { preconditions: Some(only), ..DeleteParams::background() };
-        match self.api(kind, namespace).delete(name, &params).await.map_err(|it| self.error(it)) {
+        let api = self.api(kind, namespace);
+        match self.ask(|| api.delete(name, &params)).await {
             Ok(_) => Ok(()),
             Err(error) if error.problem == Problem::NotFound => Ok(()),
             Err(error) => Err(error),

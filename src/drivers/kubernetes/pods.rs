@@ -114,8 +114,9 @@ impl Cluster {
             .max_stdout_buf_size(HELD)
             .max_stderr_buf_size(HELD);
         let pods = self.pods(namespace);
-        let process = pods.exec(pod, command.iter().map(String::as_str), &params).await;
-        Ok(Streams { process: process.map_err(|it| self.error(it))? })
+        let words = || command.iter().map(String::as_str);
+        let process = self.ask_once(|| pods.exec(pod, words(), &params)).await?;
+        Ok(Streams { process })
     }
 
     /// A connection to a port on a pod's own loopback.
@@ -125,8 +126,8 @@ impl Cluster {
         pod: &str,
         port: u16,
     ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, ApiError> {
-        let mut forwarder =
-            self.pods(namespace).portforward(pod, &[port]).await.map_err(|it| self.error(it))?;
+        let (pods, ports) = (self.pods(namespace), [port]);
+        let mut forwarder = self.ask(|| pods.portforward(pod, &ports)).await?;
         let stream = forwarder.take_stream(port).ok_or_else(|| self.nothing_there())?;
         Ok(stream)
     }
@@ -146,8 +147,8 @@ impl Cluster {
             tail_lines: part.tail.map(i64::from),
             ..LogParams::default()
         };
-        let log = self.pods(namespace).log_stream(pod, &params).await;
-        Ok(Box::pin(log.map_err(|it| self.error(it))?.compat()))
+        let pods = self.pods(namespace);
+        Ok(Box::pin(self.ask(|| pods.log_stream(pod, &params)).await?.compat()))
     }
 
     /// The end of a container's log, so many bytes of it at most.
@@ -166,6 +167,7 @@ impl Cluster {
             limit_bytes: i64::try_from(max).ok(),
             ..LogParams::default()
         };
-        self.pods(namespace).logs(pod, &params).await.map_err(|it| self.error(it))
+        let pods = self.pods(namespace);
+        self.ask(|| pods.logs(pod, &params)).await
     }
 }

@@ -132,6 +132,10 @@ async fn session(call: &Call, state: &Arc<State>) -> std::io::Result<Option<Stri
     if verb == "ERR" {
         return Ok(Some(rest.to_owned()));
     }
+    if verb != "HOST" {
+        // It hung up.
+        return Ok(None);
+    }
     let mut words = rest.split(' ');
     let host = words.next().unwrap_or_default().to_owned();
     let url = call.url.clone().or_else(|| words.next().map(str::to_owned)).unwrap_or_default();

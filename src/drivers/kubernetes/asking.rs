@@ -1,0 +1,202 @@
+//! Asking again: an API server that is restarted, or whose place another one takes, loses calls.
+//!
+//! Owns for how long a call that was lost is made again. Refuses that for a cluster which never
+//! answered: its address may be wrong, and whoever waits is to know at once. What is made again is of
+//! no other effect the second time, or says itself what was there.
+
+use std::future::Future;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Cluster;
+use super::error::{ApiError, Problem};
+use crate::exec::wait;
+
+/// For how long.
+const WITHIN: Duration = Duration::from_secs(60);
+/// The pause before the second try, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(3));
+
+impl Cluster {
+    /// Makes a call until it is answered.
+    pub(super) async fn ask<T, F>(&self, call: impl Fn() -> F) -> Result<T, ApiError>
+    where
+        F: Future<Output = kube::Result<T>>,
+    {
+        self.ask_while(ApiError::may_pass, call).await
+    }
+
+    /// Makes a call again for as long as nobody was there who took it: what it does is done once.
+    pub(super) async fn ask_once<T, F>(&self, call: impl Fn() -> F) -> Result<T, ApiError>
+    where
+        F: Future<Output = kube::Result<T>>,
+    {
+        self.ask_while(|error| error.was_never_sent, call).await
+    }
+
+    async fn ask_while<T, F>(
+        &self,
+        passes: impl Fn(&ApiError) -> bool,
+        call: impl Fn() -> F,
+    ) -> Result<T, ApiError>
+    where
+        F: Future<Output = kube::Result<T>>,
+    {
+        let end = Instant::now() + WITHIN;
+        let mut pause = PAUSES.0;
+        loop {
+            let error = match call().await {
+                Ok(answer) => {
+                    self.has_answered();
+                    return Ok(answer);
+                }
+                Err(error) => ApiError::of(&error, &self.server),
+            };
+            if error.problem != Problem::Unreachable {
+                self.has_answered();
+            }
+            let is_lost = passes(&error) && self.answered.load(Ordering::Relaxed);
+            if !is_lost || Instant::now() + pause > end {
+                return Err(error);
+            }
+            tracing::info!(server = %self.server, error = %error.words, "a call was lost, and is made again");
+            wait::back_off(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// Takes a cluster for one that answers.
+    pub(super) fn has_answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::io::{Error, ErrorKind};
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    use kube::client::Body;
+    use kube::{Client, Config};
+    use serde_json::json;
+
+    use super::*;
+    use crate::drivers::kubernetes::{Kind, Object};
+
+    /// What becomes of one call.
+    #[derive(Clone, Copy)]
+    enum Fate {
+        /// Nobody listens.
+        Refused,
+        /// The connection ends before the answer.
+        Lost,
+        /// So many, and this object.
+        Answer(u16),
+    }
+
+    fn body(code: u16) -> serde_json::Value {
+        let reason = if code == 404 { "NotFound" } else { "AlreadyExists" };
+        if code == 200 {
+            json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "a", "uid": "1" } })
+        } else {
+            json!({ "status": "Failure", "code": code, "reason": reason, "message": "said" })
+        }
+    }
+
+    /// A cluster that does this with one call after the other, and counts them.
+    fn cluster(fates: &'static [Fate]) -> (Cluster, Arc<AtomicUsize>) {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&calls);
+        let service = tower::service_fn(move |_: axum::http::Request<Body>| {
+            let fate = fates[counted.fetch_add(1, Ordering::Relaxed)];
+            async move {
+                match fate {
+                    Fate::Refused => Err(Error::from(ErrorKind::ConnectionRefused)),
+                    Fate::Lost => Err(Error::from(ErrorKind::ConnectionReset)),
+                    Fate::Answer(code) => Ok(axum::http::Response::builder()
+                        .status(code)
+                        .body(Body::from(body(code).to_string().into_bytes()))
+                        .expect("an answer")),
+                }
+            }
+        });
+        let mut cluster =
+            Cluster::of(Config::new("http://127.0.0.1:1".parse().expect("an address")))
+                .expect("a cluster");
+        cluster.client = Client::new(service, "default");
+        (cluster, calls)
+    }
+
+    fn pod() -> Object {
+        let mut object = Object::new("a", &Kind::POD.resource());
+        object.metadata.namespace = Some("n".into());
+        object
+    }
+
+    async fn get(cluster: &Cluster) -> Result<Option<Object>, ApiError> {
+        cluster.get(Kind::POD, Some("n"), "a").await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_never_answered_is_not_asked_again() -> Result<(), Infallible> {
+        let (cluster, calls) = cluster(&[Fate::Refused]);
+        let error = get(&cluster).await.expect_err("nobody there");
+        assert_eq!(error.problem, Problem::Unreachable);
+        assert_eq!(calls.load(Ordering::Relaxed), 1);
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_was_lost_is_made_again() {
+        let fates = &[Fate::Answer(200), Fate::Lost, Fate::Refused, Fate::Answer(200)];
+        let (cluster, calls) = cluster(fates);
+        get(&cluster).await.expect("the first");
+        assert!(get(&cluster).await.expect("the second").is_some());
+        assert_eq!(calls.load(Ordering::Relaxed), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn not_for_ever() {
+        static FATES: [Fate; 1000] = {
+            let mut fates = [Fate::Refused; 1000];
+            fates[0] = Fate::Answer(200);
+            fates
+        };
+        let (cluster, _) = cluster(&FATES);
+        get(&cluster).await.expect("the first");
+        let begun = Instant::now();
+        get(&cluster).await.expect_err("never again");
+        assert!(begun.elapsed() <= WITHIN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_made_before_the_answer_was_lost_is_that() {
+        let fates = &[Fate::Answer(404), Fate::Lost, Fate::Answer(409), Fate::Answer(200)];
+        let (cluster, _) = cluster(fates);
+        assert_eq!(get(&cluster).await, Ok(None));
+        let made = cluster.create(Kind::POD, &pod()).await.expect("made");
+        assert_eq!(made.metadata.uid.as_deref(), Some("1"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_there_already_is_refused() {
+        let (cluster, _) = cluster(&[Fate::Answer(409)]);
+        let error = cluster.create(Kind::POD, &pod()).await.expect_err("there");
+        assert_eq!(error.problem, Problem::Conflict);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_to_be_done_once_is_made_again_only_if_nobody_took_it() {
+        let fates = &[Fate::Answer(200), Fate::Refused, Fate::Lost];
+        let (cluster, calls) = cluster(fates);
+        get(&cluster).await.expect("the first");
+        let pods = cluster.client.clone();
+        let version = cluster.ask_once(|| async { pods.apiserver_version().await });
+        assert_eq!(version.await.expect_err("lost").problem, Problem::Unreachable);
+        assert_eq!(calls.load(Ordering::Relaxed), 3);
+    }
+}
