@@ -351,6 +351,29 @@ ls-cloudflare-stop: $(program_file) ## Take the tunnel away: plain HTTP again
 # ------------------------------------------------------------------------ EKS
 ##@ EKS
 
+.PHONY: quick-deploy
+quick-deploy: next := A cluster is made on EKS (a quarter of an hour), unless it is there; then a gateway is launched on it and proven, and a link printed.
+quick-deploy: $(program_file) ## Make .env, the cluster and a gateway on it, print a link
+	$(program) env init
+	$(program) cluster apply
+	$(program) --on eks launch --target eks
+
+.PHONY: deploy-init
+deploy-init: $(program_file) ## Have Terraform get the AWS provider
+	$(program) cluster init
+
+.PHONY: deploy-plan
+deploy-plan: $(program_file) ## Show what would be made or changed of the cluster
+	$(program) cluster plan
+
+.PHONY: deploy-apply
+deploy-apply: $(program_file) ## Make the cluster, or bring it to what its terraform.tfvars says
+	$(program) cluster apply
+
+.PHONY: deploy-destroy
+deploy-destroy: $(program_file) ## Remove the cluster, once no gateway is on it
+	$(program) cluster destroy $(yes)
+
 .PHONY: k8s-apply
 k8s-apply: $(program_file) ## Launch what is not there, bring what is to what the settings say
 	$(program) --on eks infra apply --target eks

@@ -26,6 +26,7 @@ pub(super) fn change(
     let is_made = existing.facts.cluster.is_some();
     if settings.is_given(V::KubeContext) {
         // The same cluster may stand under another name, in another file: its namespace says so.
+        spec.own = None;
         spec.kubeconfig = asked.kubeconfig;
         spec.context = asked.context;
     }

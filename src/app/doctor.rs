@@ -153,6 +153,18 @@ async fn gateway(app: &App, site: &Site) -> Result<Vec<Finding>, Failure> {
         });
         return Ok(findings);
     }
+    if site.deployment.name.is_cluster() {
+        findings.push(match app.cluster_answers(&site.deployment).await {
+            Some(true) => Finding::ok(name, "the cluster's API answers"),
+            _ => problem(last_failure(app, site)?.unwrap_or_else(|| {
+                Failure::failed("the cluster's API does not answer").remedy(
+                    "check that your address is among OPENCLAW_PIPELINE_SSH_CIDR's; \
+                     openclaw-pipeline cluster apply lets the one in that you have now",
+                )
+            })),
+        });
+        return Ok(findings);
+    }
     let observed = app.target(site).observe(site).await;
     let start = format!("openclaw-pipeline start {name}");
     let absent = matches!(observed, Ok(Observed::Absent | Observed::Stopped));

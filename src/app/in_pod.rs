@@ -4,7 +4,9 @@
 
 use serde::de::DeserializeOwned;
 
+use crate::config::tool_variable;
 use crate::domain::Failure;
+use crate::drivers::aws::Environment;
 use crate::drivers::kubernetes::Container;
 
 pub use crate::drivers::kubernetes::UNREACHED;
@@ -17,9 +19,10 @@ pub async fn run(
     terminal: bool,
 ) -> Result<u8, Failure> {
     let container: Container = told("the container", container)?;
+    let credentials = Environment::read(tool_variable);
     match (log, line) {
-        (Some(part), _) => container.log(told("the log", part)?).await,
-        (None, Some(line)) => container.run(line, terminal).await,
+        (Some(part), _) => container.log(told("the log", part)?, &credentials).await,
+        (None, Some(line)) => container.run(line, terminal, &credentials).await,
         (None, None) => Err(Failure::bad_input("nothing is said to be run there")),
     }
 }

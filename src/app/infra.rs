@@ -349,7 +349,7 @@ impl App {
 
     /// A directory for a look, which ends with it. Who holds the deployment's lock removes what a
     /// killed look has left.
-    fn scratch(
+    pub(super) fn scratch(
         &self,
         name: &DeploymentName,
         _held: &LockFile,

@@ -259,6 +259,7 @@ impl App {
         let plugins = existing.map_or(&[][..], |deployment| &deployment.facts.plugins).to_vec();
         let id = existing.map_or_else(new_id, |deployment| deployment.id.clone());
         self.as_kept((&request.name, &id), settings, existing, &mut spec)?;
+        self.as_placed(existing, &mut spec)?;
         let sealed = self.engine().vault().seal(&id, Slot::Current, &secrets)?;
         let create = NewDeployment {
             id,

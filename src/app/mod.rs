@@ -26,6 +26,7 @@ pub mod logs;
 mod machines;
 mod orders;
 mod orphans;
+mod own_cluster;
 mod own_server;
 mod pruning;
 pub mod rate;
@@ -74,6 +75,7 @@ pub use infra::{Held, MachineRequest, Planned, PlannedChange, Price};
 pub use launching::{LaunchRequest, Launched};
 pub use orders::Order;
 pub use orphans::{Orphan, Orphans};
+pub use own_cluster::PlannedCluster;
 pub use own_server::{LeftBehind, OwnServer, OwnServerRequest, OwnServerWork, certificate_here};
 pub use requests::{
     Alongs, LaunchOrder, checked_artefact, checked_key, is_trusted_image, steps_ahead,
@@ -120,7 +122,10 @@ impl App {
         let installation = store.installation_id()?;
         let layout = Layout::new(home).sealed_by(key_file).of_installation(installation);
         let targets = match tools {
-            Some(tools) => Targets::driving(&layout, &tools, Finder::new(Own::told(tool_variable))),
+            Some(tools) => {
+                let finder = Finder::new(Own::told(tool_variable), tools.aws.clone());
+                Targets::driving(&layout, &tools, finder)
+            }
             None => Targets::new(&layout),
         };
         Ok(Self { engine: Engine::new(store, layout, targets, vault) })
@@ -183,8 +188,12 @@ impl App {
         if !listing::is_watched(deployment) {
             return Ok(deployment.clone());
         }
-        if deployment.name.is_server() {
-            let answers = self.server_answers(deployment).await;
+        if !deployment.name.is_gateway() {
+            let answers = if deployment.name.is_server() {
+                self.server_answers(deployment).await
+            } else {
+                Box::pin(self.cluster_answers(deployment)).await
+            };
             let change = answers.map(|it| if it { Change::Recover } else { Change::Degrade });
             if let Some(change) = change {
                 self.store().observe(&deployment.name, change)?;

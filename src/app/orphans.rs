@@ -52,7 +52,7 @@ impl App {
     pub async fn orphans(&self, settings: &Settings, remove: bool) -> Result<Orphans, Failure> {
         let all = self.store().deployments(true)?;
         let machines: Vec<Deployment> =
-            all.into_iter().filter(|it| it.spec.target.has_machine()).collect();
+            all.into_iter().filter(|it| it.spec.machine.is_some()).collect();
         // Those of deployments that are gone, too: what was forgotten is theirs.
         let named = machines.iter().filter_map(|it| it.spec.machine.as_ref());
         let mut regions: BTreeSet<String> = named.map(|it| it.region.clone()).collect();
@@ -116,7 +116,11 @@ impl App {
         let lock = self.lock_idle(name).await?;
         let cancel = CancellationToken::new();
         let work = Work { cancel: &cancel, lock: &lock, progress: &Unheard };
-        let state = self.maker(site)?.held(site, work).await?;
+        let state = if name.is_cluster() {
+            self.engine().targets().own_cluster().held(site, work).await?
+        } else {
+            self.maker(site)?.held(site, work).await?
+        };
         // What it is by now, with the lock: a launch may have come to its end meanwhile.
         let machine = self.deployment(name)?.facts.machine;
         if let Some(machine) = machine

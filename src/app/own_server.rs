@@ -14,10 +14,9 @@ use super::App;
 use super::launching::merge;
 use super::orders::Order;
 use crate::config::{Settings, Travelling, Variable};
-use crate::domain::approval::ApprovalPolicy;
 use crate::domain::{
-    Deployment, DeploymentName, DeploymentSpec, DeploymentStatus, EventType, ExecAsk, Expose,
-    Failure, MachineSpec, Operation, OperationKind, OperationStatus, Reach, ServerSpec, StepStatus,
+    Deployment, DeploymentName, DeploymentSpec, DeploymentStatus, EventType, Expose, Failure,
+    MachineSpec, Operation, OperationKind, OperationStatus, Reach, ServerSpec, StepStatus,
     TargetKind,
 };
 use crate::exec::{Cmd, find_program};
@@ -242,7 +241,7 @@ impl App {
                 server: Some(server),
             },
         };
-        let mut spec = no_gateway(target, machine);
+        let mut spec = DeploymentSpec::without_gateway(target, machine);
         if !is_made {
             let mut notices = Vec::new();
             self.as_written(&DeploymentName::server(), settings, &mut spec, &mut notices)?;
@@ -468,25 +467,4 @@ fn server_spec(
         }
     }
     Ok(server)
-}
-
-/// The specification of a machine on which no gateway is.
-fn no_gateway(target: TargetKind, machine: MachineSpec) -> DeploymentSpec {
-    DeploymentSpec {
-        target,
-        port: None,
-        bind: Expose::None.published_on(),
-        model: None,
-        model_is_chosen: false,
-        exec_ask: ExecAsk::default(),
-        heartbeat: "0m".to_owned(),
-        image: None,
-        version: None,
-        approval: ApprovalPolicy::default(),
-        memory_mib: 0,
-        protected: true,
-        keys_of_request: false,
-        machine: Some(machine),
-        cluster: None,
-    }
 }

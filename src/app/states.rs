@@ -49,7 +49,9 @@ impl App {
         let Some(named) = settings.state_place()? else { return Ok(()) };
         let name = &deployment.name;
         let dir = self.layout().deployment(name);
-        let has_begun = deployment.facts.machine.is_some() || dir.join("terraform").exists();
+        let facts = &deployment.facts;
+        let is_made = facts.machine.is_some() || facts.own_cluster.is_some();
+        let has_begun = is_made || dir.join("terraform").exists();
         let own = resource_name(self.layout().installation(), &deployment.id, name);
         let named = named.of(&own);
         if !has_begun || machine.state.as_ref() == Some(&named) {

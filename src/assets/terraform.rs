@@ -15,10 +15,16 @@ pub struct ModuleFile {
 /// A module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Module {
-    /// The name of its folder below `terraform`.
+    /// The name of its folder below `terraform`; empty is that one itself.
     pub folder: &'static str,
     /// What it consists of.
     pub files: &'static [ModuleFile],
+}
+
+macro_rules! file {
+    ($name:literal) => {
+        ModuleFile { name: $name, text: include_str!(concat!("../../terraform/", $name)) }
+    };
 }
 
 macro_rules! module {
@@ -52,6 +58,21 @@ pub const LIGHTSAIL: Module = module!["lightsail":
     "versions.tf",
 ];
 
+/// A cluster on EKS.
+pub const CLUSTER: Module = Module {
+    folder: "",
+    files: &[
+        file!("eks.tf"),
+        file!("iam.tf"),
+        file!("main.tf"),
+        file!("outputs.tf"),
+        file!("security-groups.tf"),
+        file!("variables.tf"),
+        file!("versions.tf"),
+        file!("vpc.tf"),
+    ],
+};
+
 #[cfg(test)]
 mod tests {
     use std::path::{Path, PathBuf};
@@ -71,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_tables_name_what_the_folders_hold() {
-        for Module { folder, files } in [EC2, LIGHTSAIL] {
+        for Module { folder, files } in [EC2, LIGHTSAIL, CLUSTER] {
             let named: Vec<_> = files.iter().map(|file| file.name).collect();
             assert_eq!(named, shipped(folder), "terraform/{folder}");
         }

@@ -7,12 +7,14 @@ use clap::{Args, Parser, Subcommand};
 mod access;
 mod launch;
 mod machines;
+mod own_cluster;
 mod own_server;
 mod webhooks;
 
 pub use access::{Audit, CreateToken, Tokens};
 pub use launch::Launch;
 pub use machines::{Adopt, Infra, OfMachine};
+pub use own_cluster::{OfCluster, OwnCluster};
 pub use own_server::{OfServer, OwnServer};
 pub use webhooks::{ReplayArgs, Webhooks};
 
@@ -265,6 +267,9 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// The cluster on EKS that gateways are put on: make it, look, change, remove.
+    #[command(subcommand)]
+    Cluster(OwnCluster),
     /// The pipeline server on a machine of its own (ec2, lightsail): make it, deploy, look, remove.
     #[command(subcommand)]
     Server(OwnServer),

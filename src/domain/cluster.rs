@@ -19,10 +19,40 @@ const LABEL_MAX: usize = 63;
 /// The longest name of an object that is a DNS subdomain, in characters.
 const SUBDOMAIN_MAX: usize = 253;
 
+/// A cluster of EKS: where its API is, and by which name AWS knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct EksCluster {
+    /// Its API.
+    pub server: String,
+    /// The authority of its API's certificate, PEM in base64.
+    pub authority: String,
+    /// Its name in AWS.
+    pub name: String,
+    /// Its region.
+    pub region: String,
+}
+
+/// The installation's own cluster, as it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnClusterFacts {
+    /// Where it is.
+    pub at: EksCluster,
+    /// The account that it is in.
+    pub account: String,
+    /// The version of Kubernetes.
+    pub version: String,
+    /// The operation that made it.
+    pub made_by: String,
+}
+
 /// Which cluster a gateway runs on, and how it should be there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterSpec {
-    /// The kubeconfig files, absolute. Empty: the cluster that this program itself runs on.
+    /// The cluster that the installation made for itself, where it is that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<EksCluster>,
+    /// The kubeconfig files, absolute. Empty, and no own one: the cluster that this program itself
+    /// runs on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kubeconfig: Vec<PathBuf>,
     /// The context in them.

@@ -15,6 +15,8 @@ pub const MAX_LENGTH: usize = 40;
 
 /// The pipeline server's own machine, which nobody launches under this name.
 const SERVER: &str = "server";
+/// The installation's own cluster, nor under this one.
+const CLUSTER: &str = "cluster";
 
 /// A valid deployment name: 1 to 40 of `a-z 0-9 -`, starting and ending with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -32,8 +34,8 @@ pub enum NameError {
     Invalid(String),
     /// The name is reserved.
     #[error(
-        "the name {0:?} is reserved for the pipeline's own machine (openclaw-pipeline server); \
-         choose another one"
+        "the name {0:?} is reserved for the pipeline's own {0} (openclaw-pipeline {0}); choose \
+         another one"
     )]
     Reserved(String),
 }
@@ -54,8 +56,26 @@ impl DeploymentName {
         self.0 == SERVER
     }
 
+    /// The installation's own cluster. No text that somebody gives is this name.
+    pub fn cluster() -> Self {
+        Self(CLUSTER.to_owned())
+    }
+
+    /// Whether it is the installation's own cluster.
+    pub fn is_cluster(&self) -> bool {
+        self.0 == CLUSTER
+    }
+
+    /// Whether it is a gateway's.
+    pub fn is_gateway(&self) -> bool {
+        !self.is_server() && !self.is_cluster()
+    }
+
     /// The command that makes what has this name, and goes on with it.
     pub fn launching(&self, target: Option<TargetKind>) -> String {
+        if self.is_cluster() {
+            return "openclaw-pipeline cluster apply".to_owned();
+        }
         match (self.is_server(), target) {
             (true, Some(target)) => format!("openclaw-pipeline server full-setup --on {target}"),
             (true, None) => "openclaw-pipeline server full-setup".to_owned(),
@@ -66,8 +86,8 @@ impl DeploymentName {
 
     /// The command that removes it.
     pub fn destroying(&self) -> String {
-        if self.is_server() {
-            return "openclaw-pipeline server destroy".to_owned();
+        if !self.is_gateway() {
+            return format!("openclaw-pipeline {self} destroy");
         }
         format!("openclaw-pipeline destroy {self}")
     }
@@ -92,7 +112,7 @@ impl FromStr for DeploymentName {
             // The text is echoed, so it is bounded: a megabyte of name is not an error message.
             return Err(NameError::Invalid(super::text::clean(text, 60)));
         }
-        if text == SERVER {
+        if [SERVER, CLUSTER].contains(&text) {
             return Err(NameError::Reserved(text.to_owned()));
         }
         Ok(Self(text.to_owned()))
@@ -102,9 +122,9 @@ impl FromStr for DeploymentName {
 impl TryFrom<String> for DeploymentName {
     type Error = NameError;
 
-    /// A name that was recorded: the server's own is among these.
+    /// A name that was recorded: the reserved ones are among these.
     fn try_from(text: String) -> Result<Self, NameError> {
-        if text == SERVER { Ok(Self::server()) } else { text.parse() }
+        if [SERVER, CLUSTER].contains(&text.as_str()) { Ok(Self(text)) } else { text.parse() }
     }
 }
 

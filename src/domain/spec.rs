@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::approval::ApprovalPolicy;
-use super::cluster::{ClusterFacts, ClusterSpec, IngressSpec};
+use super::cluster::{ClusterFacts, ClusterSpec, IngressSpec, OwnClusterFacts};
 use super::failure::Failure;
 use super::machine::{Expose, MachineFacts, MachineSpec, Reach, SERVER_PORT, ServerFacts};
 use super::name::DeploymentName;
@@ -182,6 +182,29 @@ pub struct DeploymentSpec {
     pub cluster: Option<ClusterSpec>,
 }
 
+impl DeploymentSpec {
+    /// What Terraform makes for this program itself, and no gateway is on.
+    pub fn without_gateway(target: TargetKind, machine: MachineSpec) -> Self {
+        Self {
+            target,
+            port: None,
+            bind: Expose::None.published_on(),
+            model: None,
+            model_is_chosen: false,
+            exec_ask: ExecAsk::default(),
+            heartbeat: "0m".to_owned(),
+            image: None,
+            version: None,
+            approval: ApprovalPolicy::default(),
+            memory_mib: 0,
+            protected: true,
+            keys_of_request: false,
+            machine: Some(machine),
+            cluster: None,
+        }
+    }
+}
+
 /// What was found or made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Facts {
@@ -225,6 +248,9 @@ pub struct Facts {
     /// What was made of it on its cluster, once its namespace was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterFacts>,
+    /// The cluster, where it is the installation's own one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_cluster: Option<OwnClusterFacts>,
     /// The pipeline server on it, where it is that one's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerFacts>,
@@ -284,6 +310,9 @@ impl Deployment {
     pub fn url(&self) -> Option<String> {
         if self.name.is_server() {
             return self.server_url();
+        }
+        if self.name.is_cluster() {
+            return self.facts.own_cluster.as_ref().map(|it| it.at.server.clone());
         }
         let port = self.facts.port?;
         if self.spec.target.has_machine() {

@@ -96,7 +96,7 @@ pub(super) async fn refuse_other_account(c: &Context<'_>) -> Result<(), Failure>
 
 /// Whether the deployment has a machine of its own.
 fn is_of_its_own(c: &Context<'_>) -> bool {
-    c.deployment.spec.target.has_machine()
+    c.deployment.spec.target.has_machine() || c.deployment.name.is_cluster()
 }
 
 pub(super) const REMOVE: StepDef = StepDef {
@@ -117,7 +117,7 @@ fn remove<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>>
 }
 
 /// The same failure, with how to go on: what is left of a machine stays recorded, and costs.
-fn half_removed(c: &Context<'_>, failure: Failure) -> Failure {
+pub(super) fn half_removed(c: &Context<'_>, failure: Failure) -> Failure {
     let again = c.deployment.name.destroying();
     let known = failure.remedy.clone();
     if !is_of_its_own(c)

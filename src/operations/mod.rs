@@ -14,6 +14,7 @@ mod engine;
 mod expose;
 mod launch;
 mod machine;
+mod own_cluster;
 mod port;
 mod restart;
 mod restore;
@@ -35,6 +36,7 @@ pub use destroy::DestroyParams;
 pub use engine::{Ended, Engine};
 pub use expose::ExposeParams;
 pub use launch::LaunchParams;
+pub use own_cluster::ClusterRemovalParams;
 pub use restart::RestartParams;
 pub use restore::RestoreParams;
 pub use rotate::RotateParams;
@@ -71,8 +73,12 @@ pub fn definition(kind: OperationKind, target: TargetKind) -> &'static Operation
 pub fn definition_of(operation: &Operation) -> &'static OperationDef {
     let target = &operation.params["spec"]["target"];
     let target = target.as_str().and_then(|it| it.parse().ok()).unwrap_or(TargetKind::Process);
-    let own = operation.deployment.is_server().then(|| server::definition(operation.kind, target));
-    if let Some(definition) = own.flatten() {
+    let own = match &operation.deployment {
+        it if it.is_server() => server::definition(operation.kind, target),
+        it if it.is_cluster() => own_cluster::definition(operation.kind),
+        _ => None,
+    };
+    if let Some(definition) = own {
         return definition;
     }
     let expose = &operation.params["spec"]["machine"]["expose"];

@@ -86,7 +86,7 @@ mod tests {
     /// A checkout with every file that is taken from one.
     fn checkout() -> (tempfile::TempDir, Checkout) {
         let dir = tempfile::tempdir().expect("a directory");
-        for module in [&terraform::EC2, &terraform::LIGHTSAIL] {
+        for module in [&terraform::EC2, &terraform::LIGHTSAIL, &terraform::CLUSTER] {
             let folder = dir.path().join("terraform").join(module.folder);
             fs::create_dir_all(&folder).expect("a folder");
             for file in module.files {
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn what_was_edited_counts_at_the_next_use() {
         let (dir, checkout) = checkout();
-        for module in [&terraform::EC2, &terraform::LIGHTSAIL] {
+        for module in [&terraform::EC2, &terraform::LIGHTSAIL, &terraform::CLUSTER] {
             let carried = Checkout::default().module(module).expect("the program's");
             assert_eq!(checkout.module(module).expect("the checkout's"), carried);
             let path = dir.path().join("terraform").join(module.folder).join("main.tf");

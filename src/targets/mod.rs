@@ -9,6 +9,7 @@ mod checkout;
 pub mod cluster;
 pub mod container;
 pub mod docker;
+pub mod eks;
 mod hiding;
 mod https;
 pub mod keeper;
@@ -355,6 +356,7 @@ pub struct Targets {
     ec2: Arc<machine::MachineTarget>,
     lightsail: Arc<machine::MachineTarget>,
     eks: Arc<cluster::ClusterTarget>,
+    own_cluster: Arc<eks::EksMaker>,
     stand_in: Option<Arc<dyn Target>>,
 }
 
@@ -380,6 +382,7 @@ impl Targets {
             ec2: machines(machine::Cloud::Ec2),
             lightsail: machines(machine::Cloud::Lightsail),
             eks: Arc::new(cluster::ClusterTarget::new(finder, tools)),
+            own_cluster: Arc::new(eks::EksMaker::new(tools)),
             stand_in: None,
         }
     }
@@ -413,6 +416,11 @@ impl Targets {
             TargetKind::Lightsail => Some(&*self.lightsail),
             TargetKind::Process | TargetKind::Docker | TargetKind::Eks => None,
         }
+    }
+
+    /// What makes the installation's own cluster.
+    pub fn own_cluster(&self) -> &eks::EksMaker {
+        &self.own_cluster
     }
 
     /// The `process` target, for its supervisor.

@@ -287,6 +287,16 @@ impl Site {
         self.layout.deployment(&self.deployment.name)
     }
 
+    /// Removes that directory; says so, where there was one.
+    pub(super) fn remove_files(&self) -> Result<Option<String>, Failure> {
+        let dir = self.dir();
+        match std::fs::remove_dir_all(&dir) {
+            Ok(()) => Ok(Some(format!("the directory {}", dir.display()))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The port in use on this machine.
     pub fn port(&self) -> Result<u16, Failure> {
         self.deployment.facts.port.ok_or_else(|| {

@@ -99,7 +99,7 @@ fn a_launch_that_never_gets_ready_heeds_ctrl_c() {
 }
 
 /// Every command in a form that harms nothing, and what it exits with.
-const FORMS: [(&str, &[&str], i32); 48] = [
+const FORMS: [(&str, &[&str], i32); 50] = [
     // Where others reach it, it takes a token; else it answers, and lives on.
     ("serve", &["--bind", "0.0.0.0"], 2),
     ("list", &[], 0),
@@ -117,6 +117,8 @@ const FORMS: [(&str, &[&str], i32); 48] = [
     ("infra", &["show"], 4),
     ("infra", &["config", "other"], 0),
     // There is none on a machine of its own.
+    ("cluster", &["show"], 3),
+    ("cluster", &["destroy", "--yes"], 3),
     ("server", &["deploy"], 3),
     ("server", &["url"], 3),
     ("approve", &[], 0),

@@ -58,6 +58,7 @@ mod modules;
 mod openapi;
 mod operations_harness;
 mod operations_port;
+mod own_cluster;
 mod packaging;
 mod prices;
 mod pruning;

@@ -190,7 +190,22 @@ const PROMISED: [(&str, &[&str]); 6] = [
             "ls-cloudflare-stop",
         ],
     ),
-    ("EKS", &["k8s-apply", "k8s-status", "k8s-logs", "k8s-shell", "k8s-secret", "k8s-url"]),
+    (
+        "EKS",
+        &[
+            "quick-deploy",
+            "deploy-init",
+            "deploy-plan",
+            "deploy-apply",
+            "deploy-destroy",
+            "k8s-apply",
+            "k8s-status",
+            "k8s-logs",
+            "k8s-shell",
+            "k8s-secret",
+            "k8s-url",
+        ],
+    ),
     (
         "Pipeline server",
         &[

@@ -54,7 +54,7 @@ pub(super) async fn run(session: &Session<'_>, args: Infra) -> Result<u8, Failur
             if known.is_err() && args.target.is_none() {
                 args.target = Some("ec2".into());
             }
-            launch::run(session, &args, launch::How::Apply).await
+            Box::pin(launch::run(session, &args, launch::How::Apply)).await
         }
         Infra::Show(named) => show(session, named.name.as_deref()).await,
         Infra::Destroy { name, yes } => {

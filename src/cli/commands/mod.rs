@@ -15,6 +15,7 @@ mod infra;
 mod launch;
 mod logs;
 mod orphans;
+mod own_cluster;
 mod own_server;
 mod place;
 mod serve;
@@ -61,8 +62,9 @@ impl Session<'_> {
 
     /// The same for whoever only looks: the pipeline server's own machine can be meant, too.
     pub fn shown_name(&self, given: Option<&str>) -> Result<DeploymentName, Failure> {
-        let server = DeploymentName::server();
-        if given == Some(server.as_str()) { Ok(server) } else { self.name(given) }
+        let reserved = [DeploymentName::server(), DeploymentName::cluster()];
+        let named = reserved.into_iter().find(|it| given == Some(it.as_str()));
+        named.map_or_else(|| self.name(given), Ok)
     }
 
     /// Lets Ctrl-C and SIGTERM interrupt the operation in a way that it can be gone on with. A
@@ -174,6 +176,11 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
                 sources = own_server::flags(sources, of);
             }
         }
+        Command::Cluster(args) => {
+            if let Some(of) = args.of() {
+                sources = own_cluster::flags(sources, of);
+            }
+        }
         Command::Serve(args) => sources = serve::flags(sources, args),
         _ => {}
     }
@@ -203,6 +210,12 @@ pub(super) async fn run(cli: Cli, out: &Output, cancel: &CancellationToken) -> R
         serve::tell_front_end(&session).await;
         return ended;
     }
+    if let Command::Cluster(args) = cli.command {
+        refuse_other_module(&session, TargetKind::Eks)?;
+        let ended = Box::pin(own_cluster::run(&session, args)).await;
+        serve::tell_front_end(&session).await;
+        return ended;
+    }
     if let Some(on) = on {
         refuse_other_target(&session, on, &cli.command)?;
     }
@@ -224,13 +237,7 @@ fn refuse_other_target(
     let name = command
         .deployment()
         .ok_or_else(|| Failure::bad_input("--on goes with a command for one deployment"))?;
-    if let Some(other) = session.settings.module_target()?.filter(|it| *it != on) {
-        return Err(Failure::bad_input(format!(
-            "TF_DIR ({}) says the {other} target, and this is for {on}",
-            session.settings.origin(Variable::TfDir)
-        ))
-        .remedy("take TF_DIR away, or call what is for that target"));
-    }
+    refuse_other_module(session, on)?;
     let name = session.name(name)?;
     match session.app()?.deployment(&name) {
         Ok(deployment) if deployment.spec.target != on => Err(Failure::conflict(format!(
@@ -240,6 +247,18 @@ fn refuse_other_target(
         .remedy("name another deployment; openclaw-pipeline list shows which is where")),
         _ => Ok(()),
     }
+}
+
+/// Refuses settings that say another target's module.
+fn refuse_other_module(session: &Session<'_>, on: TargetKind) -> Result<(), Failure> {
+    if let Some(other) = session.settings.module_target()?.filter(|it| *it != on) {
+        return Err(Failure::bad_input(format!(
+            "TF_DIR ({}) says the {other} target, and this is for {on}",
+            session.settings.origin(Variable::TfDir)
+        ))
+        .remedy("take TF_DIR away, or call what is for that target"));
+    }
+    Ok(())
 }
 
 /// Whether a command makes events.
@@ -268,9 +287,9 @@ fn tells(command: &Command) -> bool {
 
 async fn dispatch(session: &Session<'_>, command: Command) -> Result<u8, Failure> {
     match command {
-        Command::Launch(args) => launch::run(session, &args, launch::How::Launch).await,
-        Command::Deploy(args) => launch::run(session, &args, launch::How::Deploy).await,
-        Command::Adopt(args) => adopt::run(session, &args).await,
+        Command::Launch(args) => Box::pin(launch::run(session, &args, launch::How::Launch)).await,
+        Command::Deploy(args) => Box::pin(launch::run(session, &args, launch::How::Deploy)).await,
+        Command::Adopt(args) => Box::pin(adopt::run(session, &args)).await,
         Command::Plan(args) => infra::plan(session, &args).await,
         Command::Infra(args) => Box::pin(infra::run(session, args)).await,
         Command::List => status::list(session).await,
@@ -280,8 +299,10 @@ async fn dispatch(session: &Session<'_>, command: Command) -> Result<u8, Failure
         }
         Command::Shell { name, host } => place::shell(session, name.as_deref(), host).await,
         Command::Openclaw { name, args } => place::openclaw(session, name.as_deref(), &args).await,
-        Command::Open(named) => launch::open(session, named.name.as_deref(), false).await,
-        Command::Url { name, tunnel } => launch::open(session, name.as_deref(), tunnel).await,
+        Command::Open(named) => Box::pin(launch::open(session, named.name.as_deref(), false)).await,
+        Command::Url { name, tunnel } => {
+            Box::pin(launch::open(session, name.as_deref(), tunnel)).await
+        }
         Command::Tunnel { name, port, no_open } => {
             tunnel::run(session, name.as_deref(), port, no_open).await
         }
@@ -330,6 +351,7 @@ async fn dispatch(session: &Session<'_>, command: Command) -> Result<u8, Failure
         Command::Env { .. }
         | Command::Completions { .. }
         | Command::InPod { .. }
-        | Command::Server(_) => Ok(0),
+        | Command::Server(_)
+        | Command::Cluster(_) => Ok(0),
     }
 }

@@ -37,15 +37,18 @@ fn place(deployment: &Deployment) -> String {
     if deployment.name.is_server() {
         return format!("{target} (the pipeline server)");
     }
+    if deployment.name.is_cluster() {
+        return format!("{target} (the cluster itself)");
+    }
     target.to_string()
 }
 
 /// The version of what runs there.
 fn version(deployment: &Deployment) -> Option<String> {
-    match &deployment.facts.server {
-        Some(server) => Some(server.version.clone()),
-        None => deployment.facts.gateway_version.clone(),
-    }
+    let facts = &deployment.facts;
+    let server = facts.server.as_ref().map(|it| it.version.clone());
+    let cluster = facts.own_cluster.as_ref().map(|it| it.version.clone());
+    server.or(cluster).or_else(|| facts.gateway_version.clone())
 }
 
 fn summary(deployment: &Deployment) -> serde_json::Value {
@@ -87,7 +90,7 @@ pub(super) async fn show(session: &Session<'_>, name: Option<&str>) -> Result<u8
         fact("version", version(&deployment));
         fact("reached", deployment.expose().map(|expose| expose.to_string()));
         fact("model", deployment.spec.model.clone());
-        let is_gateway = !deployment.name.is_server();
+        let is_gateway = deployment.name.is_gateway();
         fact("keys", is_gateway.then(|| keys(&deployment)));
         fact("proven", deployment.facts.proven_at.clone());
         if let Some(operation) = &last {

@@ -124,6 +124,7 @@ impl Settings {
             .remedy("set EXPOSE=http, or leave the ingress out"));
         }
         let storage_class = self.storage_class()?;
-        Ok(ClusterSpec { kubeconfig, context, expose, source_ranges, ingress, storage_class })
+        let own = None;
+        Ok(ClusterSpec { own, kubeconfig, context, expose, source_ranges, ingress, storage_class })
     }
 }

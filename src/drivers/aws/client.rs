@@ -20,7 +20,7 @@ use super::error::{ApiError, CallError, Problem};
 use super::http::{Http, Reply, Request, host};
 use super::keys::{Keys, Origin};
 use super::profile::Profiles;
-use super::service::Call;
+use super::service::{Call, Service};
 use super::sign::Signer;
 use super::xml;
 use crate::domain::{Failure, text};
@@ -222,25 +222,38 @@ impl Aws {
         }
     }
 
-    fn request(&self, call: &Call, keys: &Keys, within: Duration) -> Result<Request, Failure> {
-        let (usual, region) = call.service.host(&self.region);
+    /// Where a service is, and the region that its calls are signed for.
+    fn place(&self, service: Service) -> Result<(Url, String), Failure> {
+        let (usual, region) = service.host(&self.region);
         let usual = format!("https://{usual}/");
         let environment = &self.shared.environment;
-        let said = environment.endpoint(call.service).or_else(|| self.endpoint_of_profile());
-        let url: Url = said.unwrap_or(&usual).parse().map_err(|_| {
+        let said = environment.endpoint(service).or_else(|| self.endpoint_of_profile());
+        let url = said.unwrap_or(&usual).parse().map_err(|_| {
             Failure::prerequisite("the endpoint that is set for AWS is no address")
                 .remedy("correct AWS_ENDPOINT_URL, or unset it")
         })?;
+        Ok((url, region))
+    }
+
+    /// A call for somebody else to make while it holds.
+    pub(super) async fn presigned(
+        &self,
+        service: Service,
+        query: &[(&str, &str)],
+        headers: &[(&'static str, &str)],
+        holds: Duration,
+    ) -> Result<Secret, CallError> {
+        let keys = self.keys().await?;
+        let (url, region) = self.place(service)?;
+        let query = signer(&keys, service, &region).presign(&host(&url), query, headers, holds);
+        Ok(Secret::new(format!("{url}?{}", query.expose())))
+    }
+
+    fn request(&self, call: &Call, keys: &Keys, within: Duration) -> Result<Request, Failure> {
+        let (url, region) = self.place(call.service)?;
         let headers = call.headers();
         let body = call.body();
-        let signer = Signer {
-            access_key: &keys.access_key,
-            secret_key: &keys.secret_key,
-            session_token: keys.session_token.as_ref(),
-            region: &region,
-            service: call.service.name(),
-            at: OffsetDateTime::now_utc(),
-        };
+        let signer = signer(keys, call.service, &region);
         let added = signer.sign(&host(&url), url.path(), &headers, body.as_bytes());
         let own = headers.into_iter().map(|(name, value)| (name, Secret::new(value)));
         Ok(Request {
@@ -276,6 +289,18 @@ impl Aws {
         }
         *kept = Some(keys.clone());
         Ok(keys)
+    }
+}
+
+/// What signs calls with these keys, now.
+fn signer<'a>(keys: &'a Keys, service: Service, region: &'a str) -> Signer<'a> {
+    Signer {
+        access_key: &keys.access_key,
+        secret_key: &keys.secret_key,
+        session_token: keys.session_token.as_ref(),
+        region,
+        service: service.name(),
+        at: OffsetDateTime::now_utc(),
     }
 }
 

@@ -13,6 +13,7 @@
 
 pub mod address;
 mod client;
+mod clusters;
 mod credentials;
 pub mod environment;
 pub mod error;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Attached, Cluster, LogPart, Resizing, Whereabouts, Writer};
 use crate::domain::Failure;
+use crate::drivers::aws::Environment;
 
 /// Says that the command was not reached, as an SSH client says it.
 pub const UNREACHED: u8 = 255;
@@ -39,8 +40,13 @@ pub struct Container {
 
 impl Container {
     /// Runs a line of a shell in it with this process's own streams; answers its exit code.
-    pub async fn run(&self, line: &str, terminal: bool) -> Result<u8, Failure> {
-        let cluster = self.find().await?;
+    pub async fn run(
+        &self,
+        line: &str,
+        terminal: bool,
+        credentials: &Environment,
+    ) -> Result<u8, Failure> {
+        let cluster = self.find(credentials).await?;
         let command = ["sh".to_owned(), "-c".to_owned(), line.to_owned()];
         // As ssh has it: where there is none here, none is made there.
         let terminal = terminal && std::io::stdin().is_terminal();
@@ -65,15 +71,16 @@ impl Container {
     }
 
     /// Its cluster. Whoever starts this one saw the pod there.
-    async fn find(&self) -> Result<Cluster, Failure> {
-        let cluster = Box::pin(Cluster::find(&self.cluster, &CancellationToken::new())).await?;
+    async fn find(&self, credentials: &Environment) -> Result<Cluster, Failure> {
+        let cancel = CancellationToken::new();
+        let cluster = Box::pin(Cluster::find(&self.cluster, credentials, &cancel)).await?;
         cluster.has_answered();
         Ok(cluster)
     }
 
     /// Prints its log.
-    pub async fn log(&self, part: LogPart) -> Result<u8, Failure> {
-        let cluster = self.find().await?;
+    pub async fn log(&self, part: LogPart, credentials: &Environment) -> Result<u8, Failure> {
+        let cluster = self.find(credentials).await?;
         let log = cluster.log(&self.namespace, &self.pod, &self.container, part).await?;
         copy(Some(log), || std::io::stdout().lock()).await?;
         Ok(0)

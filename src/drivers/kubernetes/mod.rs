@@ -8,6 +8,7 @@
 mod asking;
 mod client;
 mod credential;
+mod eks;
 mod error;
 mod kubeconfig;
 mod objects;
@@ -24,7 +25,8 @@ use kube::{Client, Config};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::Failure;
+use crate::domain::{EksCluster, Failure};
+use crate::drivers::aws::Environment;
 
 pub use client::{Container, UNREACHED};
 pub use credential::CLOUDS;
@@ -50,6 +52,8 @@ pub enum Whereabouts {
     },
     /// The one that this program itself runs on, as the service account of its pod.
     Within(within::Pod),
+    /// One of EKS, as whoever this program's own AWS credentials belong to.
+    Eks(EksCluster),
 }
 
 /// A cluster's API.
@@ -68,12 +72,17 @@ impl std::fmt::Debug for Cluster {
 
 impl Cluster {
     /// Finds a cluster, and learns how it is spoken to. Nothing is asked of it yet.
-    pub async fn find(place: &Whereabouts, cancel: &CancellationToken) -> Result<Self, Failure> {
+    pub async fn find(
+        place: &Whereabouts,
+        credentials: &Environment,
+        cancel: &CancellationToken,
+    ) -> Result<Self, Failure> {
         let mut config = match place {
             Whereabouts::Kubeconfig { files, context } => {
                 kubeconfig::read(files, context.as_deref(), cancel).await?
             }
             Whereabouts::Within(pod) => pod.config()?,
+            Whereabouts::Eks(cluster) => eks::config(cluster, credentials).await?,
         };
         config.connect_timeout = Some(CONNECT);
         Self::of(config)

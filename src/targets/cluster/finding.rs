@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{ClusterSpec, Failure};
+use crate::drivers::aws::Environment;
 use crate::drivers::kubernetes::{Cluster, OwnPod, Whereabouts};
 use crate::targets::Site;
 
@@ -23,19 +24,23 @@ pub type Own = OwnPod;
 #[derive(Debug, Clone, Default)]
 pub struct Finder {
     own: Option<Own>,
+    credentials: Environment,
     found: Arc<Mutex<HashMap<Whereabouts, (Instant, Cluster)>>>,
 }
 
 impl Finder {
-    /// Finds clusters, from a pod of this one where that is said.
-    pub fn new(own: Option<Own>) -> Self {
-        Self { own, found: Arc::default() }
+    /// Finds clusters, from a pod of this one where that is said; with these credentials of AWS.
+    pub fn new(own: Option<Own>, credentials: Environment) -> Self {
+        Self { own, credentials, found: Arc::default() }
     }
 
     /// Where a deployment's cluster is.
     pub(super) fn place(&self, site: &Site) -> Result<Whereabouts, Failure> {
         let spec = site.deployment.spec.cluster.as_ref();
-        let ClusterSpec { kubeconfig, context, .. } = spec.cloned().unwrap_or_default();
+        let ClusterSpec { own, kubeconfig, context, .. } = spec.cloned().unwrap_or_default();
+        if let Some(own) = own {
+            return Ok(Whereabouts::Eks(own));
+        }
         if !kubeconfig.is_empty() {
             return Ok(Whereabouts::Kubeconfig { files: kubeconfig, context });
         }
@@ -44,7 +49,8 @@ impl Finder {
             if site.deployment.facts.cluster.is_none() {
                 return Failure::bad_input("no cluster is named, and this is none's pod").remedy(
                     "name the context of your kubeconfig whose cluster it is: --context NAME \
-                     (kubectl config get-contexts lists them)",
+                     (kubectl config get-contexts lists them); or make a cluster on EKS: \
+                     openclaw-pipeline cluster apply",
                 );
             }
             Failure::prerequisite(format!(
@@ -63,7 +69,8 @@ impl Finder {
         if let Some(cluster) = self.known(&place) {
             return Ok(cluster);
         }
-        let cluster = Box::pin(Cluster::find(&place, &CancellationToken::new())).await?;
+        let cancel = CancellationToken::new();
+        let cluster = Box::pin(Cluster::find(&place, &self.credentials, &cancel)).await?;
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         found.insert(place, (Instant::now(), cluster.clone()));
         Ok(cluster)

@@ -35,6 +35,7 @@ use crate::exec::Cmd;
 use crate::gateway::Dial;
 
 pub use finding::{Finder, Own};
+pub(super) use names::INSTALLATION;
 
 /// The target.
 #[derive(Debug)]
@@ -206,12 +207,7 @@ impl Target for ClusterTarget {
             None => Vec::new(),
             Some(_) => self.at(site).await?.remove(work).await?,
         };
-        let dir = site.dir();
-        match std::fs::remove_dir_all(&dir) {
-            Ok(()) => removed.push(format!("the directory {}", dir.display())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error.into()),
-        }
+        removed.extend(site.remove_files()?);
         Ok(removed)
     }
 }

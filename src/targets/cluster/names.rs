@@ -24,7 +24,7 @@ pub(super) const ASIDE: &str = "openclaw-aside";
 pub(super) const OF_GATEWAY: &str = "app.kubernetes.io/name=openclaw";
 
 /// The installation that a namespace belongs to.
-pub(super) const INSTALLATION: &str = "pipeline.openclaw.io/installation";
+pub(in crate::targets) const INSTALLATION: &str = "pipeline.openclaw.io/installation";
 /// The deployment's own id.
 pub(super) const DEPLOYMENT: &str = "pipeline.openclaw.io/deployment";
 /// The deployment's name.

@@ -20,11 +20,11 @@ use crate::drivers::terraform::State;
 use crate::targets::{Site, Work};
 
 /// The tag with the installation's id.
-pub(super) const INSTALLATION: &str = "openclaw-pipeline:installation";
+pub(in crate::targets) const INSTALLATION: &str = "openclaw-pipeline:installation";
 /// The tag with the deployment's id.
-pub(super) const DEPLOYMENT: &str = "openclaw-pipeline:deployment";
+pub(in crate::targets) const DEPLOYMENT: &str = "openclaw-pipeline:deployment";
 
-pub(super) fn aws(environment: &Environment, region: &str) -> Result<Aws, Failure> {
+pub(in crate::targets) fn aws(environment: &Environment, region: &str) -> Result<Aws, Failure> {
     Aws::new(environment.clone(), Some(region))
 }
 
@@ -36,7 +36,7 @@ fn known(site: &Site) -> Option<String> {
 }
 
 /// Whether something of the deployment's may be in an account.
-pub(super) fn has_begun(site: &Site) -> bool {
+pub(in crate::targets) fn has_begun(site: &Site) -> bool {
     site.deployment.facts.machine.is_some() || Files::of(site).run().exists()
 }
 
@@ -71,7 +71,7 @@ pub(super) fn refuse_known(site: &Site, who: &Identity) -> Result<(), Failure> {
 /// The account of the credentials, which is the one of the deployment's machine, where one was
 /// begun. What an earlier version made says so in its state, and where nothing does, nobody is
 /// refused.
-pub(super) async fn of(
+pub(in crate::targets) async fn of(
     tools: &Tools,
     site: &Site,
     region: &str,
@@ -181,7 +181,17 @@ pub(super) fn strays(found: Vec<Found>, state: &State) -> Vec<Found> {
     };
     // A disk goes with its instance.
     let instance_is_held = found.iter().any(|it| it.kind == Kind::Instance && held(it));
-    let is_stray = |it: &Found| !(held(it) || it.kind == Kind::Volume && instance_is_held);
+    // A cluster's nodes come and go by themselves, and stand in no state.
+    let has_nodes = state.has("aws_eks_node_group");
+    let goes_with_it = |it: &Found| match it.kind {
+        Kind::Volume => instance_is_held || has_nodes,
+        Kind::Instance => has_nodes,
+        Kind::SecurityGroup => {
+            has_nodes && it.name.as_ref().is_some_and(|it| it.starts_with("eks-cluster-sg-"))
+        }
+        _ => false,
+    };
+    let is_stray = |it: &Found| !held(it) && !goes_with_it(it);
     let mut found = found;
     found.retain(is_stray);
     found

@@ -128,7 +128,7 @@ impl MachineTarget {
         cancel: &CancellationToken,
     ) -> Result<PathBuf, Failure> {
         self.tools.terraform.require().await?;
-        self.tools.module(self.cloud, layout, cancel).await
+        self.tools.module(self.cloud.module(), layout, cancel).await
     }
 
     /// What the state holds.

@@ -82,6 +82,19 @@ pub fn in_words(kind: &str) -> &str {
         "aws_vpc_security_group_ingress_rule" | "aws_vpc_security_group_egress_rule" => {
             "the firewall's rules"
         }
+        "aws_eks_cluster" => "the cluster",
+        "aws_eks_node_group" => "the nodes",
+        "aws_eks_addon" => "an add-on",
+        "aws_eks_access_entry" | "aws_eks_access_policy_association" => "who administers it",
+        "aws_eks_pod_identity_association" => "the volume driver's role",
+        "aws_vpc" => "the network",
+        "aws_subnet" => "a subnet",
+        "aws_internet_gateway" => "the internet gateway",
+        "aws_nat_gateway" => "the NAT gateway",
+        "aws_route_table" | "aws_route_table_association" | "aws_route" => "the routes",
+        "aws_launch_template" => "the nodes' template",
+        "aws_kms_key" | "aws_kms_alias" => "the key that encrypts secrets",
+        "aws_cloudwatch_log_group" => "the cluster's log",
         "aws_iam_role" => "the role",
         "aws_iam_instance_profile" => "the instance profile",
         "aws_iam_policy" | "aws_iam_role_policy" | "aws_iam_role_policy_attachment" => "the policy",

@@ -24,12 +24,12 @@ const SUFFIX: usize = 8;
 
 /// Where a machine's files lie.
 #[derive(Debug, Clone)]
-pub(super) struct Files {
+pub(in crate::targets) struct Files {
     dir: PathBuf,
 }
 
 impl Files {
-    pub(super) fn of(site: &Site) -> Self {
+    pub(in crate::targets) fn of(site: &Site) -> Self {
         Self { dir: site.dir() }
     }
 
@@ -39,17 +39,17 @@ impl Files {
     }
 
     /// Terraform's own directory.
-    pub(super) fn run(&self) -> PathBuf {
+    pub(in crate::targets) fn run(&self) -> PathBuf {
         self.dir.join("terraform")
     }
 
     /// Its state, unless that is kept elsewhere.
-    pub(super) fn state(&self) -> PathBuf {
+    pub(in crate::targets) fn state(&self) -> PathBuf {
         self.dir.join("terraform.tfstate")
     }
 
     /// The values that the user may change.
-    pub(super) fn users(&self) -> PathBuf {
+    pub(in crate::targets) fn users(&self) -> PathBuf {
         self.dir.join("terraform.tfvars")
     }
 
@@ -69,18 +69,18 @@ impl Files {
     }
 
     /// A plan that is looked at.
-    pub(super) fn plan(&self) -> PathBuf {
+    pub(in crate::targets) fn plan(&self) -> PathBuf {
         self.dir.join("plan")
     }
 
     /// The region that is in force: the one of an earlier run, else the one that the user wrote
     /// down, if any did.
-    pub(super) fn region(&self) -> Option<String> {
+    pub(in crate::targets) fn region(&self) -> Option<String> {
         self.region_of_run().or_else(|| self.users_value("region"))
     }
 
     /// The region that an earlier run worked in.
-    pub(super) fn region_of_run(&self) -> Option<String> {
+    pub(in crate::targets) fn region_of_run(&self) -> Option<String> {
         let text = self.run().exists().then(|| fs::read_to_string(self.own()).ok())??;
         let own: Value = serde_json::from_str(&text).ok()?;
         own["region"].as_str().map(str::to_owned)
@@ -92,18 +92,18 @@ impl Files {
     }
 
     /// The account that an earlier run worked in, if it wrote that down.
-    pub(super) fn account_of_run(&self) -> Option<String> {
+    pub(in crate::targets) fn account_of_run(&self) -> Option<String> {
         let text = self.run().exists().then(|| fs::read_to_string(self.account()).ok())??;
         Some(text.trim().to_owned()).filter(|it| !it.is_empty())
     }
 
     /// Writes down the account that runs work in from now on.
-    pub(super) fn write_account(&self, account: &str) -> Result<(), Failure> {
+    pub(in crate::targets) fn write_account(&self, account: &str) -> Result<(), Failure> {
         write(&self.account(), format!("{account}\n").as_bytes())
     }
 
     /// A plain text among the values that the user may change.
-    pub(super) fn users_value(&self, name: &str) -> Option<String> {
+    pub(in crate::targets) fn users_value(&self, name: &str) -> Option<String> {
         let text = fs::read_to_string(self.users()).ok()?;
         let value = |line: &str| {
             let (named, value) = line.split_once('=')?;
@@ -114,7 +114,7 @@ impl Files {
     }
 
     /// Every file with values, the later ones before the earlier ones.
-    pub(super) fn variables(&self) -> Vec<PathBuf> {
+    pub(in crate::targets) fn variables(&self) -> Vec<PathBuf> {
         let all = [self.users(), self.own(), self.once()];
         all.into_iter().filter(|path| path.exists()).collect()
     }
@@ -152,10 +152,6 @@ impl Files {
 
     /// Writes the values that the user may change, unless they are there.
     pub(super) fn write_users(&self, cloud: Cloud, machine: &MachineSpec) -> Result<(), Failure> {
-        let path = self.users();
-        if path.exists() {
-            return Ok(());
-        }
         let size = machine.size.as_deref().unwrap_or(cloud.default_size());
         let text = format!(
             "# What this deployment's machine is made with. Yours to change before it is made;\n\
@@ -165,12 +161,18 @@ impl Files {
              size   = \"{size}\"\n",
             machine.region
         );
-        write(&path, text.as_bytes())
+        self.write_users_text(&text)
+    }
+
+    /// Writes these values, which the user may change, unless there are some.
+    pub(in crate::targets) fn write_users_text(&self, text: &str) -> Result<(), Failure> {
+        let path = self.users();
+        if path.exists() { Ok(()) } else { write(&path, text.as_bytes()) }
     }
 
     /// Writes the program's own values.
-    pub(super) fn write_own(&self, own: &Own<'_>) -> Result<(), Failure> {
-        write(&self.own(), format!("{:#}\n", own.values()).as_bytes())
+    pub(in crate::targets) fn write_own(&self, values: &Value) -> Result<(), Failure> {
+        write(&self.own(), format!("{values:#}\n").as_bytes())
     }
 
     /// Writes the key of the first connection as a value.
@@ -204,7 +206,7 @@ pub(super) struct Own<'a> {
 }
 
 impl Own<'_> {
-    fn values(&self) -> Value {
+    pub(super) fn values(&self) -> Value {
         let deployment = &self.site.deployment;
         let everybody = ["0.0.0.0/0".to_owned()];
         let gateway: &[String] = match self.machine.expose {
@@ -252,7 +254,7 @@ impl Own<'_> {
 }
 
 /// What makes a deployment's names unique in an account: a hash of installation and deployment.
-pub(super) fn suffix(site: &Site) -> String {
+pub(in crate::targets) fn suffix(site: &Site) -> String {
     suffix_of(site.layout.installation(), &site.deployment.id)
 }
 
@@ -265,7 +267,7 @@ pub(super) fn suffix_of(installation: &str, deployment: &str) -> String {
 }
 
 /// Writes a file for its owner alone, whole or not at all.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(in crate::targets) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let half = path.with_extension("new");
     let _ = fs::remove_file(&half);
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&half)?;

@@ -39,31 +39,40 @@ pub(super) async fn write_config(
         reach::expect(site, &[&public])?;
     }
     files.write_users(cloud, machine)?;
-    let ssh_cidrs = if machine.ssh_cidrs.is_empty() {
-        let own = public_address(tools.own_address.as_deref()).await.map_err(|failure| {
-            failure.remedy(
-                "set OPENCLAW_PIPELINE_SSH_CIDR to the addresses that may reach port 22, such as \
-                 203.0.113.7/32",
-            )
-        })?;
-        vec![format!("{own}/32")]
-    } else {
-        machine.ssh_cidrs.clone()
-    };
+    let ssh_cidrs = operators(tools, machine, "port 22").await?;
     let made_by = known.map_or(operation, |machine| &machine.made_by);
-    files.write_own(&Own {
+    let own = Own {
         site,
         machine,
         public_key: &public_key,
         ssh_cidrs: &ssh_cidrs,
         operation: made_by,
         region: &region,
-    })
+    };
+    files.write_own(&own.values())
+}
+
+/// Who operates it, as ranges: those that were named, or the address that this machine has.
+pub(in crate::targets) async fn operators(
+    tools: &Tools,
+    machine: &MachineSpec,
+    what: &str,
+) -> Result<Vec<String>, Failure> {
+    if !machine.ssh_cidrs.is_empty() {
+        return Ok(machine.ssh_cidrs.clone());
+    }
+    let own = public_address(tools.own_address.as_deref()).await.map_err(|failure| {
+        failure.remedy(format!(
+            "set OPENCLAW_PIPELINE_SSH_CIDR to the addresses that may reach {what}, such as \
+             203.0.113.7/32"
+        ))
+    })?;
+    Ok(vec![format!("{own}/32")])
 }
 
 /// The region of a deployment's machine: where an earlier run worked, and before that what the user
 /// wrote down. What was made in one is found in no other.
-pub(super) fn region(site: &Site, machine: &MachineSpec) -> Result<String, Failure> {
+pub(in crate::targets) fn region(site: &Site, machine: &MachineSpec) -> Result<String, Failure> {
     let files = Files::of(site);
     let (made, users) = (files.region_of_run(), files.users_value("region"));
     if let (Some(made), Some(users)) = (&made, &users)
@@ -102,7 +111,7 @@ pub(super) fn gone(site: &Site, machine: &MachineFacts) -> Failure {
     ))
 }
 
-pub(super) fn spec(site: &Site) -> Result<&MachineSpec, Failure> {
+pub(in crate::targets) fn spec(site: &Site) -> Result<&MachineSpec, Failure> {
     site.deployment
         .spec
         .machine
@@ -134,7 +143,7 @@ pub(super) async fn make(
         // Killed from here on, it is gone on with in this account alone.
         files.write_account(&account)?;
     }
-    let module = tools.module(cloud, &site.layout, work.cancel).await?;
+    let module = tools.module(cloud.module(), &site.layout, work.cancel).await?;
     let (dir, kept, variables) = (files.run(), Kept::of(site), files.variables());
     let workspace =
         Workspace { module: &module, dir: &dir, state: kept.at(), variables: &variables };
@@ -318,7 +327,7 @@ async fn destroy_held(
 ) -> Result<Vec<String>, Failure> {
     let (files, terraform) = (Files::of(site), &tools.terraform);
     terraform.require().await?;
-    let module = tools.module(cloud, &site.layout, work.cancel).await?;
+    let module = tools.module(cloud.module(), &site.layout, work.cancel).await?;
     let (dir, kept, variables) = (files.run(), Kept::of(site), files.variables());
     let workspace =
         Workspace { module: &module, dir: &dir, state: kept.at(), variables: &variables };

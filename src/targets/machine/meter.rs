@@ -11,7 +11,7 @@ use crate::drivers::terraform::{Message, Said, State};
 use crate::targets::Progress;
 
 /// Terraform's messages as progress.
-pub(super) struct Meter<'a> {
+pub(in crate::targets) struct Meter<'a> {
     progress: &'a dyn Progress,
     seen: Mutex<Seen>,
 }
@@ -26,11 +26,11 @@ struct Seen {
 }
 
 impl<'a> Meter<'a> {
-    pub(super) fn new(progress: &'a dyn Progress) -> Self {
+    pub(in crate::targets) fn new(progress: &'a dyn Progress) -> Self {
         Self { progress, seen: Mutex::default() }
     }
 
-    pub(super) fn told(&self, message: &Message) {
+    pub(in crate::targets) fn told(&self, message: &Message) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let what = match &message.said {
             Said::Planned { add, change, remove } => {
@@ -63,7 +63,7 @@ impl<'a> Meter<'a> {
     }
 
     /// What work was done on.
-    pub(super) fn ended(self) -> Vec<String> {
+    pub(in crate::targets) fn ended(self) -> Vec<String> {
         self.seen.into_inner().unwrap_or_else(PoisonError::into_inner).ended
     }
 }
@@ -88,7 +88,7 @@ fn is_of_its_own(kind: &str) -> bool {
 }
 
 /// What a state holds of such things, in words, each once.
-pub(super) fn things(state: &State) -> Vec<String> {
+pub(in crate::targets) fn things(state: &State) -> Vec<String> {
     let mut things: Vec<String> = Vec::new();
     for kind in state.held.iter().map(|held| held.kind.as_str()) {
         let words = in_words(kind);

@@ -5,19 +5,19 @@
 //! run anything there before the machine has shown the key that it is known by, and any apply that
 //! would take away what holds data.
 
-mod account;
+pub(super) mod account;
 mod adopted;
 mod ahead;
 mod boot;
 mod checks;
 mod cloud;
-mod files;
-mod infra;
-mod meter;
+pub(super) mod files;
+pub(super) mod infra;
+pub(super) mod meter;
 mod reach;
 mod route;
 pub mod server;
-mod state;
+pub(super) mod state;
 mod sweep;
 mod tunnel;
 
@@ -36,6 +36,7 @@ use super::site::Site;
 use super::{
     Artefact, Layout, LogOptions, Machines, NotUp, Observed, Placed, Target, Tunnels, Work,
 };
+use crate::assets::terraform::Module;
 use crate::domain::{Expose, Failure, MachineFacts, TargetKind};
 use crate::drivers::aws::Environment;
 use crate::drivers::ssh::{self, make_key};
@@ -69,14 +70,14 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// A cloud's module, made ready.
-    async fn module(
+    /// A module, made ready.
+    pub(super) async fn module(
         &self,
-        cloud: Cloud,
+        module: &Module,
         layout: &Layout,
         cancel: &CancellationToken,
     ) -> Result<PathBuf, Failure> {
-        let files = self.checkout.module(cloud.module())?;
+        let files = self.checkout.module(module)?;
         let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, &**text)).collect();
         self.terraform.prepare(&layout.modules(), &files, cancel).await
     }
@@ -297,12 +298,7 @@ impl Target for MachineTarget {
         let mut removed = infra::destroy(self.cloud, &self.tools, site, work).await?;
         state::Kept::of(site).remove()?;
         site.layout.remove_looks(&site.deployment.name)?;
-        let dir = site.dir();
-        match std::fs::remove_dir_all(&dir) {
-            Ok(()) => removed.push(format!("the directory {}", dir.display())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error.into()),
-        }
+        removed.extend(site.remove_files()?);
         Ok(removed)
     }
 }

@@ -20,13 +20,13 @@ pub fn resource_name(installation: &str, deployment: &str, name: &DeploymentName
 
 /// Where a deployment's state is.
 #[derive(Debug)]
-pub(super) enum Kept {
+pub(in crate::targets) enum Kept {
     File(PathBuf),
     Bucket(Bucket),
 }
 
 impl Kept {
-    pub(super) fn of(site: &Site) -> Self {
+    pub(in crate::targets) fn of(site: &Site) -> Self {
         let place = site.deployment.spec.machine.as_ref().and_then(|it| it.state.clone());
         match place {
             None => Self::File(Files::of(site).state()),
@@ -37,7 +37,7 @@ impl Kept {
         }
     }
 
-    pub(super) fn at(&self) -> StateAt<'_> {
+    pub(in crate::targets) fn at(&self) -> StateAt<'_> {
         match self {
             Self::File(path) => StateAt::File(path),
             Self::Bucket(bucket) => StateAt::S3(bucket),
@@ -46,7 +46,7 @@ impl Kept {
 
     /// Makes a file and its backup ones for their owner alone, before Terraform makes them ones for
     /// everybody.
-    pub(super) fn close(&self) -> Result<(), Failure> {
+    pub(in crate::targets) fn close(&self) -> Result<(), Failure> {
         let Self::File(path) = self else { return Ok(()) };
         if let Some(within) = path.parent() {
             fs::create_dir_all(within)?;
@@ -62,7 +62,7 @@ impl Kept {
     /// Removes a file that holds nothing any more, and what was left beside it: by Terraform, its
     /// backup and the lock of a run that was killed; and the state before one that a run could not
     /// write. An object in a bucket stays, and is empty.
-    pub(super) fn remove(&self) -> Result<(), Failure> {
+    pub(in crate::targets) fn remove(&self) -> Result<(), Failure> {
         let Self::File(path) = self else { return Ok(()) };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let lock = path.with_file_name(format!(".{name}.lock.info"));
@@ -86,7 +86,7 @@ fn backup(state: &Path) -> PathBuf {
 }
 
 /// Where a deployment's state is, in words.
-pub(super) fn place(site: &Site) -> String {
+pub(in crate::targets) fn place(site: &Site) -> String {
     match Kept::of(site) {
         Kept::File(path) => path.display().to_string(),
         Kept::Bucket(Bucket { name, key, .. }) => format!("s3://{name}/{key}"),
@@ -94,7 +94,7 @@ pub(super) fn place(site: &Site) -> String {
 }
 
 /// What a deployment's state holds, once what an earlier run could not write to it is there.
-pub(super) async fn held(
+pub(in crate::targets) async fn held(
     terraform: &Terraform,
     site: &Site,
     work: Work<'_>,
@@ -103,7 +103,7 @@ pub(super) async fn held(
 }
 
 /// Puts a deployment's state into a file, for somebody who only looks.
-pub(super) async fn copy(
+pub(in crate::targets) async fn copy(
     terraform: &Terraform,
     site: &Site,
     to: &Path,
@@ -158,7 +158,7 @@ async fn read(
 }
 
 /// Refuses a state that holds something before this deployment has made anything.
-pub(super) async fn refuse_others(
+pub(in crate::targets) async fn refuse_others(
     terraform: &Terraform,
     site: &Site,
     work: Work<'_>,

@@ -338,12 +338,7 @@ impl Target for ProcessTarget {
 
     async fn remove(&self, site: &Site, _work: Work<'_>) -> Result<Vec<String>, Failure> {
         keeper::stop(&self.layout, &site.deployment.name).await?;
-        let dir = site.dir();
-        match fs::remove_dir_all(&dir) {
-            Ok(()) => Ok(vec![format!("the directory {}", dir.display())]),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(error.into()),
-        }
+        Ok(site.remove_files()?.into_iter().collect())
     }
 }
 

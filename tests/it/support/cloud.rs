@@ -222,6 +222,13 @@ impl Cloud {
         self.ask("POST", "quotas", Some(quotas));
     }
 
+    /// Clusters that are made from now on have their API there, behind a certificate of this
+    /// authority (PEM in base64).
+    pub fn cluster_at(&self, endpoint: &str, authority: &str) {
+        let real = json!({ "endpoint": endpoint, "certificate_authority": authority });
+        self.ask("POST", "eks", Some(&real));
+    }
+
     /// Whether machines that are made from now on reach the images' registry.
     pub fn registry(&self, up: bool) {
         self.ask("POST", "registry", Some(&json!({"up": up})));

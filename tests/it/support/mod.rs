@@ -19,6 +19,7 @@ pub mod console;
 pub mod control_ui;
 pub mod disk;
 pub mod edge;
+pub mod eks_identity;
 pub mod engine;
 pub mod fake_target;
 pub mod lab;

@@ -9,7 +9,7 @@ import sys
 import traceback
 from http import HTTPStatus
 
-from . import metadata, policies, quotas, wire
+from . import metadata, policies, presigned, quotas, wire
 from .control import Control
 from .eks import routes
 from .faults import Fault, Faults
@@ -76,6 +76,9 @@ class App:
         if fault and not fault.after and (refused := fault.refused()):
             hang_up(fault, environ)
             raise refused
+        query = presigned.parameters(environ)
+        if query and (code := presigned.trouble(environ, query)):
+            raise wire.Refused(code, "the signature in the query is none", 403)
         with self.world.lock:
             self.metadata.permit(call)
         if call.action in CREATES:

@@ -12,6 +12,7 @@ machine. Refuses paths that it has not, with 404.
     POST   /_lab/ami                        newer images appear
     POST   /_lab/quotas                     {"L-1216C47A": 200.0}: from now on
     POST   /_lab/policies                   {"denied": ["iam:CreateRole"]}: to a simulation
+    POST   /_lab/eks                        {"endpoint": ..., "certificate_authority": base64}: of new clusters
     POST   /_lab/registry                   {"up": false}: machines made from now on
     POST   /_lab/instances/ID/kill          {"then": "terminated" | "stopped" | "running"}
     POST   /_lab/instances/ID/refuse_ssh
@@ -97,6 +98,9 @@ class Control:
                 return shown({})
             case "POST", ["policies"]:
                 policies.deny(given["denied"])
+                return shown({})
+            case "POST", ["eks"]:
+                self.world.eks.real.update(given)
                 return shown({})
             case "POST", ["registry"]:
                 self.world.ec2.registry = self.world.lightsail.registry = bool(given["up"])

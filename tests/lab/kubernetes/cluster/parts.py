@@ -114,13 +114,22 @@ def apiserver() -> Part:
             {"level": "Metadata"},
         ],
     })
+    identity = settings("identity.json", {
+        "apiVersion": "v1", "kind": "Config", "current-context": "identity",
+        "clusters": [{"name": "identity", "cluster": {"server": places.IDENTITY}}],
+        "contexts": [{"name": "identity", "context": {"cluster": "identity", "user": "api"}}],
+        "users": [{"name": "api", "user": {}}],
+    })
     return Part(
         "kube-apiserver", places.BIN / "kube-apiserver",
         "--etcd-servers=http://127.0.0.1:2379",
         f"--advertise-address={places.NODE}", f"--bind-address={places.NODE}",
         f"--secure-port={places.PORT}", f"--service-cluster-ip-range={places.SERVICES}",
         f"--tls-cert-file={etc}/server.crt", f"--tls-private-key-file={etc}/server.key",
-        f"--token-auth-file={etc}/tokens.csv", "--authorization-mode=Node,RBAC",
+        f"--token-auth-file={etc}/tokens.csv",
+        f"--authentication-token-webhook-config-file={identity}",
+        "--authentication-token-webhook-version=v1",
+        "--authorization-mode=Node,RBAC",
         "--service-account-issuer=https://accounts.cluster.test",
         f"--service-account-key-file={etc}/accounts.pub",
         f"--service-account-signing-key-file={etc}/accounts.key",

@@ -28,6 +28,8 @@ PODS = "10.214.128.0/17"
 SERVICES = "10.215.0.0/16"
 API_SERVICE = "10.215.0.1"
 PORT = 6443
+# Who says whose a token of EKS is, while a test is there that does (support/eks_identity.rs).
+IDENTITY = f"http://{os.environ['KUBE_HOST']}:6444/"
 SERVER = f"https://{NODE}:{PORT}"
 NODE_NAME = "lab-1"
 CONTAINERD = RUN / "containerd.sock"

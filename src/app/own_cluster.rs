@@ -1,0 +1,223 @@
+//! The installation's own cluster on EKS: what is asked for, and what is recorded of it.
+//!
+//! Owns that there is one at most, and that a gateway which names no cluster is put on it. Refuses to
+//! remove it while gateways of this installation are on it.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::App;
+use super::infra::PlannedChange;
+use crate::config::{Settings, Variable};
+use crate::domain::{
+    Deployment, DeploymentName, DeploymentSpec, DeploymentStatus, EventType, Expose, Facts,
+    Failure, MachineSpec, Operation, OperationKind, OperationStatus, TargetKind,
+};
+use crate::operations::vault::Slot;
+use crate::operations::{ClusterRemovalParams, LaunchParams, Sink};
+use crate::secrets::Secret;
+use crate::store::{Begin, NewDeployment, NewEvent, new_id};
+use crate::targets::machine::in_words;
+use crate::targets::{GatewaySecrets, Site, Work};
+
+/// What making the cluster would change.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct PlannedCluster {
+    /// The region.
+    pub region: String,
+    /// What would become of which resource.
+    pub changes: Vec<PlannedChange>,
+}
+
+impl App {
+    /// Makes the cluster, goes on with making it, or brings what is there to what its values and the
+    /// settings say.
+    pub async fn bring_cluster(
+        &self,
+        settings: &Settings,
+        sink: &dyn Sink,
+        cancel: &CancellationToken,
+    ) -> Result<Deployment, Failure> {
+        let name = DeploymentName::cluster();
+        let finished = self.go_on(&name, sink, cancel).await?;
+        let lock = self.engine().lock(&name, "cluster").await?;
+        let existing = self.living(&name)?;
+        let (spec, id) = self.cluster_spec(settings, existing.as_ref())?;
+        let done = finished.filter(|it| it.status == OperationStatus::Succeeded);
+        let same = existing.as_ref().is_some_and(|it| it.spec == spec);
+        if let (Some(_), true, Some(existing)) = (done, same, &existing) {
+            return Ok(existing.clone());
+        }
+        let params = serde_json::to_value(LaunchParams { spec: spec.clone() })
+            .map_err(|error| Failure::failed(format!("the operation's parameters: {error}")))?;
+        let is_made = existing.is_some_and(|it| it.facts.own_cluster.is_some());
+        let begin = if is_made {
+            let text = "bringing the cluster to what its values say";
+            let event = Some(NewEvent::new(EventType::Updating, text));
+            Begin { params, event, ..Begin::new(OperationKind::Update, name.clone()) }
+        } else {
+            let nothing = GatewaySecrets::with_token(Secret::new(""));
+            let sealed = self.engine().vault().seal(&id, Slot::Current, &nothing)?;
+            let sealed = vec![(Slot::Current.name().to_owned(), sealed)];
+            let event = Some(NewEvent::new(EventType::Launching, "making a cluster on EKS"));
+            let create = Some(NewDeployment { id, spec, sealed, owner: None });
+            Begin { params, create, event, ..Begin::new(OperationKind::Launch, name.clone()) }
+        };
+        let operation = self.store().begin(&begin)?;
+        self.finish(&operation, lock, sink, cancel).await?;
+        self.deployment(&name)
+    }
+
+    /// What it should be, over what is recorded, and its id.
+    fn cluster_spec(
+        &self,
+        settings: &Settings,
+        existing: Option<&Deployment>,
+    ) -> Result<(DeploymentSpec, String), Failure> {
+        let name = DeploymentName::cluster();
+        let known = existing.and_then(|it| it.spec.machine.clone());
+        let is_made = existing.is_some_and(|it| it.facts.own_cluster.is_some());
+        let mut machine = match known {
+            Some(known) if is_made => known,
+            known => MachineSpec {
+                region: settings.region()?,
+                size: settings.size()?,
+                expose: Expose::None,
+                ssh_cidrs: Vec::new(),
+                state: known.and_then(|it| it.state),
+                tunnel_host: None,
+                tunnel_image: None,
+                server: None,
+            },
+        };
+        if settings.is_given(Variable::SshCidr) {
+            machine.ssh_cidrs = settings.ssh_cidrs()?;
+        }
+        let mut spec = DeploymentSpec::without_gateway(TargetKind::Eks, machine);
+        let id = existing.map_or_else(new_id, |it| it.id.clone());
+        self.as_kept((&name, &id), settings, existing, &mut spec)?;
+        Ok((spec, id))
+    }
+
+    /// What making it would change. Nothing is made.
+    pub async fn plan_cluster(
+        &self,
+        settings: &Settings,
+        sink: &dyn Sink,
+        cancel: &CancellationToken,
+    ) -> Result<PlannedCluster, Failure> {
+        let name = DeploymentName::cluster();
+        let lock = self.lock_idle(&name).await?;
+        let existing = self.living(&name)?;
+        let (spec, id) = self.cluster_spec(settings, existing.as_ref())?;
+        let region = spec.machine.as_ref().map(|it| it.region.clone()).unwrap_or_default();
+        let mut deployment = existing.unwrap_or_else(|| Deployment {
+            id,
+            name: name.clone(),
+            status: DeploymentStatus::Launching,
+            spec: spec.clone(),
+            facts: Facts::default(),
+            owner: None,
+            created_at: String::new(),
+            updated_at: String::new(),
+        });
+        deployment.spec = spec;
+        let secrets = GatewaySecrets::with_token(Secret::new(""));
+        let site = Site { layout: self.layout().clone(), deployment, secrets };
+        let work = Work { cancel, lock: &lock, progress: sink.progress() };
+        let maker = self.engine().targets().own_cluster();
+        maker.preflight(&site, work).await?;
+        let scratch = self.scratch(&name, &lock)?;
+        let plan = maker.plan(&site, scratch.path(), work).await?;
+        let changes = plan.changes.into_iter().map(|change| PlannedChange {
+            action: change.verb.as_str(),
+            what: in_words(&change.kind).to_owned(),
+            address: change.address,
+        });
+        Ok(PlannedCluster { region, changes: changes.collect() })
+    }
+
+    /// Has Terraform get what a cluster needs; answers where that lies.
+    pub async fn init_cluster(&self, cancel: &CancellationToken) -> Result<PathBuf, Failure> {
+        self.engine().targets().own_cluster().init(self.layout(), cancel).await
+    }
+
+    /// The cluster, as it is recorded.
+    pub fn known_cluster(&self) -> Result<Deployment, Failure> {
+        self.living(&DeploymentName::cluster())?.ok_or_else(|| {
+            Failure::not_found("this installation has made no cluster")
+                .remedy("openclaw-pipeline cluster apply makes one")
+        })
+    }
+
+    /// Whether its API answers.
+    pub(super) async fn cluster_answers(&self, deployment: &Deployment) -> Option<bool> {
+        let facts = deployment.facts.own_cluster.as_ref()?;
+        Some(self.engine().targets().own_cluster().answers(facts).await)
+    }
+
+    /// The gateways of this installation that are on it.
+    pub fn on_own_cluster(&self) -> Result<Vec<DeploymentName>, Failure> {
+        let is_on_it =
+            |it: &Deployment| it.spec.cluster.as_ref().is_some_and(|cluster| cluster.own.is_some());
+        let all = self.store().deployments(false)?.into_iter();
+        Ok(all.filter(is_on_it).map(|it| it.name).collect())
+    }
+
+    /// Puts a gateway that names no cluster on the installation's own, where there is one.
+    pub(super) fn as_placed(
+        &self,
+        existing: Option<&Deployment>,
+        spec: &mut DeploymentSpec,
+    ) -> Result<(), Failure> {
+        let is_placed = existing.is_some_and(|it| it.facts.cluster.is_some());
+        let Some(cluster) = spec.cluster.as_mut().filter(|it| !is_placed && it.context.is_none())
+        else {
+            return Ok(());
+        };
+        let Some(own) = self.living(&DeploymentName::cluster())? else { return Ok(()) };
+        if let Some(facts) = own.facts.own_cluster {
+            cluster.own = Some(facts.at);
+        }
+        Ok(())
+    }
+
+    /// Removes the cluster, and, where that is asked for, the volumes that gateways left on it.
+    pub async fn destroy_cluster(
+        &self,
+        volumes: bool,
+        sink: &dyn Sink,
+        cancel: &CancellationToken,
+    ) -> Result<Operation, Failure> {
+        let name = DeploymentName::cluster();
+        self.known_cluster()?;
+        self.refuse_with_gateways()?;
+        let finished = self.go_on(&name, sink, cancel).await?;
+        if let Some(done) = finished.filter(|it| it.kind == OperationKind::Destroy) {
+            return Ok(done);
+        }
+        let lock = self.engine().lock(&name, "destroy").await?;
+        self.refuse_with_gateways()?;
+        let params = json!(ClusterRemovalParams { volumes });
+        let begin = Begin { params, ..Begin::new(OperationKind::Destroy, name) };
+        let operation = self.store().begin(&begin)?;
+        self.finish(&operation, lock, sink, cancel).await
+    }
+
+    /// Refuses to take the place away where gateways are.
+    pub fn refuse_with_gateways(&self) -> Result<(), Failure> {
+        let names = self.on_own_cluster()?;
+        let listed = |it: &DeploymentName| it.to_string();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let all: Vec<String> = names.iter().map(listed).collect();
+        Err(Failure::conflict(format!(
+            "gateways of this installation are on the cluster: {}; nothing was removed",
+            all.join(", ")
+        ))
+        .remedy(format!("remove each first: {}", names[0].destroying())))
+    }
+}

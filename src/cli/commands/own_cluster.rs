@@ -1,0 +1,157 @@
+//! `cluster`: the installation's own cluster on EKS.
+
+use serde_json::json;
+
+use super::super::args::{OfCluster, OwnCluster};
+use super::super::output::table;
+use super::super::progress::Shown;
+use super::super::terminal;
+use super::Session;
+use crate::app::{App, PlannedCluster};
+use crate::config::{Sources, Variable};
+use crate::domain::{Deployment, DeploymentName, Failure};
+
+/// The settings among the arguments.
+pub(super) fn flags(mut sources: Sources, args: &OfCluster) -> Sources {
+    for (variable, value) in [
+        (Variable::Region, &args.region),
+        (Variable::Size, &args.size),
+        (Variable::SshCidr, &args.ssh_cidr),
+    ] {
+        if let Some(value) = value {
+            sources = sources.flag(variable, value.clone());
+        }
+    }
+    sources
+}
+
+pub(super) async fn run(session: &Session<'_>, args: OwnCluster) -> Result<u8, Failure> {
+    match args {
+        OwnCluster::Init => init(session).await,
+        OwnCluster::Plan(_) => plan(session).await,
+        OwnCluster::Apply(_) => apply(session).await,
+        OwnCluster::Show => show(session),
+        OwnCluster::Destroy { yes, volumes } => destroy(session, yes, volumes).await,
+    }
+}
+
+async fn init(session: &Session<'_>) -> Result<u8, Failure> {
+    session.stoppable()?;
+    let path = session.app()?.init_cluster(session.cancel).await?;
+    session.out.answer(&json!({ "module": path }), || path.display().to_string());
+    Ok(0)
+}
+
+async fn plan(session: &Session<'_>) -> Result<u8, Failure> {
+    let app = session.app()?;
+    session.stoppable()?;
+    if !session.out.is_json() {
+        session.out.say("Asking AWS and Terraform; nothing is made…");
+    }
+    let shown = Shown::quiet(*session.out);
+    let planned = app.plan_cluster(&session.settings, &shown, session.cancel).await?;
+    session.out.answer(&planned, || as_text(&planned));
+    Ok(0)
+}
+
+fn as_text(planned: &PlannedCluster) -> String {
+    let PlannedCluster { region, changes } = planned;
+    if changes.is_empty() {
+        return format!("The cluster in {region}: nothing would change.");
+    }
+    let rows: Vec<_> = changes
+        .iter()
+        .map(|it| vec![it.action.to_owned(), it.what.clone(), it.address.clone()])
+        .collect();
+    format!(
+        "A cluster on EKS in {region}\n\n{}\nAWS asks for the cluster, its nodes, the NAT gateway \
+         and each load balancer by the hour: see its price lists.",
+        table(&["TO DO", "WHAT", "RESOURCE"], &rows)
+    )
+}
+
+async fn apply(session: &Session<'_>) -> Result<u8, Failure> {
+    let app = session.app()?;
+    session.interruptible()?;
+    let shown = Shown::new(*session.out);
+    let deployment = app.bring_cluster(&session.settings, &shown, session.cancel).await?;
+    drop(shown);
+    report(session, &deployment);
+    if !session.out.is_json() {
+        session.out.say("");
+        session.out.say("  a gateway on it  openclaw-pipeline launch NAME --target eks");
+        session.out.say("  remove           openclaw-pipeline cluster destroy");
+    }
+    Ok(0)
+}
+
+fn report(session: &Session<'_>, deployment: &Deployment) {
+    let facts = deployment.facts.own_cluster.as_ref();
+    let kubectl = facts.map(|it| {
+        format!("aws eks update-kubeconfig --region {} --name {}", it.at.region, it.at.name)
+    });
+    let value = json!({
+        "name": deployment.name,
+        "status": deployment.status,
+        "cluster": facts.map(|it| &it.at.name),
+        "region": facts.map(|it| &it.at.region),
+        "version": facts.map(|it| &it.version),
+        "url": deployment.url(),
+        "kubectl": kubectl,
+    });
+    session.out.answer(&value, || deployment.url().unwrap_or_default());
+    if let (false, Some(facts), Some(kubectl)) = (session.out.is_json(), facts, &kubectl) {
+        session.out.say(&format!(
+            "The cluster {} in {} runs Kubernetes {}. kubectl gets to know it by\n  {kubectl}",
+            facts.at.name, facts.at.region, facts.version
+        ));
+    }
+}
+
+fn show(session: &Session<'_>) -> Result<u8, Failure> {
+    let deployment = session.app()?.known_cluster()?;
+    if deployment.facts.own_cluster.is_none() {
+        return Err(Failure::not_found("the cluster is not made yet")
+            .remedy("openclaw-pipeline cluster apply goes on"));
+    }
+    report(session, &deployment);
+    Ok(0)
+}
+
+async fn destroy(session: &Session<'_>, yes: bool, volumes: bool) -> Result<u8, Failure> {
+    let app: App = session.app()?;
+    let name = DeploymentName::cluster();
+    let known = app.known_cluster()?;
+    app.refuse_with_gateways()?;
+    app.refuse_other_state(&known, &session.settings)?;
+    if !yes {
+        if !terminal::is_interactive() {
+            return Err(Failure::bad_input(
+                "this removes the cluster with its network and nodes; there is no terminal to ask at",
+            )
+            .remedy("say --yes (with make: YES=1)"));
+        }
+        let of = known.facts.own_cluster.as_ref().map(|it| format!(" ({})", it.at.name));
+        session.out.say(&format!(
+            "This removes the cluster{} with its network and nodes, and whatever else runs there. {}",
+            of.unwrap_or_default(),
+            if volumes {
+                "Volumes that gateways of this installation left there go, too."
+            } else {
+                "Volumes stay in the account, and are named at the end (--volumes removes them)."
+            }
+        ));
+        if terminal::ask(&format!("Type the name to destroy it [{name}]: "))? != name.as_str() {
+            return Err(Failure::bad_input("that is not the name; nothing was removed"));
+        }
+    }
+    session.interruptible()?;
+    let shown = Shown::new(*session.out);
+    let operation = app.destroy_cluster(volumes, &shown, session.cancel).await?;
+    drop(shown);
+    let event = app.store().last_event(&operation.id)?;
+    session.out.answer(&json!({ "name": name, "operation": operation }), || {
+        event.map(|event| app.layout().with_paths(&event.message)).unwrap_or_default()
+    });
+    Ok(0)
+}

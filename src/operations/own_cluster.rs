@@ -1,0 +1,232 @@
+//! The installation's own cluster: making it, changing it, removing it.
+//!
+//! Owns the steps. Gateways on it are other deployments, and their operations others. Refuses to call it
+//! made before its API took this program's credentials and a node took pods.
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::context::{Context, OperationDef, Repeat, StepDef, StepEnd};
+use super::{destroy, launch, update};
+use crate::domain::{Aftermath, EventType, Failure, FailureKind, OperationKind};
+use crate::store::now;
+use crate::targets::eks::{Cleared, EksMaker};
+
+type Step<'a> = BoxFuture<'a, Result<StepEnd, Failure>>;
+
+/// What its removal is asked for with.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct ClusterRemovalParams {
+    /// Whether the volumes go that gateways left.
+    #[serde(default)]
+    pub volumes: bool,
+}
+
+/// The definition of an operation on it, where it has one of its own.
+pub(super) fn definition(kind: OperationKind) -> Option<&'static OperationDef> {
+    match kind {
+        OperationKind::Launch => Some(&MAKE),
+        OperationKind::Update => Some(&CHANGE),
+        OperationKind::Destroy => Some(&DESTROY),
+        _ => None,
+    }
+}
+
+static MAKE: OperationDef = OperationDef {
+    done_says: says_ready,
+    steps: &[PREPARE, CONFIG, CREATE, READY],
+    recovery: &[],
+    changes_from: CREATE.name,
+    ..launch::DEFINITION
+};
+
+static CHANGE: OperationDef = OperationDef {
+    done_says: says_ready,
+    steps: &[PREPARE, CONFIG, StepDef { event: None, ..CREATE }, READY],
+    recovery: &[],
+    changes_from: CREATE.name,
+    // What could not be changed is as it was, or as far as it came: gateways go on there.
+    recovered: Aftermath::Serving,
+    ..update::DEFINITION
+};
+
+static DESTROY: OperationDef = OperationDef {
+    done_says: says_removed,
+    steps: &[CLEAR, REMOVE, destroy::FORGET],
+    changes_from: CLEAR.name,
+    ..destroy::DEFINITION
+};
+
+fn says_ready(c: &Context<'_>) -> String {
+    match &c.deployment.facts.own_cluster {
+        Some(it) => format!(
+            "the cluster {} in {} takes gateways (Kubernetes {})",
+            it.at.name, it.at.region, it.version
+        ),
+        None => "the cluster is ready".to_owned(),
+    }
+}
+
+fn says_removed(c: &Context<'_>) -> String {
+    let removed: Vec<String> = c.output("remove").ok().flatten().unwrap_or_default();
+    let cleared: Cleared = c.output("clear").ok().flatten().unwrap_or_default();
+    let all: Vec<String> = cleared.removed.into_iter().chain(removed).collect();
+    let mut text = match all.len() {
+        0 => "the cluster is removed; nothing of it was left".to_owned(),
+        _ => format!("the cluster is removed: {}", all.join(", ")),
+    };
+    if !cleared.kept.is_empty() {
+        text.push_str("; what stays in the account, and costs: ");
+        text.push_str(&cleared.kept.join(", "));
+    }
+    text
+}
+
+fn maker<'a>(c: &Context<'a>) -> &'a EksMaker {
+    c.targets.own_cluster()
+}
+
+/// The same failure, with what goes on and what removes what there is by now.
+async fn begun(c: &Context<'_>, failure: Failure) -> Failure {
+    if failure.kind == FailureKind::Interrupted {
+        return failure;
+    }
+    let Ok(site) = c.site() else { return failure };
+    let made = maker(c).made(&site, c.work()).await.unwrap_or_default();
+    let exists = if made.is_empty() {
+        "nothing of the cluster is in Terraform's state".to_owned()
+    } else {
+        format!("there are {}", made.join(", "))
+    };
+    let name = &c.deployment.name;
+    let first = failure.remedy.clone().map(|it| format!("{it}; ")).unwrap_or_default();
+    failure.remedy(format!(
+        "{first}{exists}: {} goes on, {} removes it",
+        name.launching(None),
+        name.destroying()
+    ))
+}
+
+const PREPARE: StepDef = StepDef {
+    name: "prepare",
+    says: |_| "check what a cluster needs".into(),
+    event: None,
+    run: prepare,
+    repeat: Repeat::Never,
+};
+
+fn prepare<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    Box::pin(async move {
+        let launch::LaunchParams { spec } = c.params()?;
+        c.change_spec(spec)?;
+        let site = c.site()?;
+        maker(c).preflight(&site, c.work()).await?;
+        Ok(StepEnd::NOTHING)
+    })
+}
+
+const CONFIG: StepDef = StepDef {
+    name: "create_config",
+    says: |_| "write what the cluster is made with".into(),
+    event: Some(EventType::CreatingConfig),
+    run: config,
+    repeat: Repeat::Never,
+};
+
+fn config<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    Box::pin(async move {
+        let site = c.site()?;
+        maker(c).write_values(&site, &c.lease.operation).await?;
+        Ok(StepEnd::NOTHING)
+    })
+}
+
+const CREATE: StepDef = StepDef {
+    name: "create_cluster",
+    says: |c| {
+        let region = c.deployment.spec.machine.as_ref().map_or("", |it| it.region.as_str());
+        format!(
+            "make the cluster on EKS in {region}, with its network and nodes (a quarter of an hour)"
+        )
+    },
+    event: Some(EventType::CreatingCluster),
+    run: create,
+    repeat: Repeat::Never,
+};
+
+fn create<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    Box::pin(async move {
+        let site = c.site()?;
+        let made = match maker(c).make(&site, &c.lease.operation, c.work()).await {
+            Ok(made) => made,
+            Err(failure) => return Err(begun(c, failure).await),
+        };
+        let output = json!({ "name": made.at.name, "version": made.version });
+        c.change_facts(|facts| facts.own_cluster = Some(made))?;
+        Ok(StepEnd::Done(output))
+    })
+}
+
+const READY: StepDef = StepDef {
+    name: "connect",
+    says: |_| "reach its API, and wait for a node that takes pods".into(),
+    event: None,
+    run: ready,
+    repeat: Repeat::Always,
+};
+
+fn ready<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    Box::pin(async move {
+        let facts = c.deployment.facts.own_cluster.clone();
+        let facts = facts.ok_or_else(|| Failure::internal("a cluster that was not made"))?;
+        if let Err(failure) = maker(c).ready(&facts, c.work()).await {
+            return Err(begun(c, failure).await);
+        }
+        c.change_facts(|facts| facts.proven_at = Some(now()))?;
+        Ok(StepEnd::NOTHING)
+    })
+}
+
+const CLEAR: StepDef = StepDef {
+    name: "clear",
+    says: |_| "remove what would hold the cluster's network".into(),
+    event: Some(EventType::Destroying),
+    run: clear,
+    repeat: Repeat::Never,
+};
+
+fn clear<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    Box::pin(async move {
+        let ClusterRemovalParams { volumes } = c.params()?;
+        let Some(facts) = c.deployment.facts.own_cluster.clone() else {
+            return Ok(StepEnd::Skipped("it was never whole".into()));
+        };
+        let site = destroy::site(c)?;
+        match maker(c).clear(&site, &facts, volumes, c.work()).await {
+            Ok(cleared) => Ok(StepEnd::Done(json!(cleared))),
+            // One that is broken, or gone, is removed all the same.
+            Err(failure) if failure.kind == FailureKind::Prerequisite => {
+                let why = format!("what hangs by the cluster could not be looked at: {failure}");
+                c.sink.progress().note(&why);
+                Ok(StepEnd::Skipped(why))
+            }
+            Err(failure) => Err(failure),
+        }
+    })
+}
+
+const REMOVE: StepDef = StepDef {
+    says: |_| "remove the cluster, its nodes and its network".into(),
+    run: remove,
+    ..destroy::REMOVE
+};
+
+fn remove<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    Box::pin(async move {
+        let site = destroy::site(c)?;
+        let removed = maker(c).remove(&site, c.work()).await;
+        let removed = removed.map_err(|failure| destroy::half_removed(c, failure))?;
+        Ok(StepEnd::Done(json!(removed)))
+    })
+}

@@ -1,0 +1,142 @@
+//! What would keep the cluster, or its network, from being removed.
+//!
+//! Owns the load balancers that this installation left there, and which volumes outlive the cluster.
+//! Refuses to remove anything of anybody else's: it is named, and its owner removes it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::EksMaker;
+use crate::domain::text::clean;
+use crate::domain::{Failure, OwnClusterFacts};
+use crate::drivers::kubernetes::{Cluster, Kind, Object};
+use crate::exec::wait;
+use crate::targets::cluster::INSTALLATION;
+use crate::targets::{Site, Work};
+
+/// How long a load balancer or a volume may take to be gone.
+const GONE_WITHIN: Duration = Duration::from_secs(600);
+/// The pause between two looks.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What was removed, and what outlives the cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cleared {
+    /// Load balancers and volumes that are gone.
+    pub removed: Vec<String>,
+    /// Volumes that stay in the account.
+    pub kept: Vec<String>,
+}
+
+impl EksMaker {
+    /// Removes what would keep the cluster's network from being removed, and, where that is asked for,
+    /// the volumes that gateways left. Nothing is removed where somebody else's load balancer is there.
+    pub async fn clear(
+        &self,
+        site: &Site,
+        facts: &OwnClusterFacts,
+        volumes: bool,
+        work: Work<'_>,
+    ) -> Result<Cleared, Failure> {
+        let cluster = self.api(&facts.at).await?;
+        let own = own_namespaces(&cluster, site).await?;
+        let is_own =
+            |object: &Object| object.metadata.namespace.as_ref().is_some_and(|it| own.contains(it));
+        let mut balancers = Vec::new();
+        for kind in [Kind::SERVICE, Kind::INGRESS] {
+            let all = cluster.list(kind, None, "").await?;
+            balancers.extend(all.into_iter().filter(has_balancer).map(|it| (kind, it)));
+        }
+        let others: Vec<String> =
+            balancers.iter().filter(|(_, it)| !is_own(it)).map(|(_, it)| called(it)).collect();
+        if !others.is_empty() {
+            return Err(Failure::conflict(format!(
+                "load balancers of somebody else's lead to the cluster, and its network cannot go \
+                 while they are there: {}; nothing was removed",
+                others.join(", ")
+            ))
+            .remedy(
+                "remove what they belong to (kubectl delete service -n NAMESPACE NAME), then try \
+                 again",
+            ));
+        }
+        let mut cleared = Cleared::default();
+        for (kind, object) in &balancers {
+            remove(&cluster, *kind, object, work).await?;
+            cleared.removed.push(format!("the load balancer of {}", called(object)));
+        }
+        let claims = cluster.list(Kind::CLAIM, None, "").await?;
+        for claim in &claims {
+            let volume = volume_of(&cluster, claim).await;
+            if volumes && is_own(claim) {
+                remove(&cluster, Kind::CLAIM, claim, work).await?;
+                cleared.removed.push(format!("the volume {volume} of {}", called(claim)));
+            } else {
+                cleared.kept.push(format!("the volume {volume} of {}", called(claim)));
+            }
+        }
+        Ok(cleared)
+    }
+}
+
+/// The namespaces that carry the installation's label.
+async fn own_namespaces(cluster: &Cluster, site: &Site) -> Result<BTreeSet<String>, Failure> {
+    let label = format!("{INSTALLATION}={}", site.layout.installation());
+    let namespaces = cluster.list(Kind::NAMESPACE, None, &label).await?;
+    Ok(namespaces.into_iter().filter_map(|it| it.metadata.name).collect())
+}
+
+/// Whether a load balancer in the account belongs to it.
+fn has_balancer(object: &Object) -> bool {
+    let given = object.data["status"]["loadBalancer"]["ingress"].as_array();
+    object.data["spec"]["type"] == "LoadBalancer" || given.is_some_and(|it| !it.is_empty())
+}
+
+/// Its namespace and name.
+fn called(object: &Object) -> String {
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    clean(&format!("{namespace}/{name}"), 140)
+}
+
+/// A claim's volume as its driver knows it, with its size.
+async fn volume_of(cluster: &Cluster, claim: &Object) -> String {
+    let Some(name) = claim.data["spec"]["volumeName"].as_str() else { return "never made".into() };
+    let found = cluster.get(Kind::VOLUME, None, name).await.ok().flatten();
+    let data = found.map(|it| it.data).unwrap_or_default();
+    let id = data["spec"]["csi"]["volumeHandle"].as_str().unwrap_or(name).to_owned();
+    let size = data["spec"]["capacity"]["storage"].as_str().unwrap_or("of unknown size").to_owned();
+    clean(&format!("{id} ({size})"), 140)
+}
+
+/// Removes an object, and waits until whoever made what belongs to it has taken that away.
+async fn remove(
+    cluster: &Cluster,
+    kind: Kind,
+    object: &Object,
+    work: Work<'_>,
+) -> Result<(), Failure> {
+    let namespace = object.metadata.namespace.as_deref();
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let uid = object.metadata.uid.clone().unwrap_or_default();
+    cluster.remove(kind, namespace, name, &uid).await?;
+    let deadline = Instant::now() + GONE_WITHIN;
+    loop {
+        let found = cluster.get(kind, namespace, name).await?;
+        if found.is_none_or(|it| it.metadata.uid.as_deref() != Some(&uid)) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(Failure::failed(format!("{} is not gone yet", called(object)))
+                .remedy("kubectl describe says what holds it; then try again"));
+        }
+        work.progress.amount(0, 0, &format!("the cluster removes {}", called(object)));
+        tokio::select! {
+            () = wait::back_off(LOOK) => {}
+            () = work.cancel.cancelled() => return Err(Failure::interrupted()),
+        }
+    }
+}

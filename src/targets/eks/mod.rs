@@ -1,0 +1,122 @@
+//! The installation's own cluster on EKS, as Terraform makes it.
+//!
+//! Owns its life: its values, Terraform's runs, that its API takes this program's credentials and a node
+//! takes pods, and what would keep it from being removed. The gateways on it are another target's.
+//! Refuses an apply that would take the cluster or its network away, and to remove anything in it that
+//! carries another installation's label or none.
+
+mod clearing;
+mod making;
+
+use std::path::{Path, PathBuf};
+
+use tokio_util::sync::CancellationToken;
+
+use super::machine::files::Files;
+use super::machine::meter::Meter;
+use super::machine::state::{self, Kept};
+use super::machine::{Tools, account, infra};
+use super::{Layout, Site, Work};
+use crate::assets::terraform;
+use crate::domain::{EksCluster, Failure, OwnClusterFacts};
+use crate::drivers::kubernetes::{Cluster, Whereabouts};
+use crate::drivers::terraform::{Message, Plan, Run, State, Workspace};
+use crate::secrets::private::create_private_directory;
+
+pub use clearing::Cleared;
+
+/// What makes it, and looks after it.
+#[derive(Debug)]
+pub struct EksMaker {
+    tools: Tools,
+}
+
+impl EksMaker {
+    /// With these tools.
+    pub fn new(tools: &Tools) -> Self {
+        Self { tools: tools.clone() }
+    }
+
+    /// Makes the module ready: its providers, once for all.
+    pub async fn init(
+        &self,
+        layout: &Layout,
+        cancel: &CancellationToken,
+    ) -> Result<PathBuf, Failure> {
+        self.tools.terraform.require().await?;
+        self.tools.module(&terraform::CLUSTER, layout, cancel).await
+    }
+
+    /// What Terraform's state holds.
+    pub async fn held(&self, site: &Site, work: Work<'_>) -> Result<State, Failure> {
+        state::held(&self.tools.terraform, site, work).await
+    }
+
+    /// What making it would change, found out in a directory of its own.
+    pub async fn plan(&self, site: &Site, within: &Path, work: Work<'_>) -> Result<Plan, Failure> {
+        let module = self.init(&site.layout, work.cancel).await?;
+        let layout = Layout::new(within).of_installation(site.layout.installation());
+        let mut copy = Site { layout, ..site.clone() };
+        if let Some(machine) = &mut copy.deployment.spec.machine {
+            machine.state = None;
+        }
+        let (from, to) = (Files::of(site), Files::of(&copy));
+        create_private_directory(&copy.dir())?;
+        if from.users().exists() {
+            to.write_users_text(&std::fs::read_to_string(from.users())?)?;
+        }
+        state::copy(&self.tools.terraform, site, &to.state(), work).await?;
+        self.write_values(&copy, "plan").await?;
+        let (dir, kept, variables) = (to.run(), Kept::of(&copy), to.variables());
+        kept.close()?;
+        let workspace =
+            Workspace { module: &module, dir: &dir, state: kept.at(), variables: &variables };
+        work.progress.amount(0, 0, "what would change");
+        let told = |_: &Message| {};
+        let run = Run { cancel: work.cancel, lock: work.lock, told: &told };
+        self.tools.terraform.plan(workspace, &to.plan(), run).await
+    }
+
+    /// Its API, as whoever the credentials belong to.
+    async fn api(&self, at: &EksCluster) -> Result<Cluster, Failure> {
+        let place = Whereabouts::Eks(at.clone());
+        Box::pin(Cluster::find(&place, &self.tools.aws, &CancellationToken::new())).await
+    }
+
+    /// Whether its API answers.
+    pub async fn answers(&self, facts: &OwnClusterFacts) -> bool {
+        let Ok(cluster) = self.api(&facts.at).await else { return false };
+        cluster.version().await.is_ok()
+    }
+
+    /// Removes everything that the state holds, and the files; says what it was.
+    pub async fn remove(&self, site: &Site, work: Work<'_>) -> Result<Vec<String>, Failure> {
+        let (files, kept) = (Files::of(site), Kept::of(site));
+        let mut removed = Vec::new();
+        if !self.held(site, work).await?.held.is_empty() {
+            let region = infra::region(site, infra::spec(site)?)?;
+            account::of(&self.tools, site, &region, work).await?;
+            let module = self.init(&site.layout, work.cancel).await?;
+            let (dir, variables) = (files.run(), files.variables());
+            let workspace =
+                Workspace { module: &module, dir: &dir, state: kept.at(), variables: &variables };
+            let meter = Meter::new(work.progress);
+            let told = |message: &Message| meter.told(message);
+            let run = Run { cancel: work.cancel, lock: work.lock, told: &told };
+            self.tools.terraform.destroy(workspace, run).await?;
+            removed = meter.ended();
+            let left = self.held(site, work).await?.held;
+            if !left.is_empty() {
+                return Err(Failure::failed(format!(
+                    "{} resources are still in the state in {}",
+                    left.len(),
+                    state::place(site)
+                )));
+            }
+        }
+        kept.remove()?;
+        site.layout.remove_looks(&site.deployment.name)?;
+        removed.extend(site.remove_files()?);
+        Ok(removed)
+    }
+}

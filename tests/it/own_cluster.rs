@@ -1,0 +1,213 @@
+//! The installation's own cluster: made by the real Terraform with its real provider in the simulated
+//! cloud, and, in its place, the lab's real cluster, whose API takes whom that cloud knows. Gateways are
+//! stand-ins.
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::cluster::{Cluster, Namespace};
+use crate::support::eks_identity::Identity;
+use crate::support::lab::command;
+use crate::support::machine_case::{Case, patient};
+use crate::support::product::{Done, Run, until};
+use crate::support::standin;
+
+/// The installation, its cloud, and what stands for its cluster.
+struct Own<'a> {
+    cluster: &'a Cluster,
+    case: Case,
+    identity: Identity,
+}
+
+impl<'a> Own<'a> {
+    fn of(cluster: &'a Cluster) -> Option<Self> {
+        let images = standin::images()?;
+        let mut case = Case::start("eks")?;
+        let config = cluster.said(&["config", "view", "--raw", "--flatten", "--output=json"]);
+        let config: Value = serde_json::from_str(&config).expect("JSON");
+        let lab = &config["clusters"][0]["cluster"];
+        let told = |name: &str| lab[name].as_str().expect(name).to_owned();
+        case.cloud.cluster_at(&told("server"), &told("certificate-authority-data"));
+        case.product.set("OPENCLAW_PIPELINE_IMAGE", &images[0]);
+        case.product.with_hosts(cluster.hosts());
+        let identity = Identity::begin(&case.cloud.url());
+        Some(Self { cluster, case, identity })
+    }
+
+    fn run<const N: usize>(&self, args: [&str; N]) -> Run {
+        self.case.product.run(args)
+    }
+
+    #[track_caller]
+    fn works<const N: usize>(&self, args: [&str; N]) -> Done {
+        let done = patient(self.run(args));
+        assert_eq!(done.code, 0, "{}\n{:?}", done.stderr, self.identity.refused());
+        done
+    }
+
+    #[track_caller]
+    fn fails<const N: usize>(&self, args: [&str; N], code: i32) -> Done {
+        let done = patient(self.run(args));
+        assert_eq!(done.code, code, "{}", done.stderr);
+        done
+    }
+
+    /// The cluster's name in the cloud, which tokens are bound to.
+    fn learn_name(&self) -> String {
+        let clusters = self.case.cloud.state().into_iter().filter(|it| it.kind == "eks:cluster");
+        let names: Vec<String> = clusters.map(|it| it.name).collect();
+        assert_eq!(names.len(), 1, "{names:?}");
+        self.identity.is_of(&names[0]);
+        names[0].clone()
+    }
+
+    /// The installation's id, as everything that it makes carries it.
+    fn installation(&self) -> String {
+        let state = self.case.cloud.state();
+        state[0].tags["openclaw-pipeline:installation"].clone()
+    }
+
+    fn status(&self) -> Value {
+        let done = self.works(["status", "cluster", "--json"]);
+        serde_json::from_str(&done.stdout).expect("an object")
+    }
+}
+
+#[test]
+fn a_cluster_is_made_used_and_removed() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let Some(own) = Own::of(&cluster) else { return };
+    let namespace = Namespace::of(&cluster, "openclaw-mine");
+    // Nothing is there, and nothing is made by a look.
+    own.fails(["cluster", "show"], 3).says("cluster apply");
+    own.fails(["launch", "mine", "--target", "eks"], 2).says("openclaw-pipeline cluster apply");
+    own.works(["cluster", "init"]);
+    own.works(["cluster", "plan"]).answers("the cluster").answers("aws_eks_cluster.gateways");
+    own.case.cloud.assert_empty();
+
+    it_is_made_although_it_is_interrupted(&own);
+    let name = own.learn_name();
+    let shown = own.works(["cluster", "show", "--json"]);
+    shown.answers(&name).answers("update-kubeconfig");
+    assert_eq!(own.status()["status"], "running");
+    own.works(["cluster", "plan"]).answers("nothing would change");
+    own.works(["list"]).answers("the cluster itself");
+    own.works(["doctor", "--orphans"]).answers(" 0 to none");
+
+    // A gateway that names no cluster is on it, and everything gets to it with AWS's credentials.
+    own.works(["launch", "mine", "--target", "eks", "--no-link"]);
+    assert!(own.identity.known() > 0, "{:?}", own.identity.refused());
+    let inside = own.run(["shell", "mine"]).stdin("echo in $(hostname)\n").done();
+    assert!(inside.stdout.contains("in openclaw-"), "{inside:?}");
+    own.works(["logs", "mine"]);
+    // A token is good for this cluster alone. (One of the same second is the same, and known there.)
+    own.identity.is_of("another-cluster");
+    until("it is refused", || (patient(own.run(["logs", "mine"])).code != 0).then_some(()));
+    let refused = own.identity.refused();
+    assert!(refused.iter().any(|it| it.contains("SignatureDoesNotMatch")), "{refused:?}");
+    own.identity.is_of(&name);
+    until("it is known again", || (patient(own.run(["logs", "mine"])).code == 0).then_some(()));
+    for secret in ["lab-secret-access-key", "AKIALAB0000000000001", "k8s-aws-v1."] {
+        let mut grep = command("grep");
+        let found =
+            grep.args(["-rlaF", secret]).arg(own.case.product.home()).output().expect("grep");
+        assert_eq!(String::from_utf8_lossy(&found.stdout), "", "{secret} is kept");
+    }
+
+    // It is not taken away from under it.
+    let refused = own.fails(["cluster", "destroy", "--yes"], 4);
+    refused.says("mine").says("openclaw-pipeline destroy mine");
+    own.works(["destroy", "mine", "--yes"]);
+    assert!(!namespace.is_there());
+    it_is_removed_and_says_what_stays(&own);
+}
+
+/// Each end is gone on with by the same command.
+fn it_is_made_although_it_is_interrupted(own: &Own<'_>) {
+    let slow = json!({ "action": "CreateNodegroup", "delay_ms": 3000 });
+    own.case.cloud.fault(&slow);
+    let live = Case::at(own.run(["cluster", "apply"]), "create_cluster");
+    live.signal(Signal::INT);
+    let done = live.done();
+    assert_eq!(done.code, 130, "{}", done.stderr);
+    let live = Case::at(own.run(["cluster", "apply"]), "create_cluster");
+    // Its API takes nobody before its name is known here.
+    until_made(own);
+    own.learn_name();
+    let done = live.done();
+    assert_eq!(done.code, 0, "{}\n{:?}", done.stderr, own.identity.refused());
+    let events = own.works(["events", "cluster"]);
+    events.answers("creating_cluster").answers("completed");
+}
+
+fn until_made(own: &Own<'_>) {
+    until("the cluster is made", || {
+        own.case.cloud.state().iter().any(|it| it.kind == "eks:cluster").then_some(())
+    });
+}
+
+fn it_is_removed_and_says_what_stays(own: &Own<'_>) {
+    let cluster = own.cluster;
+    let left = Namespace::of(cluster, "openclaw-left");
+    let others = Namespace::of(cluster, "somebody-elses");
+    let objects = json!({ "apiVersion": "v1", "kind": "List", "items": [
+        namespace("somebody-elses", &json!({})),
+        { "apiVersion": "v1", "kind": "Service",
+          "metadata": { "name": "web", "namespace": "somebody-elses" },
+          "spec": { "type": "LoadBalancer", "ports": [{ "port": 80 }] } },
+        namespace("openclaw-left", &json!({
+            "pipeline.openclaw.io/installation": own.installation(),
+        })),
+        { "apiVersion": "v1", "kind": "Service",
+          "metadata": { "name": "openclaw", "namespace": "openclaw-left" },
+          "spec": { "type": "LoadBalancer", "ports": [{ "port": 80 }] } },
+        { "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+          "metadata": { "name": "openclaw-workspace", "namespace": "openclaw-left" },
+          "spec": { "accessModes": ["ReadWriteOnce"],
+                    "resources": { "requests": { "storage": "1Gi" } } } },
+    ] });
+    cluster.told(&["apply", "--filename=-"], &objects.to_string());
+
+    let refused = own.fails(["cluster", "destroy", "--yes"], 4);
+    refused.says("somebody-elses/web").says("nothing was removed");
+    assert!(left.is_there() && others.is_there());
+    let service = ["get", "service", "openclaw", "--namespace=openclaw-left", "--output=name"];
+    assert!(!cluster.said(&service).is_empty(), "something of its own went");
+    cluster.said(&["delete", "service", "web", "--namespace=somebody-elses"]);
+
+    let done = own.works(["cluster", "destroy", "--yes"]);
+    done.answers("the load balancer of openclaw-left/openclaw");
+    done.answers("what stays in the account, and costs")
+        .answers("openclaw-left/openclaw-workspace");
+    let claims = ["get", "pvc", "--namespace=openclaw-left", "--output=name"];
+    assert!(cluster.said(&claims).contains("openclaw-workspace"), "a volume went unasked");
+    own.case.cloud.assert_empty();
+    own.fails(["cluster", "show"], 3);
+    own.fails(["cluster", "destroy", "--yes"], 3);
+}
+
+fn namespace(name: &str, labels: &Value) -> Value {
+    json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } })
+}
+
+#[test]
+fn what_cannot_be_made_is_refused_before_anything_is() {
+    let Some(case) = Case::start("eks") else { return };
+    let fails = |args: &[&str], code: i32| {
+        let done =
+            patient(args.iter().fold(case.product.run(["cluster"]), |run, arg| run.arg(arg)));
+        assert_eq!(done.code, code, "{}", done.stderr);
+        done
+    };
+    fails(&["destroy", "--yes"], 3).says("cluster apply");
+    fails(&["apply", "--region", "us-east-9"], 2).says("us-east-1");
+    fails(&["apply", "--size", "t3.medum"], 2).says("t3.medium");
+    fails(&["apply", "--ssh-cidr", "0.0.0.0/0"], 2).says("0.0.0.0/0");
+    case.cloud.quotas(&json!({ "L-0263D0A3": 0 }));
+    fails(&["apply"], 5).says("elastic IPs");
+    case.cloud.assert_empty();
+    // What was refused is nothing to be afraid of.
+    fails(&["destroy", "--yes"], 0);
+    let refused = case.product.run(["launch", "cluster"]).code(2);
+    refused.says("reserved");
+}
