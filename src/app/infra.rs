@@ -22,6 +22,7 @@ use crate::domain::{
     Deployment, DeploymentName, DeploymentSpec, DeploymentStatus, Facts, Failure, TargetKind,
 };
 use crate::drivers::aws::prices::{Monthly, Prices, shown};
+use crate::drivers::terraform::Change;
 use crate::exec::{Cmd, LockFile};
 use crate::operations::Sink;
 use crate::targets::machine::{MachineTarget, Written, in_words};
@@ -67,6 +68,13 @@ pub struct PlannedChange {
     pub what: String,
     /// Its address in the module.
     pub address: String,
+}
+
+impl From<Change> for PlannedChange {
+    fn from(change: Change) -> Self {
+        let Change { address, kind, verb, .. } = change;
+        Self { action: verb.as_str(), what: in_words(&kind).to_owned(), address }
+    }
 }
 
 /// What a machine costs per month.
@@ -163,11 +171,7 @@ impl App {
             TargetKind::Lightsail => prices.lightsail(&region, &bundle),
             _ => prices.ec2(&region, &bundle, disk_gib, true),
         };
-        let changes = plan.changes.into_iter().map(|change| PlannedChange {
-            action: change.verb.as_str(),
-            what: in_words(&change.kind).to_owned(),
-            address: change.address,
-        });
+        let changes = plan.changes.into_iter().map(PlannedChange::from);
         Ok(Planned {
             name: name.clone(),
             target,

@@ -19,7 +19,6 @@ use crate::operations::vault::Slot;
 use crate::operations::{ClusterRemovalParams, LaunchParams, Sink};
 use crate::secrets::Secret;
 use crate::store::{Begin, NewDeployment, NewEvent, new_id};
-use crate::targets::machine::in_words;
 use crate::targets::{GatewaySecrets, Site, Work};
 
 /// What making the cluster would change.
@@ -131,12 +130,8 @@ impl App {
         maker.preflight(&site, work).await?;
         let scratch = self.scratch(&name, &lock)?;
         let plan = maker.plan(&site, scratch.path(), work).await?;
-        let changes = plan.changes.into_iter().map(|change| PlannedChange {
-            action: change.verb.as_str(),
-            what: in_words(&change.kind).to_owned(),
-            address: change.address,
-        });
-        Ok(PlannedCluster { region, changes: changes.collect() })
+        let changes = plan.changes.into_iter().map(PlannedChange::from).collect();
+        Ok(PlannedCluster { region, changes })
     }
 
     /// Has Terraform get what a cluster needs; answers where that lies.
@@ -209,11 +204,10 @@ impl App {
     /// Refuses to take the place away where gateways are.
     pub fn refuse_with_gateways(&self) -> Result<(), Failure> {
         let names = self.on_own_cluster()?;
-        let listed = |it: &DeploymentName| it.to_string();
         if names.is_empty() {
             return Ok(());
         }
-        let all: Vec<String> = names.iter().map(listed).collect();
+        let all: Vec<String> = names.iter().map(DeploymentName::to_string).collect();
         Err(Failure::conflict(format!(
             "gateways of this installation are on the cluster: {}; nothing was removed",
             all.join(", ")

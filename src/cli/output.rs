@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::hints::pasteable;
+use crate::app::PlannedChange;
 use crate::domain::Failure;
 
 /// The two streams, and whether the answer is for a machine.
@@ -66,6 +67,12 @@ impl Output {
             self.say(&format!("  to do: {remedy}"));
         }
     }
+}
+
+/// What a plan of Terraform's would change.
+pub fn to_do(changes: &[PlannedChange]) -> String {
+    let row = |it: &PlannedChange| vec![it.action.to_owned(), it.what.clone(), it.address.clone()];
+    table(&["TO DO", "WHAT", "RESOURCE"], &changes.iter().map(row).collect::<Vec<_>>())
 }
 
 /// Rows in columns, with a heading.

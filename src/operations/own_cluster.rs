@@ -76,6 +76,9 @@ fn says_removed(c: &Context<'_>) -> String {
         0 => "the cluster is removed; nothing of it was left".to_owned(),
         _ => format!("the cluster is removed: {}", all.join(", ")),
     };
+    if cleared.unseen.is_some() {
+        text.push_str("; its volumes stay in the account, and nobody could say which they are");
+    }
     if !cleared.kept.is_empty() {
         text.push_str("; what stays in the account, and costs: ");
         text.push_str(&cleared.kept.join(", "));
@@ -203,16 +206,12 @@ fn clear<'a>(c: &'a mut Context<'_>) -> Step<'a> {
             return Ok(StepEnd::Skipped("it was never whole".into()));
         };
         let site = destroy::site(c)?;
-        match maker(c).clear(&site, &facts, volumes, c.work()).await {
-            Ok(cleared) => Ok(StepEnd::Done(json!(cleared))),
-            // One that is broken, or gone, is removed all the same.
-            Err(failure) if failure.kind == FailureKind::Prerequisite => {
-                let why = format!("what hangs by the cluster could not be looked at: {failure}");
-                c.sink.progress().note(&why);
-                Ok(StepEnd::Skipped(why))
-            }
-            Err(failure) => Err(failure),
+        let cleared = maker(c).clear(&site, &facts, volumes, c.work()).await?;
+        if let Some(why) = &cleared.unseen {
+            let why = format!("what hangs by the cluster could not be looked at: {why}");
+            c.sink.progress().note(&why);
         }
+        Ok(StepEnd::Done(json!(cleared)))
     })
 }
 

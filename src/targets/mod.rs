@@ -13,6 +13,7 @@ pub mod eks;
 mod hiding;
 mod https;
 pub mod keeper;
+mod looks;
 pub mod machine;
 pub mod process;
 pub mod rendering;

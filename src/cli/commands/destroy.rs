@@ -36,26 +36,16 @@ pub(super) async fn run(
         found => found?,
     };
     app.refuse_other_state(&deployment, &session.settings)?;
-    if !how.yes {
-        if !terminal::is_interactive() {
-            return Err(Failure::bad_input(format!(
-                "destroying {name} removes its gateway and all its data; there is no terminal to \
-                 ask at"
-            ))
-            .remedy("say --yes (with make: YES=1)"));
-        }
-        session.out.say(&format!(
-            "This removes {name} ({}) with its conversations, workspace and keys. Its backups \
-             stay.",
-            deployment.spec.target
-        ));
-        if !how.backup {
-            session.out.say("A last backup first: openclaw-pipeline destroy --backup");
-        }
-        if terminal::ask(&format!("Type the name to destroy it [{name}]: "))? != name.as_str() {
-            return Err(Failure::bad_input("that is not the name; nothing was removed"));
-        }
+    let line = format!(
+        "This removes {name} ({}) with its conversations, workspace and keys. Its backups stay.",
+        deployment.spec.target
+    );
+    let mut lines = vec![line.as_str()];
+    if !how.backup {
+        lines.push("A last backup first: openclaw-pipeline destroy --backup");
     }
+    let removes = format!("destroying {name} removes its gateway and all its data");
+    terminal::confirm(session.out, name.as_str(), how.yes, (&removes, &lines))?;
     session.interruptible()?;
     let shown = Shown::new(*session.out);
     let order = Order::Destroy { backup: how.backup };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::super::args::{Infra, OfMachine};
-use super::super::output::table;
+use super::super::output::{table, to_do};
 use super::super::progress::Shown;
 use super::{Session, destroy, launch};
 use crate::app::{App, MachineRequest, Planned};
@@ -123,11 +123,7 @@ fn as_text(planned: &Planned) -> String {
     if changes.is_empty() {
         text.push_str("Nothing would change.\n");
     } else {
-        let row = |change: &crate::app::PlannedChange| {
-            vec![change.action.to_owned(), change.what.clone(), change.address.clone()]
-        };
-        let rows: Vec<_> = changes.iter().map(row).collect();
-        text.push_str(&table(&["TO DO", "WHAT", "RESOURCE"], &rows));
+        text.push_str(&to_do(changes));
     }
     text.push('\n');
     let cell = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::super::args::{OfCluster, OwnCluster};
-use super::super::output::table;
+use super::super::output::to_do;
 use super::super::progress::Shown;
 use super::super::terminal;
 use super::Session;
@@ -59,14 +59,10 @@ fn as_text(planned: &PlannedCluster) -> String {
     if changes.is_empty() {
         return format!("The cluster in {region}: nothing would change.");
     }
-    let rows: Vec<_> = changes
-        .iter()
-        .map(|it| vec![it.action.to_owned(), it.what.clone(), it.address.clone()])
-        .collect();
     format!(
         "A cluster on EKS in {region}\n\n{}\nAWS asks for the cluster, its nodes, the NAT gateway \
          and each load balancer by the hour: see its price lists.",
-        table(&["TO DO", "WHAT", "RESOURCE"], &rows)
+        to_do(changes)
     )
 }
 
@@ -124,27 +120,18 @@ async fn destroy(session: &Session<'_>, yes: bool, volumes: bool) -> Result<u8, 
     let known = app.known_cluster()?;
     app.refuse_with_gateways()?;
     app.refuse_other_state(&known, &session.settings)?;
-    if !yes {
-        if !terminal::is_interactive() {
-            return Err(Failure::bad_input(
-                "this removes the cluster with its network and nodes; there is no terminal to ask at",
-            )
-            .remedy("say --yes (with make: YES=1)"));
-        }
-        let of = known.facts.own_cluster.as_ref().map(|it| format!(" ({})", it.at.name));
-        session.out.say(&format!(
-            "This removes the cluster{} with its network and nodes, and whatever else runs there. {}",
-            of.unwrap_or_default(),
-            if volumes {
-                "Volumes that gateways of this installation left there go, too."
-            } else {
-                "Volumes stay in the account, and are named at the end (--volumes removes them)."
-            }
-        ));
-        if terminal::ask(&format!("Type the name to destroy it [{name}]: "))? != name.as_str() {
-            return Err(Failure::bad_input("that is not the name; nothing was removed"));
-        }
-    }
+    let of = known.facts.own_cluster.as_ref().map(|it| format!(" ({})", it.at.name));
+    let line = format!(
+        "This removes the cluster{} with its network and nodes, and whatever else runs there.",
+        of.unwrap_or_default()
+    );
+    let of_volumes = if volumes {
+        "Volumes that gateways of this installation left there go, too."
+    } else {
+        "Volumes stay in the account, and are named at the end (--volumes removes them)."
+    };
+    let removes = "this removes the cluster with its network and nodes";
+    terminal::confirm(session.out, name.as_str(), yes, (removes, &[&line, of_volumes]))?;
     session.interruptible()?;
     let shown = Shown::new(*session.out);
     let operation = app.destroy_cluster(volumes, &shown, session.cancel).await?;

@@ -187,23 +187,13 @@ async fn destroy(session: &Session<'_>, yes: bool, leave: bool) -> Result<u8, Fa
     let left = app.left_behind().await?;
     refuse_to_leave(session, &left, leave)?;
     let name = DeploymentName::server();
-    if !yes {
-        if !terminal::is_interactive() {
-            return Err(Failure::bad_input(
-                "this removes the pipeline server's machine with everything on it; there is no \
-                 terminal to ask at",
-            )
-            .remedy("say --yes (with make: YES=1)"));
-        }
-        session.out.say(&format!(
-            "This removes the pipeline server's machine ({}) with everything on it: its \
-             deployments' records, tokens and backups.",
-            known.spec.target
-        ));
-        if terminal::ask(&format!("Type the name to destroy it [{name}]: "))? != name.as_str() {
-            return Err(Failure::bad_input("that is not the name; nothing was removed"));
-        }
-    }
+    let removes = "this removes the pipeline server's machine with everything on it";
+    let line = format!(
+        "This removes the pipeline server's machine ({}) with everything on it: its deployments' \
+         records, tokens and backups.",
+        known.spec.target
+    );
+    terminal::confirm(session.out, name.as_str(), yes, (removes, &[&line]))?;
     session.interruptible()?;
     let shown = Shown::new(*session.out);
     let operation = app.destroy_server(&shown, session.cancel).await?;

@@ -1,14 +1,12 @@
 //! A deployment's namespace, and what it is reached by.
 
-use tokio::time::Instant;
-
 use super::checks::Class;
-use super::rise::Looks;
 use super::{At, names};
 use crate::domain::text::clean;
 use crate::domain::{ClusterFacts, Expose, Failure, tunnel};
 use crate::drivers::kubernetes::{Kind, Problem};
 use crate::targets::Work;
+use crate::targets::looks::Looks;
 
 /// The annotation that keeps what a pod found out of network policies.
 pub(super) const ENFORCES: &str = "pipeline.openclaw.io/enforces-network-policies";
@@ -69,12 +67,11 @@ impl At<'_> {
         if deployment.expose() == Some(Expose::None) || deployment.ingress().is_some() {
             return Ok(None);
         }
-        let deadline = Instant::now() + self.within;
-        let mut looks = Looks::new(work);
+        let mut looks = Looks::new(self.within, work);
         loop {
             let found =
-                self.cluster.get(Kind::SERVICE, Some(&self.namespace), names::GATEWAY).await;
-            if let Ok(Some(service)) = &found {
+                self.cluster.get(Kind::SERVICE, Some(&self.namespace), names::GATEWAY).await?;
+            if let Some(service) = &found {
                 let given = &service.data["status"]["loadBalancer"]["ingress"][0];
                 if let Some(host) = given["hostname"].as_str() {
                     return tunnel::host_name(host).map(Some);
@@ -89,8 +86,7 @@ impl At<'_> {
                     }));
                 }
             }
-            if Instant::now() > deadline {
-                found?;
+            if looks.is_late() {
                 let warnings = self.warnings().await?;
                 let said =
                     warnings.iter().rev().find(|it| it["involvedObject"]["kind"] == "Service");
@@ -106,8 +102,7 @@ impl At<'_> {
                      pipeline tunnel), and OPENCLAW_PIPELINE_INGRESS_CLASS through an ingress",
                 ));
             }
-            work.progress.amount(0, 0, "waiting for the load balancer's address");
-            looks.next().await?;
+            looks.next("waiting for the load balancer's address").await?;
         }
     }
 }

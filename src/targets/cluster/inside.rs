@@ -3,14 +3,12 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::reason::{self, Seen};
-use super::rise::Looks;
 use super::{At, names, state};
 use crate::domain::Failure;
 use crate::drivers::kubernetes::{CLOUDS, Container, Kind, LogPart};
 use crate::exec::{Cmd, Place, Remote};
+use crate::targets::looks::Looks;
 use crate::targets::{DEFAULT_IMAGE, LogOptions, Work};
 
 /// The gateway's own command line.
@@ -87,8 +85,7 @@ impl At<'_> {
         work: Option<Work<'_>>,
         is_up: &impl Fn(&crate::drivers::kubernetes::Object) -> bool,
     ) -> Result<(), Failure> {
-        let deadline = Instant::now() + self.within;
-        let mut looks = work.map(Looks::new);
+        let mut looks = Looks::new(self.within, work);
         loop {
             let found = self.cluster.get(Kind::POD, Some(&self.namespace), names::ASIDE).await?;
             let pod = found.ok_or_else(|| Failure::conflict("somebody removed the pod"))?;
@@ -97,17 +94,14 @@ impl At<'_> {
             }
             let warnings = self.warnings().await?;
             if let Seen::Stuck(trouble) = reason::of_helper(&pod, &warnings)
-                && (!trouble.may_pass || Instant::now() > deadline)
+                && (!trouble.may_pass || looks.is_late())
             {
                 return Err(trouble.into());
             }
-            if Instant::now() > deadline {
+            if looks.is_late() {
                 return Err(Failure::failed("the pod that has its volumes did not come up"));
             }
-            match &mut looks {
-                Some(looks) => looks.next().await?,
-                None => crate::exec::wait::back_off(Duration::from_millis(500)).await,
-            }
+            looks.next("waiting for a pod that has its volumes").await?;
         }
     }
 

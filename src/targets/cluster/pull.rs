@@ -5,15 +5,14 @@
 //! was just fetched.
 
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::address::ENFORCES;
 use super::reason::{self, Seen, Trouble};
-use super::rise::Looks;
 use super::{At, names};
 use crate::domain::text::clean;
 use crate::domain::{Failure, FailureKind, OpenClawVersion};
 use crate::drivers::kubernetes::{Kind, Object};
+use crate::targets::looks::Looks;
 use crate::targets::{Artefact, DEFAULT_IMAGE, Work};
 
 /// What the pod finds out: the gateway's version, and whether the API is reached, which the policy
@@ -86,44 +85,31 @@ impl At<'_> {
 
     /// Waits until the pod has ended.
     async fn pulled(&self, work: Work<'_>) -> Result<Object, Failure> {
-        let deadline = Instant::now() + self.within;
-        let patience = std::time::Duration::from_secs(120).min(self.within);
-        let mut stuck: Option<(Instant, Trouble)> = None;
-        let mut looks = Looks::new(work);
+        let mut looks = Looks::new(self.within, work);
         loop {
-            let found = self.cluster.get(Kind::POD, Some(&self.namespace), names::PULL).await;
-            let pod = match found {
-                Ok(Some(pod)) => Some(pod),
-                Ok(None) => return Err(Failure::conflict("somebody removed the pod that pulls")),
-                // An API server that is restarted meanwhile is asked again.
-                Err(error) if error.may_pass() && Instant::now() < deadline => None,
-                Err(error) => return Err(error.into()),
-            };
-            if let Some(pod) = pod {
-                if reason::end_of(&pod).is_some() {
-                    return Ok(pod);
-                }
-                let warnings = self.warnings().await.unwrap_or_default();
-                stuck = match reason::of_helper(&pod, &warnings) {
-                    Seen::Stuck(trouble) => {
-                        let since = stuck.map_or_else(Instant::now, |(since, _)| since);
-                        if !trouble.may_pass || since.elapsed() > patience {
-                            return Err(trouble.into());
-                        }
-                        Some((since, trouble))
-                    }
-                    _ => None,
-                };
+            let found = self.cluster.get(Kind::POD, Some(&self.namespace), names::PULL).await?;
+            let pod = found.ok_or_else(|| Failure::conflict("somebody removed the pod that pulls"));
+            let pod = pod?;
+            if reason::end_of(&pod).is_some() {
+                return Ok(pod);
             }
-            if Instant::now() > deadline {
-                if let Some((_, trouble)) = stuck {
+            let warnings = self.warnings().await?;
+            let stuck: Option<Trouble> = match reason::of_helper(&pod, &warnings) {
+                Seen::Stuck(trouble) if looks.bears(trouble.may_pass) => Some(trouble),
+                Seen::Stuck(trouble) => return Err(trouble.into()),
+                _ => {
+                    looks.is_well();
+                    None
+                }
+            };
+            if looks.is_late() {
+                if let Some(trouble) = stuck {
                     return Err(trouble.into());
                 }
                 return Err(Failure::failed("the image did not come in time")
                     .remedy("kubectl describe pod says what the node waits for"));
             }
-            work.progress.amount(0, 0, "the node gets the image");
-            looks.next().await?;
+            looks.next("the node gets the image").await?;
         }
     }
 

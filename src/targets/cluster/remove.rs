@@ -5,14 +5,12 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use super::rise::Looks;
 use super::{At, names};
 use crate::domain::Failure;
 use crate::domain::text::clean;
 use crate::drivers::kubernetes::Kind;
 use crate::targets::Work;
+use crate::targets::looks::Looks;
 
 /// How long a namespace may take to be gone: load balancers and volumes are taken away by others.
 const GONE_WITHIN: Duration = Duration::from_secs(600);
@@ -39,13 +37,12 @@ impl At<'_> {
             removed.push(format!("the volume of {name} ({})", clean(volume, 80)));
         }
         self.cluster.remove(Kind::NAMESPACE, None, &self.namespace, &uid).await?;
-        let deadline = Instant::now() + GONE_WITHIN;
-        let mut looks = Looks::new(work);
+        let mut looks = Looks::new(GONE_WITHIN, work);
         loop {
             match self.cluster.get(Kind::NAMESPACE, None, &self.namespace).await? {
                 None => break,
                 Some(now) if now.metadata.uid.as_deref() != Some(&uid) => break,
-                Some(now) if Instant::now() > deadline => {
+                Some(now) if looks.is_late() => {
                     let why = now.data["status"]["conditions"]
                         .as_array()
                         .into_iter()
@@ -59,9 +56,8 @@ impl At<'_> {
                     ))
                     .remedy("see to what holds it, then destroy again"));
                 }
-                Some(_) => work.progress.amount(0, 0, "the cluster removes the namespace"),
+                Some(_) => looks.next("the cluster removes the namespace").await?,
             }
-            looks.next().await?;
         }
         self.volumes_are_gone(&claims, work).await?;
         Ok(removed)
@@ -73,8 +69,7 @@ impl At<'_> {
         claims: &[crate::drivers::kubernetes::Object],
         work: Work<'_>,
     ) -> Result<(), Failure> {
-        let deadline = Instant::now() + GONE_WITHIN;
-        let mut looks = Looks::new(work);
+        let mut looks = Looks::new(GONE_WITHIN, work);
         for claim in claims {
             let Some(volume) = claim.data["spec"]["volumeName"].as_str() else { continue };
             loop {
@@ -86,15 +81,14 @@ impl At<'_> {
                 if !found.as_ref().is_some_and(goes) {
                     break;
                 }
-                if Instant::now() > deadline {
+                if looks.is_late() {
                     return Err(Failure::failed(format!(
                         "the volume {} is not gone yet",
                         clean(volume, 80)
                     ))
                     .remedy("look at its driver (kubectl describe pv), then destroy again"));
                 }
-                work.progress.amount(0, 0, "the cluster removes the volumes");
-                looks.next().await?;
+                looks.next("the cluster removes the volumes").await?;
             }
         }
         Ok(())

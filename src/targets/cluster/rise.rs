@@ -2,84 +2,43 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::reason::Seen;
 use super::{At, names};
 use crate::domain::Failure;
 use crate::drivers::kubernetes::{Kind, Problem};
 use crate::exec::wait;
 use crate::targets::Work;
+use crate::targets::looks::Looks;
 
-/// The pause between two looks, at first and at most.
-const LOOKS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
-/// How long something that may pass is waited for: a node is added, a volume made.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// How long a gateway may take to drain and be gone.
 const STOP_WITHIN: Duration = Duration::from_secs(400);
-
-/// Looks that grow further apart.
-pub(super) struct Looks<'a> {
-    pause: Duration,
-    work: Work<'a>,
-}
-
-impl<'a> Looks<'a> {
-    pub(super) fn new(work: Work<'a>) -> Self {
-        Self { pause: LOOKS.0, work }
-    }
-
-    /// Until the next look; fails when the operation is interrupted.
-    pub(super) async fn next(&mut self) -> Result<(), Failure> {
-        tokio::select! {
-            () = wait::back_off(self.pause) => {}
-            () = self.work.cancel.cancelled() => return Err(Failure::interrupted()),
-        }
-        self.pause = (self.pause * 3 / 2).min(LOOKS.1);
-        Ok(())
-    }
-}
 
 impl At<'_> {
     /// Starts the gateway, and waits until its process runs.
     pub(super) async fn start(&self, work: Work<'_>) -> Result<(), Failure> {
         self.remove_pod(names::ASIDE).await?;
         self.cluster.scale(&self.namespace, names::GATEWAY, 1).await?;
-        let deadline = Instant::now() + self.within;
-        let mut stuck_since: Option<Instant> = None;
-        let mut looks = Looks::new(work);
+        let mut looks = Looks::new(self.within, work);
         loop {
-            // An API server that is restarted meanwhile is asked again.
-            let seen = match self.look().await {
-                Ok(seen) => seen,
-                Err(failure) if Instant::now() > deadline => return Err(failure),
-                Err(_) => Seen::Coming("the cluster does not answer just now".into()),
-            };
-            match seen {
+            let what = match self.look().await? {
                 // Whether it works is another question, and so is why one ended that began.
                 Seen::Running | Seen::Ended { .. } => return Ok(()),
-                Seen::Stuck(trouble) => {
-                    let since = *stuck_since.get_or_insert_with(Instant::now);
-                    let patience = PATIENCE.min(self.within);
-                    if !trouble.may_pass || since.elapsed() > patience {
-                        return Err(trouble.into());
-                    }
-                    work.progress.amount(0, 0, &trouble.what);
+                Seen::Stuck(trouble) if looks.bears(trouble.may_pass) => trouble.what,
+                Seen::Stuck(trouble) => return Err(trouble.into()),
+                Seen::Coming(what) if looks.is_late() => {
+                    return Err(Failure::failed(format!("its pod did not come up: {what}"))
+                        .remedy("kubectl describe pod says what it waits for"));
                 }
                 Seen::Coming(what) => {
-                    stuck_since = None;
-                    if Instant::now() > deadline {
-                        return Err(Failure::failed(format!("its pod did not come up: {what}"))
-                            .remedy("kubectl describe pod says what it waits for"));
-                    }
-                    work.progress.amount(0, 0, &what);
+                    looks.is_well();
+                    what
                 }
                 Seen::Absent | Seen::Stopped => {
                     return Err(Failure::conflict("somebody else stopped the gateway meanwhile")
                         .remedy("launch it again"));
                 }
-            }
-            looks.next().await?;
+            };
+            looks.next(&what).await?;
         }
     }
 
@@ -103,22 +62,20 @@ impl At<'_> {
             Err(error) if error.problem == Problem::NotFound => return Ok(()),
             scaled => scaled?,
         }
-        let deadline = Instant::now() + STOP_WITHIN;
-        let mut looks = Looks::new(work);
+        let mut looks = Looks::new(STOP_WITHIN, work);
         loop {
             let pods =
                 self.cluster.list(Kind::POD, Some(&self.namespace), names::OF_GATEWAY).await?;
             if pods.is_empty() {
                 return Ok(());
             }
-            if Instant::now() > deadline {
+            if looks.is_late() {
                 return Err(Failure::failed("its pod does not end: its node may be gone").remedy(
                     "look at the node (kubectl get pods -o wide, kubectl describe node); a node \
                      that is gone for good has to be removed from the cluster",
                 ));
             }
-            work.progress.amount(0, 0, "waiting for the gateway to drain");
-            looks.next().await?;
+            looks.next("waiting for the gateway to drain").await?;
         }
     }
 

@@ -6,21 +6,17 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
-
 use super::EksMaker;
 use crate::domain::text::clean;
-use crate::domain::{Failure, OwnClusterFacts};
-use crate::drivers::kubernetes::{Cluster, Kind, Object};
-use crate::exec::wait;
+use crate::domain::{Failure, FailureKind, OwnClusterFacts};
+use crate::drivers::kubernetes::{Cluster, Kind, Object, Problem};
 use crate::targets::cluster::INSTALLATION;
+use crate::targets::looks::Looks;
 use crate::targets::{Site, Work};
+use serde::{Deserialize, Serialize};
 
 /// How long a load balancer or a volume may take to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(600);
-/// The pause between two looks.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// What was removed, and what outlives the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +25,9 @@ pub struct Cleared {
     pub removed: Vec<String>,
     /// Volumes that stay in the account.
     pub kept: Vec<String>,
+    /// Why nothing of that was looked at, where nobody answers for the cluster any more.
+    #[serde(default)]
+    pub unseen: Option<String>,
 }
 
 impl EksMaker {
@@ -42,7 +41,26 @@ impl EksMaker {
         work: Work<'_>,
     ) -> Result<Cleared, Failure> {
         let cluster = self.api(&facts.at).await?;
-        let own = own_namespaces(&cluster, site).await?;
+        match cluster.version().await {
+            // One that is broken, or gone, is removed all the same.
+            Err(error) if error.problem == Problem::Unreachable => {
+                let unseen = Some(Failure::from(error).to_string());
+                return Ok(Cleared { unseen, ..Cleared::default() });
+            }
+            Err(error) => return Err(refused(error.into())),
+            Ok(_) => {}
+        }
+        self.clear_at(&cluster, site, volumes, work).await.map_err(refused)
+    }
+
+    async fn clear_at(
+        &self,
+        cluster: &Cluster,
+        site: &Site,
+        volumes: bool,
+        work: Work<'_>,
+    ) -> Result<Cleared, Failure> {
+        let own = own_namespaces(cluster, site).await?;
         let is_own =
             |object: &Object| object.metadata.namespace.as_ref().is_some_and(|it| own.contains(it));
         let mut balancers = Vec::new();
@@ -65,14 +83,14 @@ impl EksMaker {
         }
         let mut cleared = Cleared::default();
         for (kind, object) in &balancers {
-            remove(&cluster, *kind, object, work).await?;
+            remove(cluster, *kind, object, work).await?;
             cleared.removed.push(format!("the load balancer of {}", called(object)));
         }
         let claims = cluster.list(Kind::CLAIM, None, "").await?;
         for claim in &claims {
-            let volume = volume_of(&cluster, claim).await;
+            let volume = volume_of(cluster, claim).await;
             if volumes && is_own(claim) {
-                remove(&cluster, Kind::CLAIM, claim, work).await?;
+                remove(cluster, Kind::CLAIM, claim, work).await?;
                 cleared.removed.push(format!("the volume {volume} of {}", called(claim)));
             } else {
                 cleared.kept.push(format!("the volume {volume} of {}", called(claim)));
@@ -80,6 +98,18 @@ impl EksMaker {
         }
         Ok(cleared)
     }
+}
+
+/// The same failure, with how credentials that the cluster does not take come in again.
+fn refused(failure: Failure) -> Failure {
+    if failure.kind != FailureKind::Prerequisite {
+        return failure;
+    }
+    let first = failure.remedy.clone().map(|it| format!("{it}; ")).unwrap_or_default();
+    failure.remedy(format!(
+        "{first}openclaw-pipeline cluster apply lets the AWS credentials that it runs with into the \
+         cluster again"
+    ))
 }
 
 /// The namespaces that carry the installation's label.
@@ -123,20 +153,16 @@ async fn remove(
     let name = object.metadata.name.as_deref().unwrap_or_default();
     let uid = object.metadata.uid.clone().unwrap_or_default();
     cluster.remove(kind, namespace, name, &uid).await?;
-    let deadline = Instant::now() + GONE_WITHIN;
+    let mut looks = Looks::new(GONE_WITHIN, work);
     loop {
         let found = cluster.get(kind, namespace, name).await?;
         if found.is_none_or(|it| it.metadata.uid.as_deref() != Some(&uid)) {
             return Ok(());
         }
-        if Instant::now() > deadline {
+        if looks.is_late() {
             return Err(Failure::failed(format!("{} is not gone yet", called(object)))
                 .remedy("kubectl describe says what holds it; then try again"));
         }
-        work.progress.amount(0, 0, &format!("the cluster removes {}", called(object)));
-        tokio::select! {
-            () = wait::back_off(LOOK) => {}
-            () = work.cancel.cancelled() => return Err(Failure::interrupted()),
-        }
+        looks.next(&format!("the cluster removes {}", called(object))).await?;
     }
 }

@@ -1,21 +1,18 @@
 //! Making the cluster, or bringing the one that is there to what its values say.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::EksMaker;
 use crate::assets::terraform;
 use crate::domain::{EksCluster, Failure, MachineSpec, OwnClusterFacts};
 use crate::drivers::aws::CallError;
 use crate::drivers::kubernetes::Kind;
-use crate::drivers::terraform::{Message, Outputs, Run, Workspace};
-use crate::exec::wait;
+use crate::drivers::terraform::{Message, Outputs, Run};
 use crate::secrets::private::create_private_directory;
+use crate::targets::looks::Looks;
 use crate::targets::machine::files::{Files, suffix};
 use crate::targets::machine::meter::{self, Meter};
-use crate::targets::machine::state::{self, Kept};
+use crate::targets::machine::state::{self, Room};
 use crate::targets::machine::{account, infra};
 use crate::targets::{Site, Work};
 
@@ -23,8 +20,6 @@ use crate::targets::{Site, Work};
 const NODE_SIZE: &str = "t3.medium";
 /// How many nodes there are at first.
 const NODES: u32 = 2;
-/// The pause between two looks at the nodes.
-const LOOK: Duration = Duration::from_secs(2);
 /// What no apply takes away: gateways, their volumes and addresses hang by it.
 const KEPT: [&str; 4] = ["aws_eks_cluster", "aws_vpc", "aws_subnet", "aws_kms_key"];
 
@@ -101,13 +96,12 @@ impl EksMaker {
             files.write_account(&account)?;
         }
         let module = self.init(&site.layout, work.cancel).await?;
-        let (dir, kept, variables) = (files.run(), Kept::of(site), files.variables());
-        let workspace =
-            Workspace { module: &module, dir: &dir, state: kept.at(), variables: &variables };
+        let room = Room::of(site, module);
+        let workspace = room.workspace();
         let meter = Meter::new(work.progress);
         let told = |message: &Message| meter.told(message);
         let run = Run { cancel: work.cancel, lock: work.lock, told: &told };
-        kept.close()?;
+        room.close()?;
         let before = self.held(site, work).await?;
         if before.held.is_empty() {
             if let Some(known) = &site.deployment.facts.own_cluster {
@@ -143,7 +137,7 @@ impl EksMaker {
     /// Waits until its API takes these credentials, and a node takes pods.
     pub async fn ready(&self, facts: &OwnClusterFacts, work: Work<'_>) -> Result<(), Failure> {
         let cluster = self.api(&facts.at).await?;
-        let deadline = Instant::now() + self.tools.boot_within;
+        let mut looks = Looks::new(self.tools.boot_within, work);
         loop {
             // Who may do what on a new cluster gets about within a minute.
             let why = match cluster.list(Kind::NODE, None, "").await {
@@ -155,14 +149,10 @@ impl EksMaker {
                 .remedy("look at them: kubectl describe nodes"),
                 Err(error) => error.into(),
             };
-            if Instant::now() > deadline {
+            if looks.is_late() {
                 return Err(why);
             }
-            work.progress.amount(0, 0, "waiting for a node that takes pods");
-            tokio::select! {
-                () = wait::back_off(LOOK) => {}
-                () = work.cancel.cancelled() => return Err(Failure::interrupted()),
-            }
+            looks.next("waiting for a node that takes pods").await?;
         }
     }
 }

@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::machine::files::Files;
 use super::machine::meter::Meter;
-use super::machine::state::{self, Kept};
+use super::machine::state::{self, Kept, Room};
 use super::machine::{Tools, account, infra};
 use super::{Layout, Site, Work};
 use crate::assets::terraform;
 use crate::domain::{EksCluster, Failure, OwnClusterFacts};
 use crate::drivers::kubernetes::{Cluster, Whereabouts};
-use crate::drivers::terraform::{Message, Plan, Run, State, Workspace};
+use crate::drivers::terraform::{Message, Plan, Run, State};
 use crate::secrets::private::create_private_directory;
 
 pub use clearing::Cleared;
@@ -67,14 +67,12 @@ impl EksMaker {
         }
         state::copy(&self.tools.terraform, site, &to.state(), work).await?;
         self.write_values(&copy, "plan").await?;
-        let (dir, kept, variables) = (to.run(), Kept::of(&copy), to.variables());
-        kept.close()?;
-        let workspace =
-            Workspace { module: &module, dir: &dir, state: kept.at(), variables: &variables };
+        let room = Room::of(&copy, module);
+        room.close()?;
         work.progress.amount(0, 0, "what would change");
         let told = |_: &Message| {};
         let run = Run { cancel: work.cancel, lock: work.lock, told: &told };
-        self.tools.terraform.plan(workspace, &to.plan(), run).await
+        self.tools.terraform.plan(room.workspace(), &to.plan(), run).await
     }
 
     /// Its API, as whoever the credentials belong to.
@@ -91,19 +89,16 @@ impl EksMaker {
 
     /// Removes everything that the state holds, and the files; says what it was.
     pub async fn remove(&self, site: &Site, work: Work<'_>) -> Result<Vec<String>, Failure> {
-        let (files, kept) = (Files::of(site), Kept::of(site));
         let mut removed = Vec::new();
         if !self.held(site, work).await?.held.is_empty() {
             let region = infra::region(site, infra::spec(site)?)?;
             account::of(&self.tools, site, &region, work).await?;
             let module = self.init(&site.layout, work.cancel).await?;
-            let (dir, variables) = (files.run(), files.variables());
-            let workspace =
-                Workspace { module: &module, dir: &dir, state: kept.at(), variables: &variables };
+            let room = Room::of(site, module);
             let meter = Meter::new(work.progress);
             let told = |message: &Message| meter.told(message);
             let run = Run { cancel: work.cancel, lock: work.lock, told: &told };
-            self.tools.terraform.destroy(workspace, run).await?;
+            self.tools.terraform.destroy(room.workspace(), run).await?;
             removed = meter.ended();
             let left = self.held(site, work).await?.held;
             if !left.is_empty() {
@@ -114,7 +109,7 @@ impl EksMaker {
                 )));
             }
         }
-        kept.remove()?;
+        Kept::of(site).remove()?;
         site.layout.remove_looks(&site.deployment.name)?;
         removed.extend(site.remove_files()?);
         Ok(removed)

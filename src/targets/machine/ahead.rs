@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::files::{Files, write};
-use super::state::{self, Kept};
+use super::state::{self, Room};
 use super::{MachineTarget, account, adopted, infra, reach};
 use crate::config::rules;
 use crate::domain::{Failure, MachineSpec};
@@ -151,14 +151,12 @@ impl MachineTarget {
         if site.deployment.facts.machine.is_none() {
             adopted::place(self.cloud, &self.tools.terraform, &copy, work).await?;
         }
-        let (dir, kept, variables) = (files.run(), Kept::of(&copy), files.variables());
-        kept.close()?;
-        let workspace =
-            Workspace { module: &module, dir: &dir, state: kept.at(), variables: &variables };
+        let room = Room::of(&copy, module);
+        room.close()?;
         work.progress.amount(0, 0, "what would change");
         let told = |_: &Message| {};
         let run = Run { cancel: work.cancel, lock: work.lock, told: &told };
-        self.tools.terraform.plan(workspace, &files.plan(), run).await
+        self.tools.terraform.plan(room.workspace(), &files.plan(), run).await
     }
 
     /// The state as Terraform shows it, without a secret.

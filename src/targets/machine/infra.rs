@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::cloud::{Cloud, in_words};
 use super::files::{Files, Own};
 use super::meter::Meter;
-use super::state::{Kept, held, place};
+use super::state::{Room, held, place};
 use super::{Tools, account, adopted, reach};
 use crate::domain::{Failure, FailureKind, MachineFacts, MachineSpec};
 use crate::drivers::aws::address::public_address;
@@ -144,19 +144,18 @@ pub(super) async fn make(
         files.write_account(&account)?;
     }
     let module = tools.module(cloud.module(), &site.layout, work.cancel).await?;
-    let (dir, kept, variables) = (files.run(), Kept::of(site), files.variables());
-    let workspace =
-        Workspace { module: &module, dir: &dir, state: kept.at(), variables: &variables };
     let meter = Meter::new(work.progress);
     let told = |message: &Message| meter.told(message);
     let run = Run { cancel: work.cancel, lock: work.lock, told: &told };
     let known = site.deployment.facts.machine.as_ref();
     // An earlier run began, and may have been killed with something under way.
-    let went_before = known.is_none() && dir.exists();
+    let went_before = known.is_none() && files.run().exists();
     if known.is_none() {
         adopted::place(cloud, terraform, site, work).await?;
     }
-    kept.close()?;
+    let room = Room::of(site, module);
+    let workspace = room.workspace();
+    room.close()?;
     // How many things were there that were made, and no state knows of.
     let sweep = async || {
         let known = held(terraform, site, work).await?;
@@ -325,16 +324,14 @@ async fn destroy_held(
     site: &Site,
     work: Work<'_>,
 ) -> Result<Vec<String>, Failure> {
-    let (files, terraform) = (Files::of(site), &tools.terraform);
+    let terraform = &tools.terraform;
     terraform.require().await?;
     let module = tools.module(cloud.module(), &site.layout, work.cancel).await?;
-    let (dir, kept, variables) = (files.run(), Kept::of(site), files.variables());
-    let workspace =
-        Workspace { module: &module, dir: &dir, state: kept.at(), variables: &variables };
+    let room = Room::of(site, module);
     let meter = Meter::new(work.progress);
     let told = |message: &Message| meter.told(message);
     let run = Run { cancel: work.cancel, lock: work.lock, told: &told };
-    terraform.destroy(workspace, run).await?;
+    terraform.destroy(room.workspace(), run).await?;
     let left = held(terraform, site, work).await?.held;
     if let Some(first) = left.first() {
         return Err(Failure::failed(format!(

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use super::adopted;
 use super::files::{Files, suffix_of, write};
 use crate::domain::{DeploymentName, Failure, FailureKind, StatePlace};
-use crate::drivers::terraform::{Bucket, Message, Run, State, StateAt, Terraform, before_recovery};
+use crate::drivers::terraform::{
+    Bucket, Message, Run, State, StateAt, Terraform, Workspace, before_recovery,
+};
 use crate::targets::{Site, Work};
 
 /// The name that a deployment's resources have in an account, and its state in a folder.
@@ -75,6 +77,33 @@ impl Kept {
             }
         }
         Ok(())
+    }
+}
+
+/// Where Terraform runs for a deployment, and with which values.
+pub(in crate::targets) struct Room {
+    module: PathBuf,
+    dir: PathBuf,
+    kept: Kept,
+    variables: Vec<PathBuf>,
+}
+
+impl Room {
+    /// With the module made ready, and the values as they are written by now.
+    pub(in crate::targets) fn of(site: &Site, module: PathBuf) -> Self {
+        let files = Files::of(site);
+        let (dir, variables) = (files.run(), files.variables());
+        Self { module, dir, kept: Kept::of(site), variables }
+    }
+
+    pub(in crate::targets) fn workspace(&self) -> Workspace<'_> {
+        let Self { module, dir, kept, variables } = self;
+        Workspace { module, dir, state: kept.at(), variables }
+    }
+
+    /// Makes its state one for its owner alone: [`Kept::close`].
+    pub(in crate::targets) fn close(&self) -> Result<(), Failure> {
+        self.kept.close()
     }
 }
 
