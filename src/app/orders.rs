@@ -11,7 +11,7 @@ use super::exposing::Exposure;
 use super::rotation::{Rotation, rotated_notices};
 use super::specification::{Wanted, updated};
 use crate::domain::{
-    Deployment, DeploymentName, DeploymentStatus, Failure, Operation, OperationKind,
+    Deployment, DeploymentName, DeploymentStatus, Failure, Operation, OperationKind, TargetKind,
 };
 use crate::operations::approval::Approved;
 use crate::operations::vault::Slot;
@@ -34,6 +34,8 @@ pub enum Order<'a> {
     Destroy {
         /// Make a last backup first.
         backup: bool,
+        /// Leave its volumes, for the next launch of its name: on a cluster.
+        keep_volumes: bool,
     },
     /// Go to another version or image.
     Update(Wanted<'a>),
@@ -113,10 +115,13 @@ impl App {
                 Ok(Planned::unless_done(json!({}), done))
             }
             // However the one that was gone on with was asked for: it is gone.
-            Order::Destroy { backup } => Ok(match done {
-                Some(done) => Planned::Done(done),
-                None => Planned::unless_done(to_value(&DestroyParams { backup })?, None),
-            }),
+            Order::Destroy { backup, keep_volumes } => {
+                if keep_volumes {
+                    self.refuse_without_volumes(name)?;
+                }
+                let params = to_value(&DestroyParams { backup, keep_volumes })?;
+                Ok(done.map_or_else(|| Planned::unless_done(params, None), Planned::Done))
+            }
             Order::Restore { backup } => {
                 Ok(Planned::unless_done(to_value(&RestoreParams { backup })?, done))
             }
@@ -137,6 +142,19 @@ impl App {
             Order::Rotate(rotation) => self.plan_rotation(name, rotation, done),
             Order::Expose(exposure) => self.plan_exposure(name, exposure, done),
         }
+    }
+
+    /// Refuses to leave volumes of what has none that outlive it.
+    fn refuse_without_volumes(&self, name: &DeploymentName) -> Result<(), Failure> {
+        let target = self.deployment(name)?.spec.target;
+        if target == TargetKind::Eks && name.is_gateway() {
+            return Ok(());
+        }
+        Err(Failure::bad_input(format!(
+            "keep_volumes: {name} is on {target}, and only on a cluster are there volumes which \
+             outlive a gateway"
+        ))
+        .remedy("leave it out; a last backup (backup, or --backup) keeps its state"))
     }
 
     fn plan_sync(

@@ -377,7 +377,7 @@ impl App {
         sink: &dyn Sink,
         cancel: &CancellationToken,
     ) -> Result<Operation, Failure> {
-        let order = Order::Destroy { backup: false };
+        let order = Order::Destroy { backup: false, keep_volumes: false };
         self.order(&DeploymentName::server(), order, sink, cancel).await
     }
 }

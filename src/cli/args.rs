@@ -198,6 +198,9 @@ pub enum Command {
         /// Make a last backup first.
         #[arg(long)]
         backup: bool,
+        /// Leave its volumes, which the next launch of this name takes up: on a cluster.
+        #[arg(long)]
+        keep_volumes: bool,
         /// It is no failure when there is no such deployment.
         #[arg(long)]
         if_exists: bool,

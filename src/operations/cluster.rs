@@ -75,6 +75,7 @@ fn address<'a>(c: &'a mut Context<'_>) -> Step<'a> {
     })
 }
 
-fn clusters<'a>(c: &Context<'a>) -> Result<&'a dyn Clusters, Failure> {
+/// The target, which has clusters.
+pub(super) fn clusters<'a>(c: &Context<'a>) -> Result<&'a dyn Clusters, Failure> {
     c.target().clusters().ok_or_else(|| Failure::failed("this target has no cluster"))
 }

@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::backup;
+use super::cluster::clusters;
 use super::context::{Context, OperationDef, Repeat, StepDef, StepEnd};
 use super::steps;
 use super::vault::Slot;
-use crate::domain::{Aftermath, EventType, Failure, FailureKind, OperationKind};
+use crate::domain::{Aftermath, EventType, Failure, FailureKind, OperationKind, cluster};
 use crate::secrets::Secret;
-use crate::targets::{GatewaySecrets, Site, keeper};
+use crate::targets::{GatewaySecrets, Site, Vacated, keeper};
 
 /// What a removal is asked for with.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -18,17 +19,41 @@ pub struct DestroyParams {
     /// Whether a last backup is made first.
     #[serde(default)]
     pub backup: bool,
+    /// Whether its volumes stay, for the next deployment of its name: on a cluster.
+    #[serde(default)]
+    pub keep_volumes: bool,
+}
+
+/// What the step that removes says it did.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Output {
+    All(Vec<String>),
+    ButVolumes(Vacated),
 }
 
 pub(super) const DEFINITION: OperationDef = OperationDef {
     kind: OperationKind::Destroy,
     done: Some(EventType::Destroyed),
     done_says: |c| {
-        let removed: Vec<String> = c.output("remove").ok().flatten().unwrap_or_default();
-        match removed.len() {
-            0 => format!("{} is destroyed; nothing of it was left to remove", c.deployment.name),
-            _ => format!("{} is destroyed: removed {}", c.deployment.name, removed.join(", ")),
+        let output = c.output("remove").ok().flatten().unwrap_or(Output::All(Vec::new()));
+        let (removed, kept) = match output {
+            Output::All(removed) => (removed, Vec::new()),
+            Output::ButVolumes(Vacated { removed, kept }) => (removed, kept),
+        };
+        let name = &c.deployment.name;
+        let mut text = match removed.len() {
+            0 => format!("{name} is destroyed; nothing of it was left to remove"),
+            _ => format!("{name} is destroyed: removed {}", removed.join(", ")),
+        };
+        if !kept.is_empty() {
+            let (kept, namespace) = (kept.join(", "), cluster::namespace(name));
+            text = format!(
+                "{text}; kept for the next launch of this name: {kept} (kubectl delete namespace \
+                 {namespace} removes them for good)"
+            );
         }
+        text
     },
     steps: &[LAST_BACKUP, STOP, REMOVE, FORGET],
     recovery: &[],
@@ -58,8 +83,11 @@ const LAST_BACKUP: StepDef = StepDef {
 
 fn last_backup<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
     Box::pin(async move {
-        let DestroyParams { backup } = c.params()?;
+        let DestroyParams { backup, keep_volumes } = c.params()?;
         refuse_other_account(c).await?;
+        if keep_volumes {
+            clusters(c)?.may_vacate(&site(c)?).await?;
+        }
         if backup {
             return backup::backup(c).await;
         }
@@ -109,7 +137,13 @@ pub(super) const REMOVE: StepDef = StepDef {
 
 fn remove<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
     Box::pin(async move {
+        let DestroyParams { keep_volumes, .. } = c.params()?;
         let site = site(c)?;
+        if keep_volumes {
+            let vacated = clusters(c)?.vacate(&site, c.work()).await;
+            let vacated = vacated.map_err(|failure| half_removed(c, failure))?;
+            return Ok(StepEnd::Done(json!(vacated)));
+        }
         let removed = c.target().remove(&site, c.work()).await;
         let removed = removed.map_err(|failure| half_removed(c, failure))?;
         Ok(StepEnd::Done(json!(removed)))

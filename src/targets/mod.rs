@@ -23,6 +23,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{ClusterFacts, Failure, MachineFacts, TargetKind};
@@ -193,9 +194,24 @@ pub trait Clusters: Send + Sync {
     /// cluster's own API, or by a name that was given.
     async fn address(&self, site: &Site, work: Work<'_>) -> Result<Option<String>, Failure>;
 
+    /// Fails unless a deployment can be removed without its volumes. Changes nothing.
+    async fn may_vacate(&self, site: &Site) -> Result<(), Failure>;
+
+    /// Removes everything of a deployment but its volumes, which the next one of its name takes up.
+    async fn vacate(&self, site: &Site, work: Work<'_>) -> Result<Vacated, Failure>;
+
     /// Whether the cluster enforces network policies, as a pod finds out; `None` where it cannot be
     /// told.
     async fn enforces_policies(&self, site: &Site, work: Work<'_>) -> Option<bool>;
+}
+
+/// What was removed of a deployment, and which of its volumes stay.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Vacated {
+    /// What was removed.
+    pub removed: Vec<String>,
+    /// The volumes that stay, and where.
+    pub kept: Vec<String>,
 }
 
 /// What is known of a gateway only once it was started.

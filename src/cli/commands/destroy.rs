@@ -6,15 +6,17 @@ use super::super::progress::Shown;
 use super::super::terminal;
 use super::Session;
 use crate::app::Order;
-use crate::domain::{Failure, FailureKind};
+use crate::domain::{Failure, FailureKind, TargetKind};
 
 /// How to destroy.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct How {
     /// Do not ask.
     pub yes: bool,
     /// Make a last backup first.
     pub backup: bool,
+    /// Leave its volumes.
+    pub keep_volumes: bool,
     /// Nothing there is no failure.
     pub if_exists: bool,
 }
@@ -36,10 +38,14 @@ pub(super) async fn run(
         found => found?,
     };
     app.refuse_other_state(&deployment, &session.settings)?;
-    let line = format!(
-        "This removes {name} ({}) with its conversations, workspace and keys. Its backups stay.",
-        deployment.spec.target
-    );
+    let target = deployment.spec.target;
+    let keep_volumes = how.keep_volumes || (target == TargetKind::Eks && !how.yes && asks_for()?);
+    let what = if keep_volumes {
+        "with its address and keys. Its volumes stay, with conversations and workspace"
+    } else {
+        "with its conversations, workspace and keys"
+    };
+    let line = format!("This removes {name} ({target}) {what}. Its backups stay.");
     let mut lines = vec![line.as_str()];
     if !how.backup {
         lines.push("A last backup first: openclaw-pipeline destroy --backup");
@@ -48,7 +54,7 @@ pub(super) async fn run(
     terminal::confirm(session.out, name.as_str(), how.yes, (&removes, &lines))?;
     session.interruptible()?;
     let shown = Shown::new(*session.out);
-    let order = Order::Destroy { backup: how.backup };
+    let order = Order::Destroy { backup: how.backup, keep_volumes };
     let operation = app.order(&name, order, &shown, session.cancel).await?;
     drop(shown);
     let event = app.store().last_event(&operation.id)?;
@@ -56,4 +62,13 @@ pub(super) async fn run(
         event.map(|event| app.layout().with_paths(&event.message)).unwrap_or_default()
     });
     Ok(0)
+}
+
+/// Whether the person at the terminal wants its volumes to stay.
+fn asks_for() -> Result<bool, Failure> {
+    if !terminal::is_interactive() {
+        return Ok(false);
+    }
+    let answer = terminal::ask("Keep its volumes, for a later launch of this name? [y/N]: ")?;
+    Ok(matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
 }

@@ -58,7 +58,7 @@ pub(super) async fn run(session: &Session<'_>, args: Infra) -> Result<u8, Failur
         }
         Infra::Show(named) => show(session, named.name.as_deref()).await,
         Infra::Destroy { name, yes } => {
-            let how = destroy::How { yes, backup: false, if_exists: false };
+            let how = destroy::How { yes, ..destroy::How::default() };
             session.app()?.refuse_without_machine(&session.name(name.as_deref())?)?;
             destroy::run(session, name.as_deref(), how).await
         }

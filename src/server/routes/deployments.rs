@@ -144,12 +144,16 @@ struct How {
     #[serde(default)]
     #[param(required = false)]
     backup: bool,
+    /// Leave its volumes, which the next launch of its name takes up. On a cluster.
+    #[serde(default)]
+    #[param(required = false)]
+    keep_volumes: bool,
 }
 
 /// Destroy a deployment
 ///
 /// Removes its gateway and all its data; its backups stay, and can be restored into
-/// a new deployment of the same name. A protected one takes the scope admin.
+/// a new deployment of the same name. On a cluster its volumes can be kept. A protected one takes the scope admin.
 #[utoipa::path(
     delete,
     path = "/v1/deployments/{name}",
@@ -174,7 +178,7 @@ async fn destroy(
         return Ok(before);
     }
     let deployment = start.caller.deployment(&server, &name)?;
-    let order = Order::Destroy { backup: how.backup };
+    let order = Order::Destroy { backup: how.backup, keep_volumes: how.keep_volumes };
     let is_administrator = start.caller.may(Need::Admin).is_ok();
     let begin = |mut along: Alongs| {
         if !is_administrator {

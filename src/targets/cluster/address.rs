@@ -1,5 +1,7 @@
 //! A deployment's namespace, and what it is reached by.
 
+use serde_json::json;
+
 use super::checks::Class;
 use super::{At, names};
 use crate::domain::text::clean;
@@ -28,8 +30,12 @@ impl At<'_> {
                 Err(error) => return Err(error.into()),
             },
         };
-        names::refuse_others(&found, self.site)?;
+        names::refuse_to_take(&found, self.site)?;
         self.cluster.apply(kind, &namespace).await?;
+        if names::is_kept(&found) {
+            let unmark = json!({ "metadata": { "labels": { names::KEPT: null } } });
+            self.cluster.merge(kind, None, &self.namespace, &unmark).await?;
+        }
         let class = self.storage_class().await?;
         let storage_class = match class {
             Class::There(name) => Some(name),

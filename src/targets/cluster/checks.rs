@@ -53,6 +53,17 @@ const RIGHTS: [Right; 31] = [
     right("list", Kind::EVENT, ""),
 ];
 
+/// What else is needed to remove a gateway and leave its volumes.
+const VACATING: [Right; 7] = [
+    right("delete", Kind::SERVICE, ""),
+    right("delete", Kind::INGRESS, ""),
+    right("delete", Kind::DEPLOYMENT, ""),
+    right("delete", Kind::SECRET, ""),
+    right("delete", Kind::CONFIG_MAP, ""),
+    right("delete", Kind::NETWORK_POLICY, ""),
+    right("delete", Kind::DISRUPTION_BUDGET, ""),
+];
+
 const fn right(verb: &'static str, kind: Kind, part: &'static str) -> Right {
     Right { verb, kind, part }
 }
@@ -83,23 +94,7 @@ impl At<'_> {
             ))
             .remedy("update the cluster, or name another one with --context"));
         }
-        let rights = try_join_all(RIGHTS.iter().map(async |right| {
-            let may = self.cluster.may(*right, &self.namespace).await?;
-            Ok::<_, Failure>((!may).then_some(*right))
-        }));
-        let lacking: Vec<String> =
-            rights.await?.into_iter().flatten().map(|it| it.to_string()).collect();
-        if !lacking.is_empty() {
-            return Err(Failure::prerequisite(format!(
-                "whoever the context names may not do this on the cluster at {}: {}",
-                self.cluster.server(),
-                lacking.join(", ")
-            ))
-            .remedy(
-                "ask whoever administers it for these rights (docs/kubernetes.md has the role), or \
-                 name another context",
-            ));
-        }
+        self.require(&RIGHTS).await?;
         let found = self.cluster.get(Kind::NAMESPACE, None, &self.namespace).await?;
         if let Some(found) = &found {
             if names::is_going(found) {
@@ -109,13 +104,39 @@ impl At<'_> {
                 ))
                 .remedy("try again when it is gone (kubectl get namespace shows it)"));
             }
-            names::refuse_others(found, self.site)?;
+            names::refuse_to_take(found, self.site)?;
         }
         self.storage_class().await?;
         match self.site.deployment.ingress() {
             Some(ingress) => self.check_ingress(ingress).await,
             None => Ok(()),
         }
+    }
+
+    /// Fails unless a gateway can be removed there without its volumes. Changes nothing.
+    pub(super) async fn may_vacate(&self) -> Result<(), Failure> {
+        self.require(&VACATING).await
+    }
+
+    async fn require(&self, rights: &[Right]) -> Result<(), Failure> {
+        let asked = try_join_all(rights.iter().map(async |right| {
+            let may = self.cluster.may(*right, &self.namespace).await?;
+            Ok::<_, Failure>((!may).then_some(*right))
+        }));
+        let lacking: Vec<String> =
+            asked.await?.into_iter().flatten().map(|it| it.to_string()).collect();
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::prerequisite(format!(
+            "whoever the context names may not do this on the cluster at {}: {}",
+            self.cluster.server(),
+            lacking.join(", ")
+        ))
+        .remedy(
+            "ask whoever administers it for these rights (docs/kubernetes.md has the role), or name \
+             another context",
+        ))
     }
 
     async fn check_ingress(&self, ingress: &IngressSpec) -> Result<(), Failure> {
@@ -135,10 +156,24 @@ impl At<'_> {
     /// The class that the volumes get: the one that was named, encrypted ones of EBS, or the cluster's
     /// own default.
     pub(super) async fn storage_class(&self) -> Result<Class, Failure> {
+        let spec = self.site.deployment.spec.cluster.as_ref();
+        let wanted = spec.and_then(|it| it.storage_class.clone());
+        // What is there stays as it is: a claim's class cannot change.
+        if let Some(claim) = self.claims().await?.first() {
+            let class = claim.data["spec"]["storageClassName"].as_str().map(str::to_owned);
+            return match (wanted, class) {
+                (Some(wanted), Some(class)) if wanted != class => Err(Failure::conflict(format!(
+                    "{} names {wanted:?}, and its volumes are of the class {class:?}, which cannot \
+                     change",
+                    Variable::StorageClass.name()
+                ))
+                .remedy("leave it out; or destroy it with its volumes, and launch it anew")),
+                (_, class) => Ok(class.map_or(Class::Default, Class::There)),
+            };
+        }
         let classes = self.cluster.list(Kind::STORAGE_CLASS, None, "").await?;
         let has = |name: &str| classes.iter().any(|it| it.metadata.name.as_deref() == Some(name));
-        let spec = self.site.deployment.spec.cluster.as_ref();
-        if let Some(wanted) = spec.and_then(|it| it.storage_class.clone()) {
+        if let Some(wanted) = wanted {
             if has(&wanted) {
                 return Ok(Class::There(wanted));
             }
@@ -150,7 +185,6 @@ impl At<'_> {
             ))
             .remedy(format!("it has {}", listed(&known))));
         }
-        // What is there stays as it is: a claim's class cannot change.
         let made = self.site.deployment.facts.cluster.as_ref();
         if let Some(class) = made.and_then(|it| it.storage_class.clone()) {
             return Ok(Class::There(class));
@@ -173,6 +207,15 @@ impl At<'_> {
             Variable::StorageClass.name(),
             listed(&known)
         )))
+    }
+
+    /// The volumes' claims that are there: this deployment's, or kept for it.
+    pub(super) async fn claims(&self) -> Result<Vec<Object>, Failure> {
+        let mut claims = self.cluster.list(Kind::CLAIM, Some(&self.namespace), "").await?;
+        claims.retain(|it| {
+            names::CLAIMS.iter().any(|name| it.metadata.name.as_deref() == Some(*name))
+        });
+        Ok(claims)
     }
 
     async fn named(&self, kind: Kind) -> Result<Vec<String>, Failure> {

@@ -132,10 +132,22 @@ impl<'a> Manifests<'a> {
             .collect()
     }
 
-    /// Its volumes.
-    pub(super) fn claims(&self, facts: &ClusterFacts) -> Result<Vec<Applied>, Failure> {
+    /// Its volumes. One that is there has its class for good, and is made no smaller.
+    pub(super) fn claims(
+        &self,
+        facts: &ClusterFacts,
+        there: &[Object],
+    ) -> Result<Vec<Applied>, Failure> {
         let mut objects = self.read(&kubernetes::CLAIMS)?;
         for object in &mut objects {
+            let name = object["metadata"]["name"].as_str();
+            let known = there.iter().find(|it| it.metadata.name.as_deref() == name);
+            if let Some(known) = known.and_then(|it| it.data.pointer(STORAGE))
+                && bytes(known).is_none_or(|it| Some(it) > object.pointer(STORAGE).and_then(bytes))
+                && let Some(size) = object.pointer_mut(STORAGE)
+            {
+                size.clone_from(known);
+            }
             match &facts.storage_class {
                 Some(class) => object["spec"]["storageClassName"] = json!(class),
                 None => {
@@ -255,10 +267,49 @@ impl<'a> Manifests<'a> {
     }
 }
 
+/// Where a claim says how large it is.
+const STORAGE: &str = "/spec/resources/requests/storage";
+
+/// A quantity as the API writes it, in bytes.
+fn bytes(quantity: &Value) -> Option<u64> {
+    let text = quantity.as_str()?;
+    let end = text.find(|it: char| !it.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let factor: u64 = match unit {
+        "" => 1,
+        "k" => 1000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "T" => 1_000_000_000_000,
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        "Ti" => 1 << 40,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
 fn typed(object: Value) -> Result<Applied, Failure> {
     let object: Object = serde_json::from_value(object)
         .map_err(|error| Failure::bad_input(format!("a manifest is no object: {error}")))?;
     let kind = Kind::of(&object)
         .ok_or_else(|| Failure::bad_input("a manifest's object is of a kind that is not used"))?;
     Ok((kind, object))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantities_are_compared_by_what_they_mean() {
+        let of = |text: &str| bytes(&json!(text));
+        assert_eq!(of("1Gi"), Some(1 << 30));
+        assert_eq!(of("1073741824"), of("1Gi"));
+        assert!(of("2Gi") > of("2G") && of("10Gi") > of("9999Mi"));
+        for odd in ["", "Gi", "1.5Gi", "1Xi", "-1Gi", "99999999999999Ti"] {
+            assert_eq!(of(odd), None, "{odd:?}");
+        }
+    }
 }

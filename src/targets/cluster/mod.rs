@@ -19,6 +19,7 @@ mod remove;
 mod rise;
 mod route;
 mod state;
+mod vacate;
 
 use std::path::Path;
 use std::time::Duration;
@@ -28,7 +29,9 @@ use async_trait::async_trait;
 use super::checkout::Checkout;
 use super::rendering::ManagedConfig;
 use super::site::Site;
-use super::{Artefact, Clusters, Learned, LogOptions, NotUp, Observed, Placed, Target, Work};
+use super::{
+    Artefact, Clusters, Learned, LogOptions, NotUp, Observed, Placed, Target, Vacated, Work,
+};
 use crate::domain::{ClusterFacts, Expose, Failure, TargetKind};
 use crate::drivers::kubernetes::{Cluster, Whereabouts};
 use crate::exec::Cmd;
@@ -92,6 +95,22 @@ impl Clusters for ClusterTarget {
 
     async fn address(&self, site: &Site, work: Work<'_>) -> Result<Option<String>, Failure> {
         self.own(site).await?.address(work).await
+    }
+
+    async fn may_vacate(&self, site: &Site) -> Result<(), Failure> {
+        if site.deployment.facts.cluster.is_none() {
+            return Ok(());
+        }
+        self.at(site).await?.may_vacate().await
+    }
+
+    async fn vacate(&self, site: &Site, work: Work<'_>) -> Result<Vacated, Failure> {
+        let mut vacated = match site.deployment.facts.cluster {
+            None => Vacated::default(),
+            Some(_) => self.at(site).await?.vacate(work).await?,
+        };
+        vacated.removed.extend(site.remove_files()?);
+        Ok(vacated)
     }
 
     async fn enforces_policies(&self, site: &Site, work: Work<'_>) -> Option<bool> {

@@ -12,6 +12,12 @@ use crate::targets::Site;
 
 /// The gateway's deployment, service, network policy, disruption budget and container.
 pub(super) const GATEWAY: &str = "openclaw";
+/// What the gateway is told in secret.
+pub(super) const SECRETS: &str = "openclaw-secrets";
+/// The scripts that run in its pod, and the keys that are managed.
+pub(super) const CONFIG: &str = "openclaw-config";
+/// Its volumes.
+pub(super) const CLAIMS: [&str; 2] = ["openclaw-config", "openclaw-workspace"];
 /// The user's own configuration, for the first start.
 pub(super) const FILE: &str = "openclaw-file";
 /// The container that merges the configuration, before the gateway starts.
@@ -30,6 +36,9 @@ pub(super) const DEPLOYMENT: &str = "pipeline.openclaw.io/deployment";
 /// The deployment's name.
 const NAME: &str = "pipeline.openclaw.io/name";
 
+/// The mark of a namespace whose deployment was removed, and its volumes were not.
+pub(super) const KEPT: &str = "pipeline.openclaw.io/kept";
+
 /// The deployment's namespace.
 pub(super) fn namespace(site: &Site) -> String {
     cluster::namespace(&site.deployment.name)
@@ -46,13 +55,29 @@ pub(super) fn labels(site: &Site) -> Value {
 
 /// Whether an object is this deployment's.
 pub(super) fn is_own(object: &Object, site: &Site) -> bool {
-    let labels = object.metadata.labels.as_ref();
-    labels.and_then(|it| it.get(DEPLOYMENT)) == Some(&site.deployment.id)
+    label(object, DEPLOYMENT) == Some(&site.deployment.id)
 }
 
 /// Whether an object is going away.
 pub(super) fn is_going(object: &Object) -> bool {
     object.metadata.deletion_timestamp.is_some()
+}
+
+/// Whether an object says that its deployment is gone and its volumes are kept.
+pub(super) fn is_kept(object: &Object) -> bool {
+    label(object, KEPT).is_some()
+}
+
+fn label<'a>(object: &'a Object, name: &str) -> Option<&'a String> {
+    object.metadata.labels.as_ref()?.get(name)
+}
+
+/// Refuses a namespace that a launch may not take: one that is neither this deployment's, nor was kept
+/// by this installation for the next deployment of this name.
+pub(super) fn refuse_to_take(object: &Object, site: &Site) -> Result<(), Failure> {
+    let is_mine = label(object, INSTALLATION).is_some_and(|it| it == site.layout.installation());
+    let is_meant = label(object, NAME).is_some_and(|it| it == site.deployment.name.as_str());
+    if is_kept(object) && is_mine && is_meant { Ok(()) } else { refuse_others(object, site) }
 }
 
 /// Refuses a namespace that is not this deployment's.
@@ -61,8 +86,7 @@ pub(super) fn refuse_others(object: &Object, site: &Site) -> Result<(), Failure>
         return Ok(());
     }
     let name = namespace(site);
-    let label = |name: &str| object.metadata.labels.as_ref().and_then(|it| it.get(name));
-    let whose = match (label(DEPLOYMENT), label(INSTALLATION)) {
+    let whose = match (label(object, DEPLOYMENT), label(object, INSTALLATION)) {
         (Some(_), Some(other)) if other == site.layout.installation() => {
             "it is what an earlier deployment of this name left".to_owned()
         }

@@ -39,7 +39,7 @@ impl At<'_> {
         let spec = site.deployment.spec.image.as_deref();
         let image = site.deployment.facts.artefact.as_deref().or(spec).unwrap_or(DEFAULT_IMAGE);
         let instructions = managed.instructions(&site.deployment.updated_at);
-        let mut objects = manifests.claims(&facts)?;
+        let mut objects = manifests.claims(&facts, &self.claims().await?)?;
         objects.extend(manifests.secrets()?);
         objects.push(manifests.config(&instructions)?);
         objects.extend(manifests.policies()?);

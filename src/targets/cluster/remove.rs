@@ -8,12 +8,19 @@ use std::time::Duration;
 use super::{At, names};
 use crate::domain::Failure;
 use crate::domain::text::clean;
-use crate::drivers::kubernetes::Kind;
+use crate::drivers::kubernetes::{Kind, Object};
 use crate::targets::Work;
 use crate::targets::looks::Looks;
 
 /// How long a namespace may take to be gone: load balancers and volumes are taken away by others.
 const GONE_WITHIN: Duration = Duration::from_secs(600);
+
+/// A claim's volume, in words.
+pub(super) fn volume(claim: &Object) -> String {
+    let name = claim.metadata.name.as_deref().unwrap_or_default();
+    let volume = claim.data["spec"]["volumeName"].as_str().unwrap_or("never made");
+    format!("the volume of {} ({})", clean(name, 80), clean(volume, 80))
+}
 
 impl At<'_> {
     /// Removes the namespace with everything in it; says what that was.
@@ -31,11 +38,7 @@ impl At<'_> {
         if let Some(host) = &facts.host {
             removed.push(format!("its load balancer {}", clean(host, 120)));
         }
-        for claim in &claims {
-            let name = claim.metadata.name.as_deref().unwrap_or_default();
-            let volume = claim.data["spec"]["volumeName"].as_str().unwrap_or("never made");
-            removed.push(format!("the volume of {name} ({})", clean(volume, 80)));
-        }
+        removed.extend(claims.iter().map(volume));
         self.cluster.remove(Kind::NAMESPACE, None, &self.namespace, &uid).await?;
         let mut looks = Looks::new(GONE_WITHIN, work);
         loop {
@@ -64,20 +67,15 @@ impl At<'_> {
     }
 
     /// Waits until the volumes are gone that go with their claims.
-    async fn volumes_are_gone(
-        &self,
-        claims: &[crate::drivers::kubernetes::Object],
-        work: Work<'_>,
-    ) -> Result<(), Failure> {
+    async fn volumes_are_gone(&self, claims: &[Object], work: Work<'_>) -> Result<(), Failure> {
         let mut looks = Looks::new(GONE_WITHIN, work);
         for claim in claims {
             let Some(volume) = claim.data["spec"]["volumeName"].as_str() else { continue };
             loop {
                 // Who may not look at volumes cannot wait for them.
                 let Ok(found) = self.cluster.get(Kind::VOLUME, None, volume).await else { break };
-                let goes = |it: &crate::drivers::kubernetes::Object| {
-                    it.data["spec"]["persistentVolumeReclaimPolicy"] == "Delete"
-                };
+                let goes =
+                    |it: &Object| it.data["spec"]["persistentVolumeReclaimPolicy"] == "Delete";
                 if !found.as_ref().is_some_and(goes) {
                     break;
                 }

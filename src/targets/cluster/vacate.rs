@@ -1,0 +1,84 @@
+//! Removing a deployment from its cluster without its volumes.
+//!
+//! Owns what goes, and the mark by which the next deployment of this name knows that it may take the
+//! volumes up. Refuses to remove anything that the program does not name itself.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::remove::volume;
+use super::{At, names};
+use crate::domain::Failure;
+use crate::domain::text::clean;
+use crate::drivers::kubernetes::Kind;
+use crate::targets::looks::Looks;
+use crate::targets::{Vacated, Work};
+
+/// How long what is removed may take to be gone: a load balancer is taken away by others.
+const GONE_WITHIN: Duration = Duration::from_secs(600);
+/// What the namespace holds of the program's, but for the volumes: what leads there first.
+const OBJECTS: [(Kind, &str, &str); 8] = [
+    (Kind::INGRESS, names::GATEWAY, "ingress"),
+    (Kind::SERVICE, names::GATEWAY, "service"),
+    (Kind::DEPLOYMENT, names::GATEWAY, "deployment"),
+    (Kind::SECRET, names::SECRETS, "secret"),
+    (Kind::SECRET, names::FILE, "secret"),
+    (Kind::CONFIG_MAP, names::CONFIG, "config map"),
+    (Kind::DISRUPTION_BUDGET, names::GATEWAY, "disruption budget"),
+    (Kind::NETWORK_POLICY, names::GATEWAY, "network policy"),
+];
+
+impl At<'_> {
+    /// Removes everything but the volumes, and marks what stays.
+    pub(super) async fn vacate(&self, work: Work<'_>) -> Result<Vacated, Failure> {
+        let Some(found) = self.cluster.get(Kind::NAMESPACE, None, &self.namespace).await? else {
+            return Ok(Vacated::default());
+        };
+        names::refuse_others(&found, self.site)?;
+        let mark = json!({ "metadata": { "labels": { names::KEPT: "true" } } });
+        self.cluster.merge(Kind::NAMESPACE, None, &self.namespace, &mark).await?;
+        for pod in [names::PULL, names::ASIDE] {
+            self.remove_pod(pod).await?;
+        }
+        let mut removed = Vec::new();
+        for (kind, name, noun) in OBJECTS {
+            let what = format!("the {noun} {name}");
+            if self.is_removed(kind, name, &what, work).await? {
+                removed.push(what);
+            }
+        }
+        let facts = self.site.deployment.facts.cluster.clone().unwrap_or_default();
+        if let Some(host) = &facts.host {
+            removed.push(format!("its load balancer {}", clean(host, 120)));
+        }
+        let claims = self.cluster.list(Kind::CLAIM, Some(&self.namespace), "").await?;
+        Ok(Vacated { removed, kept: claims.iter().map(volume).collect() })
+    }
+
+    /// Removes an object, and waits until it is gone; whether it was there.
+    async fn is_removed(
+        &self,
+        kind: Kind,
+        name: &str,
+        what: &str,
+        work: Work<'_>,
+    ) -> Result<bool, Failure> {
+        let namespace = Some(self.namespace.as_str());
+        let Some(found) = self.cluster.get(kind, namespace, name).await? else { return Ok(false) };
+        let uid = found.metadata.uid.unwrap_or_default();
+        self.cluster.remove(kind, namespace, name, &uid).await?;
+        let mut looks = Looks::new(GONE_WITHIN, work);
+        loop {
+            let found = self.cluster.get(kind, namespace, name).await?;
+            if found.is_none_or(|it| it.metadata.uid.as_deref() != Some(&uid)) {
+                return Ok(true);
+            }
+            if looks.is_late() {
+                return Err(Failure::failed(format!("{what} is not gone yet"))
+                    .remedy("kubectl describe says what holds it; then destroy again"));
+            }
+            looks.next(&format!("the cluster removes {what}")).await?;
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The volumes of a gateway on a cluster: grown by whoever may, kept when the gateway is removed, and
+//! taken up by the next one of its name. The gateway is the stand-in.
+
+use serde_json::{Value, json};
+
+use crate::support::cluster::{Cluster, until};
+use crate::support::cluster_case::{Case, works};
+
+/// The volumes that a namespace's claims are bound to, and how large these are asked to be.
+fn volumes(case: &Case) -> Vec<(String, String)> {
+    let claims = case.get(&["pvc"]);
+    let claims = claims["items"].as_array().expect("a list").iter();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    claims
+        .map(|it| {
+            let spec = &it["spec"];
+            (text(&spec["volumeName"]), text(&spec["resources"]["requests"]["storage"]))
+        })
+        .collect()
+}
+
+#[test]
+fn volumes_that_are_kept_are_the_next_ones_of_the_name() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let Some(theirs) = Case::of(&cluster, "kept") else { return };
+    let Some(case) = Case::of(&cluster, "kept") else { return };
+    case.launched();
+    case.inside("echo kept >/home/node/.openclaw/note");
+    // One that somebody let grow stays as large as it is.
+    let grow = json!({ "spec": { "resources": { "requests": { "storage": "2Gi" } } } }).to_string();
+    case.said(&["patch", "pvc", "openclaw-config", "--patch", &grow]);
+    until("the volume has grown", || {
+        let claim = case.get(&["pvc", "openclaw-config"]);
+        let now = claim["status"]["capacity"]["storage"].clone();
+        if now == "2Gi" { Ok(()) } else { Err(now.to_string()) }
+    });
+    works(case.run(["deploy", "--no-link"]));
+    let before = volumes(&case);
+    assert_eq!(before[0].1, "2Gi");
+    // A claim's class is for good.
+    cluster.told(
+        &["apply", "-f", "-"],
+        &json!({
+            "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+            "metadata": { "name": "other" }, "provisioner": "ebs.csi.aws.com",
+        })
+        .to_string(),
+    );
+    let other = ["deploy", "--no-link", "--storage-class", "other"];
+    case.run(other).code(4).says("kept has its volumes, and their class cannot change");
+
+    let done = works(case.run(["destroy", "--yes", "--keep-volumes"]));
+    done.answers("kept for the next launch of this name: the volume of openclaw-config")
+        .answers("kubectl delete namespace openclaw-kept")
+        .answers("the service openclaw");
+    assert_eq!(case.product.json(["list"])["items"], json!([]));
+    assert!(!case.product.deployment(&case.name).exists(), "its files are left");
+    assert_eq!(volumes(&case), before);
+    let rest = "all,secrets,ingresses,networkpolicies,poddisruptionbudgets";
+    until("nothing else is left", || {
+        let left = case.get(&[rest]);
+        let left = left["items"].as_array().expect("a list");
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    });
+    let maps = case.said(&["get", "configmaps", "--output=name"]);
+    assert_eq!(maps.trim(), "configmap/kube-root-ca.crt");
+
+    // They are nobody else's.
+    let words = ["belongs to a deployment of another installation"];
+    theirs.launch_fails(theirs.launch(), 4, &words);
+    works(theirs.run(["destroy", "--yes"]));
+    assert_eq!(volumes(&case), before);
+
+    let run = case.launch().arg("--storage-class").arg("other");
+    case.launch_fails(run, 4, &["its volumes are of the class \"gp3\", which cannot change"]);
+    works(case.run(["destroy", "--yes"]));
+    assert_eq!(volumes(&case), before);
+    cluster.said(&["delete", "storageclass", "other"]);
+    case.launched();
+    assert_eq!(volumes(&case), before, "taken up as they are");
+    assert_eq!(case.inside("cat /home/node/.openclaw/note").trim(), "kept");
+    let namespace = cluster.get(&["namespace", "openclaw-kept"]);
+    assert_eq!(namespace["metadata"]["labels"]["pipeline.openclaw.io/kept"], Value::Null);
+    works(case.run(["restart"]));
+    // Asked for nothing, it takes them along.
+    case.destroys_all();
+}
