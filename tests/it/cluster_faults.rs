@@ -93,9 +93,32 @@ fn a_gateway_that_ends_is_told_in_its_own_words_and_comes_back() {
     let doctor = case.run(["doctor"]).done();
     doctor.answers("exit code 1");
     works(case.run(["stop"]));
+    // It needs more memory than it may have.
+    let fault = json!({ "needs_mib": 4096 });
+    let change = format!("echo '{fault}' >/home/node/.openclaw/standin.json\n");
+    assert_eq!(case.run(["shell"]).stdin(&change).done().code, 0);
+    let done = case.run(["start"]).code(1);
+    done.says("killed for using more than its 2048 MiB of memory");
+    let doctor = case.run(["doctor"]).done();
+    doctor.answers("more than its 2048 MiB").answers("--memory 4g");
+    works(case.run(["stop"]));
     let mend = "rm /home/node/.openclaw/standin.json\n";
     assert_eq!(case.run(["shell"]).stdin(mend).done().code, 0);
     works(case.run(["start"]));
+
+    // It hangs: its node asks it in vain, and says so.
+    case.inside(
+        "for it in /proc/[0-9]*; do grep -q standin $it/comm && kill -STOP ${it#/proc/}; done",
+    );
+    until("its doctor says so", || {
+        let done = case.run(["doctor"]).done();
+        let told = done.stdout.contains("it runs and does not answer: Readiness probe failed");
+        told.then_some(()).ok_or(done.stdout)
+    });
+    case.inside(
+        "for it in /proc/[0-9]*; do grep -q standin $it/comm && kill -CONT ${it#/proc/}; done",
+    );
+    is_up(&case);
     case.destroys_all();
 }
 

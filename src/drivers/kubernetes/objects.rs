@@ -156,7 +156,7 @@ impl Cluster {
 
     /// The events of a namespace.
     pub async fn list_events(&self, namespace: &str) -> Result<Vec<Object>, ApiError> {
-        let params = ListParams::default().fields("type=Warning").limit(EVENTS_MAX);
+        let params = ListParams::default().limit(EVENTS_MAX);
         let api = self.api(Kind::EVENT, Some(namespace));
         Ok(self.ask(|| api.list(&params)).await?.items)
     }

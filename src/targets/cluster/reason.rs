@@ -15,6 +15,10 @@ use crate::drivers::kubernetes::Object;
 pub(super) const NEEDS_DOCTOR: i32 = 78;
 /// The exit code of what the kernel killed.
 const KILLED: i32 = 137;
+/// The event of a probe that failed.
+const UNHEALTHY: &str = "Unhealthy";
+/// The event of a node that ends a container, which is no warning.
+pub(super) const KILLING: &str = "Killing";
 /// The longest words of the cluster's, in characters.
 const WORDS: usize = 400;
 
@@ -164,15 +168,13 @@ pub(super) fn of(pod: Option<&Object>, warnings: &[Value], memory_mib: u32) -> S
         return Seen::Stuck(trouble);
     }
     if runs(pod) {
-        return match not_on(pod, warnings) {
-            Some(trouble) => Seen::Stuck(trouble),
-            None => Seen::Running,
-        };
+        let trouble = not_on(pod, warnings).or_else(|| not_answering(pod, warnings));
+        return trouble.map_or(Seen::Running, Seen::Stuck);
     }
-    if let Some(ended) =
-        container(pod, "containerStatuses", names::GATEWAY).and_then(|it| ended(it, memory_mib))
-    {
-        return ended;
+    let gateway = container(pod, "containerStatuses", names::GATEWAY);
+    if let Some((code, why)) = gateway.and_then(|it| ended(it, memory_mib)) {
+        let why = why.or_else(|| ended_by_probe(pod, warnings, code));
+        return Seen::Ended { code, why };
     }
     if let Some(why) = pod.data["status"]["reason"].as_str().filter(|it| *it == "Evicted") {
         let words = clean(pod.data["status"]["message"].as_str().unwrap_or(why), WORDS);
@@ -286,7 +288,7 @@ fn not_configured(status: &Value) -> Option<Trouble> {
 }
 
 /// A gateway's process that ended.
-fn ended(status: &Value, memory_mib: u32) -> Option<Seen> {
+fn ended(status: &Value, memory_mib: u32) -> Option<(Option<i32>, Option<String>)> {
     let state = [&status["state"], &status["lastState"]]
         .into_iter()
         .find(|it| it["terminated"].is_object())?;
@@ -294,7 +296,35 @@ fn ended(status: &Value, memory_mib: u32) -> Option<Seen> {
     let is_oom = state["terminated"]["reason"] == "OOMKilled";
     let why = (is_oom && code == Some(KILLED))
         .then(|| format!("it was killed for using more than its {memory_mib} MiB of memory"));
-    Some(Seen::Ended { code, why })
+    Some((code, why))
+}
+
+/// A gateway that came up, runs, and does not answer its probe any more.
+fn not_answering(pod: &Object, warnings: &[Value]) -> Option<Trouble> {
+    let gateway = container(pod, "containerStatuses", names::GATEWAY)?;
+    // Before it has come up, probes fail as they are meant to.
+    if gateway["started"] != true || gateway["ready"] != false {
+        return None;
+    }
+    let failed = last_of(pod, warnings, &[UNHEALTHY])?;
+    Some(Trouble::new(
+        format!("it runs and does not answer: {}", said(failed)),
+        "its log may say why (openclaw-pipeline logs NAME); openclaw-pipeline restart NAME starts it \
+         anew",
+        true,
+    ))
+}
+
+/// That the node ended a gateway which did not answer its probe.
+fn ended_by_probe(pod: &Object, warnings: &[Value], code: Option<i32>) -> Option<String> {
+    let killing = said(last_of(pod, warnings, &[KILLING])?);
+    // By a signal that it minds, or one that nobody minds.
+    let is_ended = code.is_some_and(|it| [0, 143, KILLED].contains(&it));
+    if !is_ended || !killing.contains("failed") {
+        return None;
+    }
+    let words = last_of(pod, warnings, &[UNHEALTHY]).map_or(killing, said);
+    Some(format!("its node ended it, because it did not answer: {words}"))
 }
 
 /// A pod that no node takes.
@@ -355,4 +385,67 @@ fn last_of<'a>(pod: &Object, warnings: &'a [Value], reasons: &[&str]) -> Option<
 
 fn said(event: &Value) -> String {
     clean(event["message"].as_str().unwrap_or_default(), WORDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(gateway: &Value) -> Object {
+        let mut gateway = gateway.clone();
+        gateway["name"] = json!(names::GATEWAY);
+        serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "openclaw-a" },
+            "status": { "containerStatuses": [gateway] },
+        }))
+        .expect("a pod")
+    }
+
+    fn event(reason: &str, message: &str) -> Value {
+        json!({ "reason": reason, "message": message, "involvedObject": { "name": "openclaw-a" } })
+    }
+
+    #[test]
+    fn a_gateway_that_does_not_answer_its_probe_is_told_with_its_words() {
+        let failed = [event(UNHEALTHY, "Readiness probe failed: timed out")];
+        let running = |started: bool| {
+            let state = json!({ "running": {} });
+            pod(&json!({ "started": started, "ready": false, "state": state }))
+        };
+        // Before it has come up, that is as it is meant to be.
+        assert_eq!(of(Some(&running(false)), &failed, 2048), Seen::Running);
+        assert_eq!(of(Some(&running(true)), &[], 2048), Seen::Running);
+        let Seen::Stuck(trouble) = of(Some(&running(true)), &failed, 2048) else {
+            panic!("it is not well");
+        };
+        assert!(trouble.in_words().contains("timed out; its log may say why"), "{trouble:?}");
+    }
+
+    #[test]
+    fn who_ended_a_gateway_is_told() {
+        let ended = |code: i32, reason: &str| {
+            let state = json!({ "terminated": { "exitCode": code, "reason": reason } });
+            let waiting = json!({ "waiting": { "reason": "CrashLoopBackOff" } });
+            pod(&json!({ "ready": false, "state": waiting, "lastState": state }))
+        };
+        let events = [
+            event(UNHEALTHY, "Liveness probe failed: no answer"),
+            event(KILLING, "Container openclaw failed liveness probe, will be restarted"),
+        ];
+        let why = |pod: &Object, events: &[Value]| match of(Some(pod), events, 2048) {
+            Seen::Ended { why, .. } => why,
+            seen => panic!("{seen:?}"),
+        };
+        let told = why(&ended(143, "Error"), &events).expect("told");
+        assert!(told.contains("its node ended it") && told.ends_with("no answer"), "{told}");
+        let memory = why(&ended(KILLED, "OOMKilled"), &events).expect("told");
+        assert!(memory.contains("more than its 2048 MiB"), "{memory}");
+        // What it did itself stands in its log.
+        assert_eq!(why(&ended(1, "Error"), &events), None);
+        assert_eq!(why(&ended(143, "Error"), &events[..1]), None);
+        let stopped = [event(KILLING, "Stopping container openclaw")];
+        assert_eq!(why(&ended(143, "Error"), &stopped), None);
+    }
 }

@@ -70,12 +70,13 @@ impl At<'_> {
         Ok(found.map(|it| it.data["spec"]["replicas"].as_u64().unwrap_or(1)))
     }
 
-    /// The warnings of the namespace that are not older than an hour, the newest last.
+    /// The warnings of the namespace that are not older than an hour, and that a node ends a
+    /// container, the newest last.
     pub(super) async fn warnings(&self) -> Result<Vec<Value>, Failure> {
         let events = self.cluster.list_events(&self.namespace).await?;
         let mut warnings: Vec<(String, Value)> = events
             .into_iter()
-            .filter(|it| it.data["type"] == "Warning")
+            .filter(|it| it.data["type"] == "Warning" || it.data["reason"] == reason::KILLING)
             .map(|it| (reason::time_of(&it), it.data))
             .collect();
         warnings.sort_by(|one, other| one.0.cmp(&other.0));

@@ -54,6 +54,9 @@ pub struct Faults {
     /// SIGTERM does nothing: only SIGKILL ends this gateway.
     #[serde(default)]
     pub ignore_sigterm: bool,
+    /// It takes this much memory once it has started, and needs all of it.
+    #[serde(default)]
+    pub needs_mib: usize,
     /// It starts a tool in a session of its own, and another one that is nobody's child at once.
     #[serde(default)]
     pub detached_tools: bool,

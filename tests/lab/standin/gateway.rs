@@ -181,6 +181,7 @@ pub fn run(install: Install, port_flag: Option<u16>) -> ExitCode {
     if loaded.faults.detached_tools {
         start_detached_tools();
     }
+    let _needed = vec![1_u8; loaded.faults.needs_mib << 20];
     let exit = loaded.exit_of_this_start();
     if let Some(code) = exit.filter(|_| loaded.faults.exit_after_ms == 0) {
         log("Gateway failed to start: stand-in fault");

@@ -58,10 +58,12 @@ def main() -> None:
     }
     for part in running.values():
         part.start()
-        if part.name == "containerd" and images.remove_containers():
-            # It knows them until then.
-            part.stop()
-            part.start()
+        if part.name == "containerd":
+            images.forget_tags()
+            if images.remove_containers():
+                # It knows them until then.
+                part.stop()
+                part.start()
     for part in (parts.controller_manager(), parts.scheduler(), parts.kubelet(), parts.proxy()):
         running[part.name] = part
         part.start(wait_for_it=False)

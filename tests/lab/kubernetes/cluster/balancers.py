@@ -1,27 +1,38 @@
-"""The stand-in for a cloud's load balancers.
+"""The stand-in for a cloud's load balancers, and for a controller of ingresses.
 
 Owns an address of the outside world for each service that asks for one, and the rules, before the
-node, that lead from there to the node's port, with the client's address kept, as a network load balancer does with
-instances as its targets. One that asks for AWS's kind is known by a host name, as there; the names
-stand in a hosts file. Refuses to check whether anything answers behind it.
+node, that lead from there to the node's port, with the client's address kept, as a network load
+balancer does with instances as its targets. One that asks for AWS's kind is known by a host name, as
+there, while the cluster has AWS's driver of volumes; the names stand in a hosts file. An ingress of
+the class `lab` has an address too, whose port 80 leads to its service. Refuses to check whether
+anything answers behind it.
 """
 
 import ipaddress
 import subprocess
 
-from . import api, places
+from . import api, places, volumes
 
+INGRESSES = "/apis/networking.k8s.io/v1/ingresses"
+INGRESS_CLASS = "lab"
+INGRESSES_OF = "/apis/networking.k8s.io/v1/namespaces/{}/ingresses"
 SERVICES = "/api/v1/services"
+SERVICES_OF = "/api/v1/namespaces/{}/services"
 AWS = "service.beta.kubernetes.io/aws-load-balancer-type"
 DOMAIN = "elb.us-east-1.lab.test"
 HOSTS = places.RUN / "etc" / "hosts"
 CHAIN = "LAB-BALANCERS"
 
 
+def before_node(*words: str) -> None:
+    """Runs a program in the network before the node."""
+    edge = ["nsenter", f"--net=/run/netns/{places.EDGE}"]
+    subprocess.run([*edge, *words], check=True, capture_output=True)
+
+
 def rule(*words: str) -> None:
     """A change of the rules before the node."""
-    edge = ["nsenter", f"--net=/run/netns/{places.EDGE}", "iptables", "--wait", "5", "-t", "nat"]
-    subprocess.run([*edge, *words], check=True, capture_output=True)
+    before_node("iptables", "--wait", "5", "-t", "nat", *words)
 
 
 class Balancers:
@@ -29,56 +40,92 @@ class Balancers:
 
     def __init__(self) -> None:
         self.free = [str(it) for it in ipaddress.ip_network(places.BALANCERS).hosts()]
-        # By the service's id: its address, and what leads where.
+        # By the id of the service or ingress: its address, and what leads where.
         self.known: dict[str, tuple[str, tuple]] = {}
         HOSTS.write_text("")
+        before_node("ip", "route", "replace", places.SERVICES, "via", places.NODE)
         rule("-N", CHAIN)
         rule("-A", "PREROUTING", "-d", places.BALANCERS, "-j", CHAIN)
 
     def turn(self) -> None:
         """What there is to do now."""
-        wanted = {}
-        for service in api.items(SERVICES):
-            if service["spec"].get("type") == "LoadBalancer":
-                wanted[service["metadata"]["uid"]] = service
+        services = api.items(SERVICES)
+        ingresses = [
+            it for it in api.items(INGRESSES) if it["spec"].get("ingressClassName") == INGRESS_CLASS
+        ]
+        wanted = {it["metadata"]["uid"]: leads_of(it, services) for it in ingresses}
+        balanced = [it for it in services if it["spec"].get("type") == "LoadBalancer"]
+        wanted |= {it["metadata"]["uid"]: leads_to_node(it) for it in balanced}
         changed = False
         for gone in self.known.keys() - wanted.keys():
             self.free.append(self.known.pop(gone)[0])
             changed = True
-        for uid, service in wanted.items():
-            ports = tuple((it["port"], it.get("nodePort")) for it in service["spec"]["ports"])
-            sources = tuple(service["spec"].get("loadBalancerSourceRanges") or ["0.0.0.0/0"])
+        for uid, leads in wanted.items():
             address = self.known[uid][0] if uid in self.known else self.free.pop(0)
-            if self.known.get(uid) != (address, (ports, sources)):
-                self.known[uid] = (address, (ports, sources))
+            if self.known.get(uid) != (address, leads):
+                self.known[uid] = (address, leads)
                 changed = True
         if changed:
             self.lead()
-        for uid, service in wanted.items():
-            self.tell(service, self.known[uid][0])
+        on_aws = bool(balanced) and any(
+            it["metadata"]["name"] == volumes.PROVISIONER for it in api.items(volumes.DRIVERS)
+        )
+        for service in balanced:
+            about = service["metadata"]
+            address = self.known[about["uid"]][0]
+            entry = {"ip": address, "ipMode": "Proxy"}
+            if on_aws and AWS in about.get("annotations", {}):
+                entry = {"hostname": f"k8s-{about['uid'][:8]}.{DOMAIN}"}
+                name(address, entry["hostname"])
+            tell(service, f"{SERVICES_OF.format(about['namespace'])}/{about['name']}", entry)
+        for ingress in ingresses:
+            about = ingress["metadata"]
+            address = self.known[about["uid"]][0]
+            for one in ingress["spec"].get("rules", []):
+                name(address, one["host"])
+            path = f"{INGRESSES_OF.format(about['namespace'])}/{about['name']}"
+            tell(ingress, path, {"ip": address})
 
     def lead(self) -> None:
         """Puts the rules in force."""
         rule("-F", CHAIN)
-        for address, (ports, sources) in self.known.values():
-            for port, node_port in ports:
-                for source in sources if node_port else ():
+        for address, (leads, sources) in self.known.values():
+            for port, to in leads:
+                for source in sources:
                     rule(
                         "-A", CHAIN, "-s", source, "-d", address, "-p", "tcp", "--dport", str(port),
-                        "-j", "DNAT", "--to-destination", f"{places.NODE}:{node_port}",
+                        "-j", "DNAT", "--to-destination", to,
                     )
 
-    def tell(self, service: dict, address: str) -> None:
-        """Says in its status where it is reached."""
-        about = service["metadata"]
-        entry = {"ip": address, "ipMode": "Proxy"}
-        if AWS in about.get("annotations", {}):
-            entry = {"hostname": f"k8s-{about['uid'][:8]}.{DOMAIN}"}
-            line = f"{address} {entry['hostname']}\n"
-            if line not in HOSTS.read_text():
-                with HOSTS.open("a") as hosts:
-                    hosts.write(line)
-        if service.get("status", {}).get("loadBalancer", {}).get("ingress") == [entry]:
-            return
-        path = f"/api/v1/namespaces/{about['namespace']}/services/{about['name']}/status"
-        api.patch(path, {"status": {"loadBalancer": {"ingress": [entry]}}})
+
+def leads_to_node(service: dict) -> tuple:
+    """Which port leads to which of the node's, and for whom."""
+    spec = service["spec"]
+    ports = [it for it in spec["ports"] if it.get("nodePort")]
+    leads = tuple((it["port"], f"{places.NODE}:{it['nodePort']}") for it in ports)
+    return leads, tuple(spec.get("loadBalancerSourceRanges") or ["0.0.0.0/0"])
+
+
+def leads_of(ingress: dict, services: list[dict]) -> tuple:
+    """That an ingress's port leads to its service, which the node knows."""
+    backend = ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
+    of = (ingress["metadata"]["namespace"], backend["name"])
+    for service in services:
+        if (service["metadata"]["namespace"], service["metadata"]["name"]) == of:
+            to = f"{service['spec']['clusterIP']}:{backend['port']['number']}"
+            return ((80, to),), ("0.0.0.0/0",)
+    return (), ()
+
+
+def name(address: str, host: str) -> None:
+    """Puts a name into the hosts file, unless it is there."""
+    line = f"{address} {host}\n"
+    if line not in HOSTS.read_text():
+        with HOSTS.open("a") as hosts:
+            hosts.write(line)
+
+
+def tell(thing: dict, path: str, entry: dict) -> None:
+    """Says in its status where it is reached."""
+    if thing.get("status", {}).get("loadBalancer", {}).get("ingress") != [entry]:
+        api.patch(f"{path}/status", {"status": {"loadBalancer": {"ingress": [entry]}}})

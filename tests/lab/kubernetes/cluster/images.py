@@ -1,6 +1,7 @@
 """What an earlier cluster left in containerd's store, where images are kept between clusters.
 
-Owns that containers and what they wrote are gone. Refuses to touch an image.
+Owns that containers and what they wrote are gone, and that what a tag names is asked anew. Refuses to
+remove an image: its layers are there when it is pulled again.
 """
 
 import subprocess
@@ -12,6 +13,14 @@ def ctr(*arguments: str) -> list[str]:
     """What containerd's own tool prints, by lines; an error is none."""
     command = ["ctr", "--address", str(places.CONTAINERD), "--namespace", "k8s.io", *arguments]
     return subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+
+
+def forget_tags() -> None:
+    """Forgets what each tag named, which may have been put into the registry anew since."""
+    names = ctr("images", "list", "--quiet")
+    tags = [it for it in names if "@" not in it and not it.startswith("sha256:")]
+    if tags:
+        ctr("images", "remove", *tags)
 
 
 def remove_containers() -> bool:

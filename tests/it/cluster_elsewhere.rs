@@ -1,0 +1,114 @@
+//! Gateways on clusters that are not AWS's, or where something else leads to them: another class of
+//! volumes, load balancers that have an address and no name, an ingress. The gateway is the stand-in.
+
+use serde_json::{Value, json};
+
+use crate::support::cluster::Cluster;
+use crate::support::cluster_case::{Case, works};
+
+/// The class of a cluster that is not AWS's, its default.
+const CLASS: &str = "standard";
+
+/// A cluster as another cloud has it, until this is dropped.
+struct NotAws<'a>(&'a Cluster);
+
+impl<'a> NotAws<'a> {
+    fn of(cluster: &'a Cluster) -> Self {
+        cluster.said(&["delete", "csidriver", "ebs.csi.aws.com"]);
+        cluster.said(&["delete", "storageclass", "gp3", "--ignore-not-found"]);
+        let default = json!({ "storageclass.kubernetes.io/is-default-class": "true" });
+        // What makes its volumes is the lab's one stand-in.
+        let class = json!({
+            "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+            "metadata": { "name": CLASS, "annotations": default },
+            "provisioner": "ebs.csi.aws.com", "volumeBindingMode": "WaitForFirstConsumer",
+        });
+        cluster.told(&["apply", "-f", "-"], &class.to_string());
+        Self(cluster)
+    }
+}
+
+impl Drop for NotAws<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.kubectl(&["delete", "storageclass", CLASS]).output();
+        let driver = json!({
+            "apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver",
+            "metadata": { "name": "ebs.csi.aws.com" }, "spec": { "attachRequired": false },
+        });
+        self.0.told(&["apply", "-f", "-"], &driver.to_string());
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+#[test]
+fn on_another_cloud_its_own_volumes_and_addresses_are_found_out() {
+    let Some(cluster) = Cluster::alone() else { return };
+    let Some(case) = Case::of(&cluster, "elsewhere") else { return };
+    let elsewhere = NotAws::of(&cluster);
+    case.launched();
+    let claims = case.get(&["pvc"]);
+    for claim in claims["items"].as_array().expect("a list") {
+        assert_eq!(claim["spec"]["storageClassName"], CLASS, "{claim:#}");
+        assert_eq!(claim["status"]["phase"], "Bound");
+    }
+    let classes = cluster.get(&["storageclasses"]);
+    assert_eq!(classes["items"].as_array().map(Vec::len), Some(1), "none was made");
+    let service = case.get(&["service", "openclaw"]);
+    let ip = text(&service["status"]["loadBalancer"]["ingress"][0]["ip"]);
+    assert!(!ip.is_empty(), "{service:#}");
+    assert_eq!(case.status()["url"], format!("http://{ip}:18789/"));
+    works(case.run(["restart"]));
+    case.destroys_all();
+
+    // Without a default, the class has to be named, and then it is taken.
+    let no_default = "storageclass.kubernetes.io/is-default-class-";
+    cluster.said(&["annotate", "storageclass", CLASS, no_default]);
+    let words = ["no default storage class", "it has standard"];
+    case.launch_fails(case.launch(), 5, &words);
+    assert!(!case.namespace.is_there(), "something was made");
+    works(case.run(["launch", "--target", "eks", "--storage-class", CLASS, "--expose", "none"]));
+    case.destroys_all();
+    drop(elsewhere);
+}
+
+#[test]
+fn an_ingress_leads_to_it() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let Some(case) = Case::of(&cluster, "entered") else { return };
+    let class = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": { "name": "lab" },
+        "spec": { "controller": "lab.test/ingress" },
+    });
+    cluster.told(&["apply", "-f", "-"], &class.to_string());
+    let host = "gateway.lab.test";
+    works(case.run([
+        "launch",
+        "--target",
+        "eks",
+        "--ingress-class",
+        "lab",
+        "--ingress-host",
+        host,
+    ]));
+    assert_eq!(case.status()["url"], format!("http://{host}/"));
+    let service = case.get(&["service", "openclaw"]);
+    assert_eq!(service["spec"]["type"], "ClusterIP", "it has no load balancer of its own");
+    let spec = case.get(&["ingress", "openclaw"])["spec"].clone();
+    let rule = &spec["rules"][0];
+    assert_eq!((&spec["ingressClassName"], &rule["host"]), (&json!("lab"), &json!(host)));
+    let backend = json!({ "service": { "name": "openclaw", "port": { "number": 18789 } } });
+    assert_eq!(rule["http"]["paths"][0]["backend"], backend);
+    assert_eq!(spec["tls"], Value::Null);
+    // The page's own origin, by that name, is let in; the gateway was proven by it.
+    let file = case.inside("cat /home/node/.openclaw/openclaw.json");
+    let configured: Value = serde_json::from_str(&file).expect("JSON");
+    let origins = configured["gateway"]["controlUi"]["allowedOrigins"].to_string();
+    assert!(origins.contains(&format!("\"http://{host}\"")), "{origins}");
+    case.run(["doctor"]).done().answers(&format!("works at http://{host}/"));
+    let done = case.destroys_all();
+    done.answers("the namespace openclaw-entered");
+    cluster.said(&["delete", "ingressclass", "lab"]);
+}
