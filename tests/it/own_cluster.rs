@@ -23,14 +23,9 @@ impl<'a> Own<'a> {
     fn of(cluster: &'a Cluster) -> Option<Self> {
         let images = standin::images()?;
         let mut case = Case::start("eks")?;
-        let config = cluster.said(&["config", "view", "--raw", "--flatten", "--output=json"]);
-        let config: Value = serde_json::from_str(&config).expect("JSON");
-        let lab = &config["clusters"][0]["cluster"];
-        let told = |name: &str| lab[name].as_str().expect(name).to_owned();
-        case.cloud.cluster_at(&told("server"), &told("certificate-authority-data"));
         case.product.set("OPENCLAW_PIPELINE_IMAGE", &images[0]);
         case.product.with_hosts(cluster.hosts());
-        let identity = Identity::begin(&case.cloud.url());
+        let identity = Identity::begin(&case.cloud, cluster);
         Some(Self { cluster, case, identity })
     }
 
@@ -50,15 +45,6 @@ impl<'a> Own<'a> {
         let done = patient(self.run(args));
         assert_eq!(done.code, code, "{}", done.stderr);
         done
-    }
-
-    /// The cluster's name in the cloud, which tokens are bound to.
-    fn learn_name(&self) -> String {
-        let clusters = self.case.cloud.state().into_iter().filter(|it| it.kind == "eks:cluster");
-        let names: Vec<String> = clusters.map(|it| it.name).collect();
-        assert_eq!(names.len(), 1, "{names:?}");
-        self.identity.is_of(&names[0]);
-        names[0].clone()
     }
 
     /// The installation's id, as everything that it makes carries it.
@@ -86,7 +72,7 @@ fn a_cluster_is_made_used_and_removed() {
     own.case.cloud.assert_empty();
 
     it_is_made_although_it_is_interrupted(&own);
-    let name = own.learn_name();
+    let name = own.identity.learn(&own.case.cloud);
     let shown = own.works(["cluster", "show", "--json"]);
     shown.answers(&name).answers("update-kubeconfig");
     assert_eq!(own.status()["status"], "running");
@@ -132,18 +118,11 @@ fn it_is_made_although_it_is_interrupted(own: &Own<'_>) {
     assert_eq!(done.code, 130, "{}", done.stderr);
     let live = Case::at(own.run(["cluster", "apply"]), "create_cluster");
     // Its API takes nobody before its name is known here.
-    until_made(own);
-    own.learn_name();
+    own.identity.learn(&own.case.cloud);
     let done = live.done();
     assert_eq!(done.code, 0, "{}\n{:?}", done.stderr, own.identity.refused());
     let events = own.works(["events", "cluster"]);
     events.answers("creating_cluster").answers("completed");
-}
-
-fn until_made(own: &Own<'_>) {
-    until("the cluster is made", || {
-        own.case.cloud.state().iter().any(|it| it.kind == "eks:cluster").then_some(())
-    });
 }
 
 fn it_is_removed_and_says_what_stays(own: &Own<'_>) {

@@ -8,12 +8,11 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::support::browser::{Browser, Page};
+use crate::support::browser::Browser;
 use crate::support::cloud::Cloud;
-use crate::support::control_ui::{self, View};
 use crate::support::edge::Edge;
 use crate::support::lab::{Lab, Part};
-use crate::support::life::{Ground, Life, PATIENCE};
+use crate::support::life::{Ground, Life, let_in, link};
 use crate::support::netns::NetNs;
 use crate::support::private_client;
 use crate::support::real::{CURRENT, PREVIOUS, Real, TOKEN};
@@ -57,22 +56,6 @@ async fn an_ec2_gateway_lives_its_whole_life() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lightsail_gateway_lives_its_whole_life() {
     lives_its_whole_life("lightsail").await;
-}
-
-/// The link that a launch ends with.
-fn link(said: &str) -> String {
-    let link = said.split_whitespace().rfind(|it| it.starts_with("http") && it.contains("/#"));
-    link.unwrap_or_else(|| panic!("no link in {said}")).to_owned()
-}
-
-/// A browser that was never there opens a link, and is let in.
-async fn let_in(browser: &Browser, link: &str) -> Page {
-    let page = browser.stranger().await;
-    page.goto(link).await.expect("opens the link");
-    control_ui::wait_until(&page, PATIENCE, |view| *view == View::Connected)
-        .await
-        .expect("it is let in");
-    page
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,15 @@
-//! Gateways on a Kubernetes cluster, on real parts: the lab's cluster, the real OpenClaw, a real browser
-//! that comes by the load balancer.
+//! Gateways on a Kubernetes cluster, on real parts: the real Terraform and its provider, the lab's cluster
+//! in the place of the one that they make, the real OpenClaw, a real browser that comes by the load
+//! balancer.
+
+use serde_json::Value;
 
 use crate::support::browser::Browser;
+use crate::support::cloud::Cloud;
 use crate::support::cluster::{Cluster, Namespace};
+use crate::support::eks_identity::Identity;
 use crate::support::lab::{Lab, Part};
-use crate::support::life::{Ground, Life};
+use crate::support::life::{Ground, Life, let_in, link};
 use crate::support::netns::NetNs;
 use crate::support::real::{CURRENT, PREVIOUS, Real};
 
@@ -13,13 +18,26 @@ fn image(tag: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_on_a_cluster_lives_its_whole_life() {
+async fn a_cluster_is_made_and_gateways_on_it_live_their_whole_lives() {
     let Some(lab) = Lab::require(Part::Cluster) else { return };
     let Some(cluster) = tokio::task::block_in_place(Cluster::shared) else { return };
-    let namespace = Namespace::of(&cluster, "openclaw-life");
+    let namespaces = ["openclaw-first", "openclaw-life"].map(|it| Namespace::of(&cluster, it));
+    let Some(cloud) = Cloud::start() else { return };
     let Some(netns) = NetNs::create() else { return };
     let Some(browser) = Browser::launch_with_hosts(&netns, &cluster.hosts()).await else { return };
-    let real = Real::on_cluster(&lab, &cluster);
+    let real = Real::on_own_cluster(&lab, &cloud, &cluster);
+    let identity = tokio::task::block_in_place(|| Identity::begin(&cloud, &cluster));
+
+    let image_of_first = format!("OPENCLAW_PIPELINE_IMAGE={}", image(CURRENT));
+    let said = tokio::task::block_in_place(|| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| identity.learn(&cloud));
+            real.made(&["quick-deploy", "NAME=first", "GATEWAY_PORT=18789", &image_of_first])
+        })
+    });
+    let_in(&browser, &link(&said)).await;
+    assert_eq!(real.json(&["status", "first"])["status"], "running");
+
     let life = Life {
         real: &real,
         netns: &netns,
@@ -33,10 +51,25 @@ async fn a_gateway_on_a_cluster_lives_its_whole_life() {
         port: 18789,
     };
     life.run().await;
-    assert!(!namespace.is_there(), "its namespace is gone");
+    assert_eq!(real.json(&["status", "first"])["status"], "running", "it has its own life");
+
+    // Nothing goes while a gateway is on it, and nothing is left after that.
+    let mut refused = real.make(&["deploy-destroy", "YES=1"]);
+    let refused = refused.output().expect("make runs");
+    let why = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && why.contains("destroy first"), "{why}");
+    real.ok(&["destroy", "first", "--yes"]);
+    for namespace in &namespaces {
+        assert!(!namespace.is_there(), "{} is gone", namespace.name());
+    }
     let volumes = cluster.get(&["persistentvolumes"]);
-    let is_its = |it: &serde_json::Value| it["spec"]["claimRef"]["namespace"] == "openclaw-life";
+    let is_its =
+        |it: &Value| namespaces.iter().any(|own| it["spec"]["claimRef"]["namespace"] == own.name());
     let left = volumes["items"].as_array().expect("a list").iter().filter(|it| is_its(it));
     assert_eq!(left.count(), 0, "and so are its volumes");
-    assert!(!real.data().join("deployments/life").exists(), "its directory is gone");
+    real.made(&["deploy-destroy", "YES=1"]);
+    cloud.assert_empty();
+    let left = std::fs::read_dir(real.data().join("deployments")).expect("a directory");
+    let left: Vec<_> = left.map(|it| it.expect("an entry").file_name()).collect();
+    assert!(left.is_empty(), "{left:?}");
 }

@@ -6,7 +6,7 @@
 //! the cluster's name, and one that holds for longer than it should.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::State;
 use axum::routing::post;
@@ -15,6 +15,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+
+use super::cloud::Cloud;
+use super::cluster::Cluster;
+use super::product::until;
 
 /// Where the lab's cluster asks (`tests/lab/kubernetes/cluster/places.py`).
 const ADDRESS: &str = "10.214.0.1:6444";
@@ -30,20 +34,31 @@ struct Seen {
 
 type Shared = Arc<Mutex<Seen>>;
 
+/// There is one, which the lab's cluster asks.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// The authenticator; gone when dropped.
 pub struct Identity {
+    _turn: MutexGuard<'static, ()>,
     seen: Shared,
     end: CancellationToken,
     worker: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Identity {
-    /// Begins, for tokens that the cloud at this URL can tell about.
-    pub fn begin(cloud: &str) -> Self {
+    /// Has the lab's cluster stand for the one that is made in this cloud, and take whom that cloud
+    /// knows.
+    pub fn begin(cloud: &Cloud, cluster: &Cluster) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let config = cluster.said(&["config", "view", "--raw", "--flatten", "--output=json"]);
+        let config: Value = serde_json::from_str(&config).expect("JSON");
+        let lab = &config["clusters"][0]["cluster"];
+        let told = |name: &str| lab[name].as_str().expect(name).to_owned();
+        cloud.cluster_at(&told("server"), &told("certificate-authority-data"));
         // Another test may have installed one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let seen = Shared::default();
-        cloud.clone_into(&mut lock(&seen).cloud);
+        lock(&seen).cloud = cloud.url();
         let end = CancellationToken::new();
         let (ready, is_ready) = std::sync::mpsc::channel();
         let worker = std::thread::spawn({
@@ -63,12 +78,22 @@ impl Identity {
             }
         });
         is_ready.recv().expect("it listens");
-        Self { seen, end, worker: Some(worker) }
+        Self { _turn: turn, seen, end, worker: Some(worker) }
     }
 
     /// Takes tokens for the cluster of this name, and for no other.
     pub fn is_of(&self, cluster: &str) {
         cluster.clone_into(&mut lock(&self.seen).cluster);
+    }
+
+    /// Waits until the cluster is made in this cloud, and takes tokens for it; answers its name.
+    pub fn learn(&self, cloud: &Cloud) -> String {
+        let name = until("the cluster is made", || {
+            let mut all = cloud.state().into_iter();
+            all.find(|it| it.kind == "eks:cluster").map(|it| it.name)
+        });
+        self.is_of(&name);
+        name
     }
 
     /// How many tokens were good.

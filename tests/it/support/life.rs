@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::browser::Browser;
+use super::browser::{Browser, Page};
 use super::cloud::{Cloud, Machine};
 use super::cluster::Cluster;
 use super::control_ui::{self, View};
@@ -21,6 +21,22 @@ use super::real::{CURRENT, PREVIOUS, Real, TOKEN};
 
 /// How long a page may take to show something, on busy cores.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The link that a launch ends with.
+pub fn link(said: &str) -> String {
+    let link = said.split_whitespace().rfind(|it| it.starts_with("http") && it.contains("/#"));
+    link.unwrap_or_else(|| panic!("no link in {said}")).to_owned()
+}
+
+/// A browser that was never there opens a link, and is let in.
+pub async fn let_in(browser: &Browser, link: &str) -> Page {
+    let page = browser.stranger().await;
+    page.goto(link).await.expect("opens the link");
+    control_ui::wait_until(&page, PATIENCE, |view| *view == View::Connected)
+        .await
+        .expect("it is let in");
+    page
+}
 
 /// Where a gateway runs.
 #[derive(Clone, Copy)]

@@ -81,11 +81,10 @@ impl Real {
         self
     }
 
-    /// The same with the lab's cluster, whose load balancers it finds by their names.
-    pub fn on_cluster(lab: &Lab, cluster: &Cluster) -> Self {
-        let mut real = Self::new(lab);
-        real.more.push(("KUBECONFIG", cluster.kubeconfig().to_string_lossy().into_owned()));
-        real.more.push(("OPENCLAW_PIPELINE_KUBE_CONTEXT", "lab".into()));
+    /// The same in a simulated cloud whose cluster is the lab's, and whose load balancers are found by
+    /// their names.
+    pub fn on_own_cluster(lab: &Lab, cloud: &Cloud, cluster: &Cluster) -> Self {
+        let mut real = Self::in_cloud(lab, cloud);
         real.hosts = Some(cluster.hosts());
         real
     }
