@@ -59,7 +59,10 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
         return Err(Failure::bad_input(format!("{shown} is not a regular file"))
             .remedy("name a regular file"));
     }
-    if metadata.mode() & 0o077 != 0 && !is_credential(&metadata) {
+    let own_group = rustix::process::getegid().as_raw();
+    let is_handed =
+        is_credential(&metadata) || is_own_groups(&metadata, own_group) && is_mounted_secret(&file);
+    if metadata.mode() & 0o077 != 0 && !is_handed {
         return Err(Failure::bad_input(format!(
             "{shown} holds a secret, and other users can read or change it (mode {:04o})",
             metadata.mode() & 0o7777
@@ -84,6 +87,21 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
 /// lets one user read. The list shows in the group's bits, and the group is root's.
 fn is_credential(metadata: &Metadata) -> bool {
     metadata.mode() & 0o777 == 0o440 && metadata.uid() == 0 && metadata.gid() == 0
+}
+
+/// Whether it is root's, and nobody but this process's own group may read it.
+fn is_own_groups(metadata: &Metadata, own_group: u32) -> bool {
+    metadata.mode() & 0o777 == 0o440 && metadata.uid() == 0 && metadata.gid() == own_group
+}
+
+/// Whether it lies where Kubernetes puts a secret for a pod: in memory, and mounted for reading alone.
+/// Only root makes such a mount, and gives what is in it to the pod's group in no other mode.
+fn is_mounted_secret(file: &File) -> bool {
+    const TMPFS: i64 = 0x0102_1994;
+    let in_memory = rustix::fs::fstatfs(file).is_ok_and(|it| it.f_type & 0xffff_ffff == TMPFS);
+    in_memory
+        && rustix::fs::fstatvfs(file)
+            .is_ok_and(|it| it.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
 /// How the temporary files begin. They may stand in a directory of the user's.
@@ -227,6 +245,23 @@ mod tests {
             std::os::unix::fs::chown(&path, None, Some(1)).expect("another group");
             assert!(read_private(&path).is_err());
         }
+    }
+
+    #[test]
+    fn a_file_of_ones_own_group_is_no_secret_of_a_pods_where_anybody_could_have_put_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("key");
+        std::fs::write(&path, "secret").expect("written");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o440)).expect("mode");
+        let file = File::open(&path).expect("opens");
+        assert!(!is_mounted_secret(&file), "it can be written to");
+        let metadata = file.metadata().expect("metadata");
+        let of_root = metadata.uid() == 0;
+        assert_eq!(is_own_groups(&metadata, metadata.gid()), of_root);
+        assert!(!is_own_groups(&metadata, metadata.gid() + 1), "another group's");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o640)).expect("mode");
+        let metadata = path.metadata().expect("metadata");
+        assert!(!is_own_groups(&metadata, metadata.gid()), "its owner writes it");
     }
 
     #[test]
