@@ -2,8 +2,8 @@
 //!
 //! Owns one at a time, which begins with the first test that needs it, and ends with the last, or with
 //! the process, however that ended. Tests share it, each in namespaces of its own; what stops a part of
-//! it has it for itself ([`Cluster::alone`]). Stand-ins are its volumes and its load balancers; it has
-//! no DNS, and nothing that enforces network policies.
+//! it has it for itself ([`Cluster::alone`]). Stand-ins are its volumes, its load balancers and its DNS, which
+//! knows these alone; nothing enforces network policies.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};

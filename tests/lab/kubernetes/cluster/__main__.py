@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 
-from . import api, identities, images, parts, places, volumes
+from . import api, identities, images, names, parts, places, volumes
 from .balancers import Balancers
 
 # How often the stand-ins look.
@@ -69,6 +69,7 @@ def main() -> None:
         part.start(wait_for_it=False)
     volumes.register()
     stand_ins = {"volumes": StandIn(volumes.turn), "balancers": StandIn(Balancers().turn)}
+    names.begin()
     for stand_in in stand_ins.values():
         stand_in.start()
     every_part = running.values()

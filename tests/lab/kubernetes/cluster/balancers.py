@@ -46,6 +46,8 @@ class Balancers:
         before_node("ip", "route", "replace", places.SERVICES, "via", places.NODE)
         rule("-N", CHAIN)
         rule("-A", "PREROUTING", "-d", places.BALANCERS, "-j", CHAIN)
+        # A pod's own way out and back in, where a cloud's NAT has another address for it, too.
+        rule("-A", "POSTROUTING", "-s", places.NODE, "-d", places.NODE, "-j", "MASQUERADE")
 
     def turn(self) -> None:
         """What there is to do now."""

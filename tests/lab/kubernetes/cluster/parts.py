@@ -217,8 +217,7 @@ def kubelet() -> Part:
         "address": places.NODE,
         "failCgroupV1": False, "cgroupDriver": "cgroupfs", "cgroupRoot": "/oclab-kubernetes",
         "cgroupsPerQOS": True, "enforceNodeAllocatable": [], "failSwapOn": False,
-        # Nothing listens there, in no pod: a look-up fails at once.
-        "clusterDNS": ["127.0.0.1"], "clusterDomain": "cluster.local",
+        "clusterDNS": [places.NODE], "clusterDomain": "cluster.local",
         "containerRuntimeEndpoint": f"unix://{places.CONTAINERD}",
         "nodeStatusUpdateFrequency": "1s", "nodeLeaseDurationSeconds": 4,
         "syncFrequency": "10s", "maxPods": 200, "registerNode": True,
