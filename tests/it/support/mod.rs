@@ -37,6 +37,7 @@ pub mod real;
 pub mod real_server;
 pub mod receiver;
 pub mod registry;
+pub mod role;
 pub mod scene;
 pub mod schemathesis;
 pub mod server;
