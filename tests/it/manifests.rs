@@ -164,7 +164,7 @@ fn policy(cluster: &Cluster) -> Value {
 
 /// Whether a policy lets a pod talk to an address, as Kubernetes says what its rules mean: each rule
 /// adds what it lets through, and what no rule names is refused. No engine enforces it here.
-fn lets_out(policy: &Value, to: Ipv4Addr, is_dns_pod: bool, port: u16) -> bool {
+pub fn lets_out(policy: &Value, to: Ipv4Addr, is_dns_pod: bool, port: u16) -> bool {
     let rules = policy["spec"]["egress"].as_array().expect("rules");
     rules.iter().any(|rule| {
         let ports = rule["ports"].as_array();
