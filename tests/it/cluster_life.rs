@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::cluster::{Cluster, until};
 use crate::support::cluster_case::{Case, KEY, works};
+use crate::support::netns::NetNs;
 use crate::support::product::{TOKEN, free_port};
 
 fn text(value: &Value) -> &str {
@@ -145,6 +146,7 @@ fn what_can_be_done_to_it_is_done_where_it_runs() {
     let other = "sk-ant-another-key-that-only-looks-like-one";
     works(case.run(["deploy", "--no-link"]).env("ANTHROPIC_API_KEY", other));
     assert_eq!(secret(&case, "ANTHROPIC_API_KEY"), other);
+    reached_by_its_operator_alone(&case);
     // Reached by nobody but through the cluster's API.
     works(case.run(["deploy", "--no-link", "--expose", "none"]));
     assert_eq!(case.get(&["service", "openclaw"])["spec"]["type"], "ClusterIP");
@@ -164,6 +166,26 @@ fn what_can_be_done_to_it_is_done_where_it_runs() {
     assert_eq!(case.status()["status"], "running");
     assert_eq!(case.inside("cat /home/node/.openclaw/note").trim(), "kept");
     case.destroys_all();
+}
+
+/// A load balancer that everybody reaches becomes one for the operator's ranges.
+fn reached_by_its_operator_alone(case: &Case) {
+    let service = || case.get(&["service", "openclaw"]);
+    let host = service()["status"]["loadBalancer"]["ingress"][0]["hostname"].clone();
+    let address = case.cluster.address_of(text(&host)).expect("its address");
+    let Some(stranger) = NetNs::create() else { return };
+    let comes = || {
+        let connect = format!("exec 3<>/dev/tcp/{address}/18789");
+        let mut there = stranger.command("timeout");
+        let there = there.args(["3", "bash", "-c", &connect]).output().expect("bash runs");
+        there.status.success()
+    };
+    assert!(comes(), "everybody reaches it");
+    let only = ["deploy", "--no-link", "--expose", "operator", "--ssh-cidr", "10.214.0.0/24"];
+    // Proven by the way that the operator takes.
+    works(case.run(only));
+    assert_eq!(service()["spec"]["loadBalancerSourceRanges"], json!(["10.214.0.0/24"]));
+    until("a stranger does not reach it", || if comes() { Err(String::new()) } else { Ok(()) });
 }
 
 /// What the program's own merge makes of a configuration is what the pod's makes of it.

@@ -227,6 +227,16 @@ fn rights_that_lack_are_named_before_anything_is_made() {
     works(case.run(["restart"]));
     // The older version cannot read what the newer one wrote.
     case.run(["update", "--image", &case.images[1]]).code(1).says("rights went back");
+    // Whoever may not leave volumes behind is told before anything is stopped.
+    let fewer = named.replacen("verbs: [create, patch, delete]", "verbs: [create, patch]", 1);
+    cluster.told(&["apply", "-f", "-"], &fewer);
+    let keeps = ["destroy", "--yes", "--keep-volumes"];
+    let words = ["may not do this", "delete secrets", "delete configmaps"];
+    case.launch_fails(case.run(keeps), 5, &words);
+    assert_eq!(case.status()["status"], "running");
+    cluster.told(&["apply", "-f", "-"], &named);
+    works(case.run(keeps));
+    case.launched();
     works(case.run(["stop"]));
     works(case.product.run(["openclaw", &case.name, "--", "--version"]));
     case.destroys_all();

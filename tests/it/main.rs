@@ -56,6 +56,7 @@ mod locks;
 mod machine_looks;
 mod makefile;
 mod manifests;
+mod merging;
 mod modules;
 mod openapi;
 mod operations_harness;

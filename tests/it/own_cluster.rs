@@ -77,6 +77,7 @@ fn a_cluster_is_made_used_and_removed() {
     shown.answers(&name).answers("update-kubeconfig");
     assert_eq!(own.status()["status"], "running");
     own.works(["cluster", "plan"]).answers("nothing would change");
+    it_outlives_what_its_values_say(&own);
     own.works(["list"]).answers("the cluster itself");
     own.works(["doctor", "--orphans"]).answers(" 0 to none");
 
@@ -123,6 +124,17 @@ fn it_is_made_although_it_is_interrupted(own: &Own<'_>) {
     assert_eq!(done.code, 0, "{}\n{:?}", done.stderr, own.identity.refused());
     let events = own.works(["events", "cluster"]);
     events.answers("creating_cluster").answers("completed");
+}
+
+/// Gateways, their volumes and addresses hang by it.
+fn it_outlives_what_its_values_say(own: &Own<'_>) {
+    let path = own.case.product.deployment("cluster").join("terraform.tfvars");
+    let before = std::fs::read_to_string(&path).expect("its values");
+    std::fs::write(&path, format!("{before}vpc_cidr = \"10.9.0.0/16\"\n")).expect("written");
+    let refused = own.fails(["cluster", "apply"], 4);
+    refused.says("would take away").says("nothing was changed").says("terraform.tfvars");
+    std::fs::write(&path, before).expect("written");
+    own.works(["cluster", "apply"]);
 }
 
 fn it_is_removed_and_says_what_stays(own: &Own<'_>) {

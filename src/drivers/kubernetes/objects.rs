@@ -3,7 +3,7 @@
 //! Owns server-side apply with this program's own field manager, so that what others set on the same
 //! object stays theirs, and that an object which is gone is as good as removed. What this
 //! program says of an object counts, whoever said otherwise. Refuses to remove an object that came
-//! after the one that was looked at.
+//! after the one that was looked at, unless it is asked for by its name alone.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -217,10 +217,31 @@ impl Cluster {
     ) -> Result<(), ApiError> {
         let only = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let params = DeleteParams { preconditions: Some(only), ..DeleteParams::background() };
+        self.delete(kind, namespace, name, &params).await.map(drop)
+    }
+
+    /// Removes whatever has a name in a namespace, which nobody else's is known to be; whether there
+    /// was anything. Whoever calls need not be able to read it.
+    pub async fn remove_named(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<bool, ApiError> {
+        self.delete(kind, Some(namespace), name, &DeleteParams::background()).await
+    }
+
+    async fn delete(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        name: &str,
+        params: &DeleteParams,
+    ) -> Result<bool, ApiError> {
         let api = self.api(kind, namespace);
-        match self.ask(|| api.delete(name, &params)).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.problem == Problem::NotFound => Ok(()),
+        match self.ask(|| api.delete(name, params)).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.problem == Problem::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -64,21 +64,18 @@ impl At<'_> {
         what: &str,
         work: Work<'_>,
     ) -> Result<bool, Failure> {
-        let namespace = Some(self.namespace.as_str());
-        let Some(found) = self.cluster.get(kind, namespace, name).await? else { return Ok(false) };
-        let uid = found.metadata.uid.unwrap_or_default();
-        self.cluster.remove(kind, namespace, name, &uid).await?;
+        if !self.cluster.remove_named(kind, &self.namespace, name).await? {
+            return Ok(false);
+        }
         let mut looks = Looks::new(GONE_WITHIN, work);
-        loop {
-            let found = self.cluster.get(kind, namespace, name).await?;
-            if found.is_none_or(|it| it.metadata.uid.as_deref() != Some(&uid)) {
-                return Ok(true);
-            }
+        // Asked for again, it says whether it is gone: a secret is not to be read for that.
+        while self.cluster.remove_named(kind, &self.namespace, name).await? {
             if looks.is_late() {
                 return Err(Failure::failed(format!("{what} is not gone yet"))
                     .remedy("kubectl describe says what holds it; then destroy again"));
             }
             looks.next(&format!("the cluster removes {what}")).await?;
         }
+        Ok(true)
     }
 }

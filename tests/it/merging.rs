@@ -1,0 +1,225 @@
+//! Both merges of a gateway's configuration, held to one corpus: the program's own, and the one that runs
+//! in a pod (`k8s/configmap.yaml`).
+//!
+//! The script is run as it is shipped, but for where its files are.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use openclaw_pipeline::domain::ExecAsk;
+use openclaw_pipeline::targets::rendering::{Bind, ManagedConfig, parse, place};
+use serde_json::{Value, json};
+
+use crate::support::lab::{CURRENT, Lab, Part};
+use crate::support::role::objects;
+
+/// What may lie in place, or be the user's own.
+const CORPUS: &[&str] = &[
+    "",
+    "{}",
+    "  // nothing but a comment\n{ }\n",
+    "{ ui: { seamColor: '#112233' }, gateway: { port: 1, trustedProxies: ['10.0.0.9'] } }",
+    "{ gateway: { bind: 'custom', customBindHost: '10.0.0.1', controlUi: { allowedOrigins: \
+     ['https://mine', 'http://old.example:18789', 'http://127.0.0.1:18789'] } } }",
+    "{ gateway: { controlUi: { allowedOrigins: 'none', other: 1 }, trustedProxies: {} } }",
+    "{ gateway: 'odd', agents: [1, 2], tools: null }",
+    "{ agents: { defaults: { model: 'openai/gpt-5.5', thinking: 'high' } } }",
+    "{ agents: { defaults: { model: { primary: 'openai/gpt-5.5', fallbacks: ['a/b'] } } } }",
+    "{ agents: { defaults: { model: { primary: 'anthropic/last' } } } }",
+    "{ agents: { defaults: { model: { primary: '' } } } }",
+    "{ plugins: { entries: { telegram: { enabled: true }, slack: { enabled: false }, odd: 1, \
+     'memory-core': { config: { dreaming: { enabled: true, deep: [1] } } } } } }",
+    "{ gateway: { auth: { mode: 'password', password: 'x', token: 'y' }, remote: { url: 'z' } } }",
+    "{ session: { maintenance: { maxDiskBytes: 1, mode: 'warn' } }, logging: { level: 'debug' } }",
+    "{ 'a.b': { 'c.d': 1 }, \"quo\\\"ted\": '\\u00e4', n: 1e3, big: 12345678901234567890, h: 0xff }",
+    "{ list: [ { a: [] }, null, true, -0.5, ], tools: { exec: { mode: 'full', ask: 'always' } } }",
+];
+
+/// What cannot be read, of which nothing may become of either.
+const UNREADABLE: &[&str] = &["{ broken", "[1]", "'text'", "42", "{ a: 1 } { b: 2 }"];
+
+fn managed() -> ManagedConfig {
+    ManagedConfig {
+        version: None,
+        port: 18789,
+        bind: Bind::Lan,
+        origins: vec!["http://new.example:18789".into(), "http://127.0.0.1:18789".into()],
+        stale_origins: vec!["http://old.example:18789".into()],
+        proxy: None,
+        model: Some("anthropic/claude-sonnet-5".into()),
+        model_is_chosen: false,
+        last_model: Some("anthropic/last".into()),
+        exec_ask: ExecAsk::On,
+        heartbeat: "0m".into(),
+        workspace: "/home/node/openclaw/workspace".into(),
+        log: None,
+        users_file: false,
+    }
+}
+
+fn variants() -> Vec<ManagedConfig> {
+    let chosen = ManagedConfig { model_is_chosen: true, ..managed() };
+    let bare = ManagedConfig {
+        model: None,
+        last_model: None,
+        exec_ask: ExecAsk::Off,
+        heartbeat: "30m".into(),
+        stale_origins: Vec::new(),
+        ..managed()
+    };
+    vec![managed(), chosen, bare]
+}
+
+/// A pod's files, and the script that merges them.
+struct Pod {
+    root: tempfile::TempDir,
+    lab: Lab,
+    script: String,
+}
+
+impl Pod {
+    fn new(lab: Lab) -> Self {
+        let root = tempfile::tempdir().expect("a directory");
+        let maps = objects("k8s/configmap.yaml");
+        let mut script = maps[0]["data"]["configure.mjs"].as_str().expect("the script").to_owned();
+        let app = lab.npm(CURRENT);
+        for (from, to) in [
+            ("/volumes/", root.path().join("volumes/")),
+            ("/etc/openclaw-file/", root.path().join("file/")),
+            ("/etc/openclaw/", root.path().join("etc/")),
+            ("/dev/termination-log", root.path().join("said")),
+            ("/app/", app.join("")),
+        ] {
+            assert!(script.contains(from), "{from} is not in it");
+            script = script.replace(from, &to.to_string_lossy());
+        }
+        for directory in ["etc", "file"] {
+            fs::create_dir(root.path().join(directory)).expect("made");
+        }
+        Self { root, lab, script }
+    }
+
+    fn at(&self, path: &str) -> std::path::PathBuf {
+        self.root.path().join(path)
+    }
+
+    /// What lies in place after the merge, and what the script says of it.
+    fn merges(
+        &self,
+        in_place: Option<&str>,
+        users: Option<&str>,
+        managed: &ManagedConfig,
+    ) -> Result<(String, Value), Value> {
+        let _ = fs::remove_dir_all(self.at("volumes"));
+        let file = self.at("volumes/config/state/openclaw.json");
+        fs::create_dir_all(file.parent().expect("a parent")).expect("made");
+        let put = |path: &Path, text: Option<&str>| match text {
+            Some(text) => fs::write(path, text).expect("written"),
+            None => drop(fs::remove_file(path)),
+        };
+        put(&file, in_place);
+        put(&self.at("file/openclaw.json"), users);
+        let instructions = managed.instructions("an occasion").to_string();
+        put(&self.at("etc/managed.json"), Some(&instructions));
+        let output = Command::new(self.lab.node())
+            .args(["--input-type=module", "--eval", &self.script])
+            .env("OPENCLAW_GATEWAY_TOKEN", "a-token-of-sixteen-characters")
+            .output()
+            .expect("node runs");
+        let said = fs::read_to_string(self.at("said")).expect("it says something");
+        let said = serde_json::from_str(&said).expect("JSON");
+        if !output.status.success() {
+            return Err(said);
+        }
+        Ok((fs::read_to_string(file).expect("a configuration"), said))
+    }
+}
+
+/// How much is kept of the sessions is a volume's matter, and the pod's alone.
+fn without_bound(text: &str, had: bool) -> Value {
+    let mut tree: Value = serde_json::from_str(text).expect("JSON");
+    let maintenance = tree.pointer_mut("/session/maintenance").expect("a bound");
+    assert_eq!(maintenance["maxDiskBytes"], json!(512 << 20));
+    maintenance.as_object_mut().expect("an object").remove("maxDiskBytes");
+    if !had {
+        let is_empty = |it: &Value| it.as_object().is_some_and(serde_json::Map::is_empty);
+        if is_empty(&tree["session"]["maintenance"]) {
+            tree["session"].as_object_mut().expect("an object").remove("maintenance");
+        }
+        if is_empty(&tree["session"]) {
+            tree.as_object_mut().expect("an object").remove("session");
+        }
+    }
+    tree
+}
+
+/// As the gateway reads it, to which every number is one of floating point.
+fn as_read(value: Value) -> Value {
+    match value {
+        Value::Number(number) => json!(number.as_f64()),
+        Value::Array(all) => all.into_iter().map(as_read).collect(),
+        Value::Object(all) => all.into_iter().map(|(key, it)| (key, as_read(it))).collect(),
+        other => other,
+    }
+}
+
+#[test]
+fn what_a_pod_merges_is_what_the_program_merges() {
+    let Some(lab) = Lab::require(Part::Npm(CURRENT)) else { return };
+    let pod = Pod::new(lab);
+    for managed in variants() {
+        for text in CORPUS {
+            for (in_place, users) in
+                [(None, Some(*text)), (Some(*text), None), (Some(*text), Some("{}"))]
+            {
+                let own = place(in_place.map(str::to_owned), users, &managed);
+                let own = own.unwrap_or_else(|error| panic!("{text:?}: {error}"));
+                let expected = own.text.or(in_place.map(str::to_owned)).unwrap_or_default();
+                let mut expected = parse(&expected).expect("its own");
+                let (there, said) = pod
+                    .merges(in_place, users, &managed)
+                    .unwrap_or_else(|said| panic!("{text:?}: {said}"));
+                let had = text.contains("session");
+                if had {
+                    expected["session"]["maintenance"]
+                        .as_object_mut()
+                        .expect("an object")
+                        .remove("maxDiskBytes");
+                }
+                assert_eq!(
+                    as_read(without_bound(&there, had)),
+                    as_read(expected),
+                    "{text:?}, {managed:?}"
+                );
+                assert_eq!(said["model"], json!(own.model), "{text:?}");
+                assert_eq!(said["plugins"], json!(own.plugins), "{text:?}");
+            }
+        }
+        for text in UNREADABLE {
+            assert!(place(Some((*text).to_owned()), None, &managed).is_err(), "{text:?}");
+            let said = pod.merges(Some(text), None, &managed).expect_err(text);
+            assert!(
+                said["error"].as_str().is_some_and(|it| it.contains("openclaw.json")),
+                "{said}"
+            );
+            let there = fs::read_to_string(pod.at("volumes/config/state/openclaw.json"));
+            assert_eq!(there.expect("it is there"), *text, "what cannot be read stays as it is");
+        }
+    }
+}
+
+#[test]
+fn the_users_own_file_replaces_what_is_in_place_once() {
+    let Some(lab) = Lab::require(Part::Npm(CURRENT)) else { return };
+    let pod = Pod::new(lab);
+    let managed = ManagedConfig { users_file: true, ..managed() };
+    let (before, users) = ("{ ui: { theme: 'old' } }", "{ ui: { theme: 'new' } }");
+    let own = place(Some(before.to_owned()), Some(users), &managed).expect("merges");
+    assert_eq!(own.replaced.as_deref(), Some(before));
+    let (there, _) = pod.merges(Some(before), Some(users), &managed).expect("merges");
+    let expected: Value = serde_json::from_str(&own.text.expect("a text")).expect("JSON");
+    assert_eq!(without_bound(&there, false), expected);
+    let kept = fs::read_to_string(pod.at("volumes/config/state/openclaw.json.replaced"));
+    assert_eq!(kept.expect("it is kept"), before);
+}
