@@ -1,7 +1,7 @@
-//! Both merges of a gateway's configuration, held to one corpus: the program's own, and the one that runs
-//! in a pod (`k8s/configmap.yaml`).
+//! What a pod does by scripts of its own (`k8s/configmap.yaml`) is what is done elsewhere: its merge of a
+//! gateway's configuration is the program's, held to one corpus; its loop is the compose file's.
 //!
-//! The script is run as it is shipped, but for where its files are.
+//! The merge is run as it is shipped, but for where its files are.
 
 use std::fs;
 use std::path::Path;
@@ -222,4 +222,24 @@ fn the_users_own_file_replaces_what_is_in_place_once() {
     assert_eq!(without_bound(&there, false), expected);
     let kept = fs::read_to_string(pod.at("volumes/config/state/openclaw.json.replaced"));
     assert_eq!(kept.expect("it is kept"), before);
+}
+
+#[test]
+fn a_pods_loop_is_the_compose_files_but_for_its_end() {
+    let scripts = &objects("k8s/configmap.yaml")[0]["data"];
+    let pods = scripts["start.sh"].as_str().expect("the loop");
+    let compose = &objects("docker-compose.yml")[0]["services"]["openclaw-gateway"];
+    let compose = compose["command"][2].as_str().expect("its command").replace("$$", "$");
+    let (_, compose) = compose.split_once("\nEOF\n").expect("its configuration's end");
+    // After a second 78 a container is held, and a pod ends, which Kubernetes holds.
+    let ends = |it: &&str| it.contains("$mended\" ]") || it.contains("[ \"$code\" -eq 78 ]");
+    let shared = |text: &str| -> Vec<String> {
+        text.lines()
+            .take_while(|it| *it != "done")
+            .filter(|it| !ends(it))
+            .map(str::to_owned)
+            .collect()
+    };
+    assert_eq!(shared(pods), shared(compose));
+    assert!(pods.ends_with("done\n"), "nothing comes after it");
 }
