@@ -9,17 +9,24 @@ use tokio::time::Instant;
 
 use super::Work;
 use crate::domain::Failure;
+use crate::drivers::kubernetes::Changes;
 use crate::exec::wait;
 
 /// The pause between two looks, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+/// The same where changes are heard of: not everything that is looked for is told by one.
+const HEARING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
 /// How long something that may pass is waited for: a node is added, a volume made.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Looks that grow further apart.
+/// Looks that grow further apart, and come at once when a change is heard of.
 pub(super) struct Looks<'a> {
     work: Option<Work<'a>>,
+    pauses: (Duration, Duration),
     pause: Duration,
+    changes: Option<Changes>,
+    /// Whether a change is what this look is for.
+    is_for_change: bool,
     end: Instant,
     patience: Duration,
     troubled: Option<Instant>,
@@ -28,8 +35,27 @@ pub(super) struct Looks<'a> {
 impl<'a> Looks<'a> {
     /// For so long. Without an operation, nobody is told and nothing interrupts.
     pub(super) fn new(within: Duration, work: impl Into<Option<Work<'a>>>) -> Self {
-        let (work, end) = (work.into(), Instant::now() + within);
-        Self { work, pause: PAUSES.0, end, patience: PATIENCE.min(within), troubled: None }
+        Self {
+            work: work.into(),
+            pauses: PAUSES,
+            pause: PAUSES.0,
+            changes: None,
+            is_for_change: false,
+            end: Instant::now() + within,
+            patience: PATIENCE.min(within),
+            troubled: None,
+        }
+    }
+
+    /// The same, of what these are the changes of, where they can be heard.
+    pub(super) fn hearing(self, changes: Option<Changes>) -> Self {
+        let pauses = if changes.is_some() { HEARING } else { PAUSES };
+        Self { pauses, pause: pauses.0, changes, ..self }
+    }
+
+    /// Whether nothing changed since the last look: what is waited for may never come.
+    pub(super) fn is_quiet(&self) -> bool {
+        !self.is_for_change
     }
 
     /// Whether it should have come about by now.
@@ -50,17 +76,34 @@ impl<'a> Looks<'a> {
 
     /// Says what is waited for, and pauses until the next look; fails when the operation is interrupted.
     pub(super) async fn next(&mut self, what: &str) -> Result<(), Failure> {
-        match self.work {
-            Some(work) => {
-                work.progress.amount(0, 0, what);
-                tokio::select! {
-                    () = wait::back_off(self.pause) => {}
-                    () = work.cancel.cancelled() => return Err(Failure::interrupted()),
-                }
-            }
-            None => wait::back_off(self.pause).await,
+        if let Some(work) = self.work {
+            work.progress.amount(0, 0, what);
         }
-        self.pause = (self.pause * 3 / 2).min(PAUSES.1);
+        let change = async {
+            match &mut self.changes {
+                Some(changes) => changes.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        let end = async {
+            match self.work {
+                Some(work) => work.cancel.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
+        let heard = tokio::select! {
+            heard = change => Some(heard),
+            () = wait::back_off(self.pause) => None,
+            () = end => return Err(Failure::interrupted()),
+        };
+        self.is_for_change = heard == Some(true);
+        match heard {
+            Some(true) => {}
+            // Nobody tells any more.
+            Some(false) => (self.changes, self.pauses) = (None, PAUSES),
+            None => self.pause = self.pause * 3 / 2,
+        }
+        self.pause = self.pause.min(self.pauses.1);
         Ok(())
     }
 }

@@ -6,6 +6,7 @@
 //! start a program but by the one door.
 
 mod asking;
+mod changes;
 mod client;
 mod credential;
 mod eks;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::{EksCluster, Failure};
 use crate::drivers::aws::Environment;
 
+pub use changes::Changes;
 pub use client::{Container, UNREACHED};
 pub use credential::CLOUDS;
 pub use error::{ApiError, Problem};

@@ -114,7 +114,7 @@ impl Kind {
 }
 
 impl Cluster {
-    fn api(&self, kind: Kind, namespace: Option<&str>) -> Api<Object> {
+    pub(super) fn api(&self, kind: Kind, namespace: Option<&str>) -> Api<Object> {
         let resource = kind.resource();
         match namespace.filter(|_| kind.is_namespaced) {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),

@@ -50,14 +50,11 @@ impl At<'_> {
         };
         let port = self.site.port()?;
         // The policies come before the first pod.
-        for (kind, object) in manifests.policies()? {
-            self.cluster.apply(kind, &object).await?;
-        }
-        let (kind, service) = manifests.service(port)?;
-        self.cluster.apply(kind, &service).await?;
-        if let Some((kind, ingress)) = manifests.ingress(port)? {
-            self.cluster.apply(kind, &ingress).await?;
-        }
+        let mut objects = manifests.policies()?;
+        objects.push(manifests.service(port)?);
+        objects.extend(manifests.ingress(port)?);
+        let applied = objects.iter().map(|(kind, object)| self.cluster.apply(*kind, object));
+        futures_util::future::try_join_all(applied).await?;
         let before = self.site.deployment.facts.cluster.clone().unwrap_or_default();
         Ok(ClusterFacts {
             namespace: self.namespace.clone(),

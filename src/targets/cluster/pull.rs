@@ -66,10 +66,22 @@ impl At<'_> {
         if always {
             pod.data["spec"]["containers"][0]["imagePullPolicy"] = json!("Always");
         }
+        let changes = self.changes(&format!("app.kubernetes.io/name={}", names::PULL)).await;
         self.cluster.create(kind, &pod).await?;
-        let pulled = self.pulled(work).await;
-        self.remove_now(names::PULL).await?;
-        let pod = pulled?;
+        let looks = Looks::new(self.within, work).hearing(changes);
+        let pulled = self.pulled(looks).await;
+        let pod = match pulled {
+            Ok(pod) => {
+                let (namespace, uid) = (Some(self.namespace.as_str()), pod.metadata.uid.as_deref());
+                let uid = uid.unwrap_or_default();
+                self.cluster.remove(Kind::POD, namespace, names::PULL, uid).await?;
+                pod
+            }
+            Err(failure) => {
+                self.remove_now(names::PULL).await?;
+                return Err(failure);
+            }
+        };
         let (digest, told) = reason::image_of(&pod);
         let told = told.unwrap_or_default();
         // Its own word, which goes into messages and events: a version, or nothing.
@@ -84,8 +96,8 @@ impl At<'_> {
     }
 
     /// Waits until the pod has ended.
-    async fn pulled(&self, work: Work<'_>) -> Result<Object, Failure> {
-        let mut looks = Looks::new(self.within, work);
+    async fn pulled(&self, mut looks: Looks<'_>) -> Result<Object, Failure> {
+        let mut warnings = Vec::new();
         loop {
             let found = self.cluster.get(Kind::POD, Some(&self.namespace), names::PULL).await?;
             let pod = found.ok_or_else(|| Failure::conflict("somebody removed the pod that pulls"));
@@ -93,7 +105,9 @@ impl At<'_> {
             if reason::end_of(&pod).is_some() {
                 return Ok(pod);
             }
-            let warnings = self.warnings().await?;
+            if looks.is_quiet() {
+                warnings = self.warnings().await?;
+            }
             let stuck: Option<Trouble> = match reason::of_helper(&pod, &warnings) {
                 Seen::Stuck(trouble) if looks.bears(trouble.may_pass) => Some(trouble),
                 Seen::Stuck(trouble) => return Err(trouble.into()),

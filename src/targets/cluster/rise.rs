@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::reason::Seen;
+use serde_json::Value;
+
+use super::reason::{self, Seen};
 use super::{At, names};
 use crate::domain::Failure;
-use crate::drivers::kubernetes::{Kind, Problem};
+use crate::drivers::kubernetes::{Changes, Kind, Problem};
 use crate::exec::wait;
 use crate::targets::Work;
 use crate::targets::looks::Looks;
@@ -17,10 +19,12 @@ impl At<'_> {
     /// Starts the gateway, and waits until its process runs.
     pub(super) async fn start(&self, work: Work<'_>) -> Result<(), Failure> {
         self.remove_pod(names::ASIDE).await?;
+        let changes = self.changes(names::OF_GATEWAY).await;
         self.cluster.scale(&self.namespace, names::GATEWAY, 1).await?;
-        let mut looks = Looks::new(self.within, work);
+        let mut looks = Looks::new(self.within, work).hearing(changes);
+        let mut warnings = Vec::new();
         loop {
-            let what = match self.look().await? {
+            let what = match self.look(looks.is_quiet(), &mut warnings).await? {
                 // Whether it works is another question, and so is why one ended that began.
                 Seen::Running | Seen::Ended { .. } => return Ok(()),
                 Seen::Stuck(trouble) if looks.bears(trouble.may_pass) => trouble.what,
@@ -42,15 +46,30 @@ impl At<'_> {
         }
     }
 
-    async fn look(&self) -> Result<Seen, Failure> {
-        // One that runs is enough here: whether it is ready is for the proof.
-        if let Some(pod) = self.pod().await?
-            && super::reason::runs(&pod)
-            && !names::is_going(&pod)
-        {
-            return Ok(Seen::Running);
+    /// The changes of the deployment's pods that have this label.
+    pub(super) async fn changes(&self, label: &str) -> Option<Changes> {
+        self.cluster.changes(Kind::POD, &self.namespace, label).await
+    }
+
+    /// What is seen of the gateway's pod, with the warnings around it, which are asked for anew where
+    /// nothing moves.
+    async fn look(&self, is_quiet: bool, warnings: &mut Vec<Value>) -> Result<Seen, Failure> {
+        let pod = self.pod().await?;
+        match pod.as_ref().filter(|it| !names::is_going(it)) {
+            // One that runs is enough here: whether it is ready is for the proof.
+            Some(pod) if reason::runs(pod) => return Ok(Seen::Running),
+            Some(_) => {}
+            // Somebody else may have stopped it.
+            None => match self.replicas().await? {
+                None => return Ok(Seen::Absent),
+                Some(0) => return Ok(Seen::Stopped),
+                Some(_) => {}
+            },
         }
-        self.seen().await
+        if is_quiet {
+            *warnings = self.warnings().await?;
+        }
+        Ok(reason::of(pod.as_ref(), warnings, self.site.deployment.spec.memory_mib))
     }
 
     /// Lets the gateway drain, and waits until its pod is gone.
@@ -58,11 +77,12 @@ impl At<'_> {
         let found = self.cluster.get(Kind::NAMESPACE, None, &self.namespace).await?;
         let Some(found) = found else { return Ok(()) };
         names::refuse_others(&found, self.site)?;
+        let changes = self.changes(names::OF_GATEWAY).await;
         match self.cluster.scale(&self.namespace, names::GATEWAY, 0).await {
             Err(error) if error.problem == Problem::NotFound => return Ok(()),
             scaled => scaled?,
         }
-        let mut looks = Looks::new(STOP_WITHIN, work);
+        let mut looks = Looks::new(STOP_WITHIN, work).hearing(changes);
         loop {
             let pods =
                 self.cluster.list(Kind::POD, Some(&self.namespace), names::OF_GATEWAY).await?;
