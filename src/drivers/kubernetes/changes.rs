@@ -6,7 +6,7 @@
 use std::pin::Pin;
 
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
-use kube::api::WatchParams;
+use kube::api::{WatchEvent, WatchParams};
 
 use super::{Cluster, Kind};
 
@@ -20,10 +20,15 @@ impl Cluster {
     /// whoever asks may not hear of them.
     pub async fn changes(&self, kind: Kind, namespace: &str, label: &str) -> Option<Changes> {
         let api = self.api(kind, Some(namespace));
-        let params = WatchParams::default().labels(label);
+        // A cluster whose store is an older etcd refuses the marks of a watch that begins anywhere.
+        let params = WatchParams::default().labels(label).disable_bookmarks();
         // What is there already is told first.
         let events = self.ask(|| api.watch_metadata(&params, "0")).await.ok()?;
-        Some(Changes { events: Box::pin(events.map(|event| event.is_ok())) })
+        // An error of the cluster's comes as an event too.
+        let events = events.map(|event| {
+            !matches!(event, Err(_) | Ok(WatchEvent::Error(_) | WatchEvent::Bookmark(_)))
+        });
+        Some(Changes { events: Box::pin(events) })
     }
 }
 
