@@ -27,6 +27,7 @@ mod cloud_selftest;
 mod cloud_state;
 mod cloud_tunnel;
 mod cloud_wire;
+mod cluster_calls;
 mod cluster_elsewhere;
 mod cluster_faults;
 mod cluster_life;

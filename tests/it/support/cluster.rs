@@ -33,6 +33,7 @@ struct Orders {
 
 struct Running {
     kubeconfig: PathBuf,
+    log: PathBuf,
     kubectl: PathBuf,
     orders: Mutex<Orders>,
 }
@@ -82,6 +83,11 @@ impl Cluster {
     /// The file by which its administrator reaches it.
     pub fn kubeconfig(&self) -> &Path {
         &self.running.kubeconfig
+    }
+
+    /// The folder of its programs' logs, in which its API server's audit log is.
+    pub fn log(&self) -> &Path {
+        &self.running.log
     }
 
     /// `restart kube-apiserver` and the like: see `tests/lab/kubernetes/cluster/__main__.py`.
@@ -228,6 +234,7 @@ fn start() -> Option<Running> {
     };
     Some(Running {
         kubeconfig,
+        log: lab.home().join("log/kubernetes"),
         kubectl: lab.home().join("kubernetes/bin/kubectl"),
         orders: Mutex::new(Orders { process, output }),
     })

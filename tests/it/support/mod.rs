@@ -11,6 +11,7 @@
 pub mod asking;
 pub mod bench;
 pub mod browser;
+pub mod calls;
 pub mod client;
 pub mod cloud;
 pub mod cluster;

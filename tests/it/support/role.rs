@@ -8,7 +8,6 @@ use std::fs;
 use serde_json::Value;
 
 use super::cluster::Cluster;
-use super::lab::{Lab, Part};
 use super::source::read;
 
 /// The objects of a manifest of the repository.
@@ -46,10 +45,8 @@ pub fn granted(role: &Value) -> BTreeSet<String> {
 }
 
 /// What a service account asked of the cluster, by its audit log.
-pub fn used(_cluster: &Cluster, account: &str) -> BTreeSet<String> {
-    let lab = Lab::require(Part::Cluster).expect("it runs");
-    let log = lab.home().join("log/kubernetes/audit.log");
-    let log = fs::read_to_string(log).expect("the audit log");
+pub fn used(cluster: &Cluster, account: &str) -> BTreeSet<String> {
+    let log = fs::read_to_string(cluster.log().join("audit.log")).expect("the audit log");
     let user = format!("system:serviceaccount:{account}");
     let of_them = log.lines().filter(|line| line.contains(&user)).filter_map(|line| {
         let entry: Value = serde_json::from_str(line).ok()?;
