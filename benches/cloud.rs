@@ -302,7 +302,8 @@ fn resident_kib(pid: i32) -> u64 {
     field_kib(&format!("/proc/{pid}/status"), "VmRSS:").unwrap_or_default()
 }
 
-fn field_kib(path: &str, name: &str) -> Option<u64> {
+/// A field of a file that the kernel writes, in KiB.
+pub fn field_kib(path: &str, name: &str) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()

@@ -3,8 +3,8 @@
 //! Owns measuring and printing. Judges nothing: docs/benchmarks.md holds the figures with their
 //! conditions. Name parts of it to run only those: `command-line`, `store`, `webhooks`, `server`
 //! (or `server-memory`, `server-reads`, `server-writes`, `server-stream`), `launch-process`, `launch-docker`,
-//! `launch-ec2`, `many-ec2`, `approval-process`, `approval-docker`, `build`, and `load`,
-//! which is what the load generator itself can do.
+//! `launch-ec2`, `many-ec2`, `launch-eks`, `many-eks`, `approval-process`, `approval-docker`, `build`,
+//! and `load`, which is what the load generator itself can do.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout)]
 
@@ -14,9 +14,12 @@ mod support;
 mod approval;
 mod build;
 mod cloud;
+mod cluster;
+mod cluster_many;
 mod command_line;
 mod launch;
 mod load;
+mod nodes;
 mod server;
 mod stats;
 mod store;
@@ -55,6 +58,12 @@ fn main() {
         approval::docker();
     }
     cloud::run(&wanted);
+    if wanted("launch-eks") {
+        cluster::run();
+    }
+    if wanted("many-eks") {
+        cluster_many::run();
+    }
     if wanted("build") {
         build::run();
     }

@@ -51,7 +51,7 @@ def see_to(claim: dict, kind: dict) -> None:
         late = kind.get("volumeBindingMode") == "WaitForFirstConsumer"
         chosen = about.get("annotations", {}).get("volume.kubernetes.io/selected-node")
         if not late or chosen:
-            make(claim, kind, wanted)
+            make(claim, kind, wanted, chosen or places.NODE_NAME)
         return
     if status.get("phase") != "Bound" or status.get("capacity", {}).get("storage") == wanted:
         return
@@ -62,13 +62,13 @@ def see_to(claim: dict, kind: dict) -> None:
         api.patch(f"{path}/status", {"status": size})
 
 
-def make(claim: dict, kind: dict, size: str) -> None:
-    """A directory, and the volume that it is."""
+def make(claim: dict, kind: dict, size: str, node: str) -> None:
+    """A directory, and the volume that it is. A node that is simulated has it in name alone."""
     about, spec = claim["metadata"], claim["spec"]
     name = f"pvc-{about['uid']}"
     path = places.VOLUMES / name
     path.mkdir(parents=True, exist_ok=True)
-    here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [places.NODE_NAME]}
+    here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
     volume = {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
