@@ -89,6 +89,15 @@ impl Real {
         real
     }
 
+    /// The same with the lab's cluster by its name, as a benchmark has it.
+    pub fn on_cluster(lab: &Lab, cluster: &Cluster) -> Self {
+        let mut real = Self::new(lab);
+        real.more.push(("KUBECONFIG", cluster.kubeconfig().to_string_lossy().into_owned()));
+        real.more.push(("OPENCLAW_PIPELINE_KUBE_CONTEXT", "lab".into()));
+        real.hosts = Some(cluster.hosts());
+        real
+    }
+
     /// The data directory.
     pub fn data(&self) -> PathBuf {
         self.dir.path().join("data")
