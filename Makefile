@@ -25,7 +25,7 @@ built_file := $(subst $(blank),\ ,$(built))
 program_file := $(if $(filter file,$(origin PROGRAM)),$(built_file))
 
 # Everything that the program is made from.
-sources := Cargo.toml Cargo.lock docker-compose.yml $(wildcard k8s/*.yaml terraform/*/*.tf terraform/*/*.sh packaging/*) \
+sources := Cargo.toml Cargo.lock docker-compose.yml $(wildcard k8s/*.yaml terraform/*.tf terraform/*/*.tf terraform/*/*.sh packaging/*) \
   $(shell find src assets migrations -type f 2>/dev/null)
 
 # ------------------------------------------------------- what a command is given

@@ -121,7 +121,9 @@ resource "aws_launch_template" "node" {
   name                   = "${local.resource_name}-node"
   description            = "The nodes of the cluster ${local.resource_name}"
   update_default_version = true
-  tags                   = local.tags
+  # Here, and not at the group: there another size makes another group, and every gateway waits for it.
+  instance_type = var.node_size
+  tags          = local.tags
 
   # Sessions only, and for the node itself: no pod gets at the node's role.
   metadata_options {
@@ -164,7 +166,6 @@ resource "aws_eks_node_group" "gateways" {
   version         = aws_eks_cluster.gateways.version
   ami_type        = "AL2023_${local.architecture}_STANDARD"
   capacity_type   = "ON_DEMAND"
-  instance_types  = [var.node_size]
   tags            = local.tags
 
   launch_template {
@@ -193,7 +194,7 @@ resource "aws_eks_node_group" "gateways" {
     ignore_changes = [
       # An autoscaler's, or the operator's, from day to day.
       scaling_config[0].desired_size,
-      # These replace the group: another size is another group.
+      # These replace the group.
       node_role_arn,
       subnet_ids,
       ami_type,

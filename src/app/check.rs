@@ -131,6 +131,7 @@ impl App {
             }
             Observed::Crashed { cause, .. }
             | Observed::Held { cause }
+            | Observed::Stuck { cause, .. }
             | Observed::Mending { cause } => {
                 Err(Failure::failed(format!("{name} does not run: {}", site.scrub(&cause, 400)))
                     .remedy(format!("openclaw-pipeline doctor {name}")))

@@ -205,6 +205,9 @@ async fn gateway(app: &App, site: &Site) -> Result<Vec<Finding>, Failure> {
                 )),
             )
         }
+        Ok(Observed::Stuck { cause, remedy }) => {
+            problem(Failure::failed(site.scrub(&cause, 400)).remedy(remedy))
+        }
         Ok(Observed::Crashed { code, cause }) => {
             let code = code.map_or_else(String::new, |code| format!(" (exit code {code})"));
             problem(
@@ -322,6 +325,23 @@ async fn stale_origins(app: &App, site: &Site) -> Result<Vec<String>, Failure> {
     Ok(stale.cloned().collect())
 }
 
+/// Whether its cluster keeps it from what its network policy forbids, as far as a pod found that out.
+fn policies(site: &Site) -> Option<Finding> {
+    let name = site.deployment.name.as_str();
+    if site.deployment.facts.cluster.as_ref()?.enforces_policies? {
+        return Some(Finding::ok(name, "its cluster enforces network policies"));
+    }
+    Some(Finding::from(
+        Verdict::Note,
+        name,
+        Failure::failed(
+            "its cluster does not enforce network policies: the gateway reaches whatever its node \
+             reaches",
+        )
+        .remedy("switch them on in the cluster's network: docs/kubernetes.md says how"),
+    ))
+}
+
 /// A gateway whose process runs: whether it works by the user's route.
 async fn running(app: &App, site: &Site) -> Result<Vec<Finding>, Failure> {
     let name = site.deployment.name.as_str();
@@ -356,6 +376,7 @@ async fn running(app: &App, site: &Site) -> Result<Vec<Finding>, Failure> {
             )),
         )),
     }
+    findings.extend(policies(site));
     match stale_origins(app, site).await {
         Ok(stale) if stale.is_empty() => {}
         Ok(stale) => findings.push(Finding::from(

@@ -7,7 +7,7 @@ use super::specification::{Asked, has_data};
 use crate::config::{Settings, Variable};
 use crate::domain::credential::CREDENTIALS;
 use crate::domain::{
-    Deployment, DeploymentName, DeploymentSpec, DeploymentStatus, EventType, Failure,
+    ClusterSpec, Deployment, DeploymentName, DeploymentSpec, DeploymentStatus, EventType, Failure,
     OperationKind, TargetKind,
 };
 use crate::operations::vault::Slot;
@@ -398,12 +398,20 @@ fn changed<'a>(
     let (machine, had) = (spec.machine.as_ref(), has.machine.as_ref());
     let expose = machine.map(|it| it.expose) != had.map(|it| it.expose);
     let ssh = machine.map(|it| &it.ssh_cidrs) != had.map(|it| &it.ssh_cidrs);
+    let (cluster, on) = (spec.cluster.as_ref(), has.cluster.as_ref());
+    let is_other = |of: fn(&ClusterSpec) -> Option<String>| cluster.map(of) != on.map(of);
     [
         ("GATEWAY_PORT", port),
         // On a machine, it follows from who is to reach the gateway.
         ("GATEWAY_BIND", spec.bind != has.bind && spec.machine.is_none()),
-        ("EXPOSE", expose),
-        ("OPENCLAW_PIPELINE_SSH_CIDR", ssh),
+        ("EXPOSE", expose || is_other(|it| Some(it.expose.to_string()))),
+        ("OPENCLAW_PIPELINE_SSH_CIDR", ssh || is_other(|it| Some(it.source_ranges.join(",")))),
+        ("OPENCLAW_PIPELINE_KUBE_CONTEXT", is_other(|it| it.context.clone())),
+        (
+            "OPENCLAW_PIPELINE_INGRESS_CLASS",
+            is_other(|it| Some(it.ingress.as_ref()?.class.clone())),
+        ),
+        ("OPENCLAW_PIPELINE_INGRESS_HOST", is_other(|it| Some(it.ingress.as_ref()?.host.clone()))),
         ("DEFAULT_MODEL", spec.model != has.model),
         ("EXEC_ASK", spec.exec_ask != has.exec_ask),
         ("HEARTBEAT", spec.heartbeat != has.heartbeat),

@@ -28,6 +28,8 @@ const PROVE_DEADLINE: Duration = Duration::from_secs(600);
 const LOOK_EVERY: Duration = Duration::from_millis(1500);
 /// How often a starting gateway is seen crashed before it is given up: one crash may be bad luck.
 const CRASHES: u32 = 3;
+/// How many looks in a row something may stand that may pass: two minutes.
+const STUCK: u32 = 80;
 /// How many looks in a row find something else on the port of a starting gateway before it is given
 /// up. What is there once may be on its way out, and the gateway itself tries again.
 const STRANGERS: u32 = 2;
@@ -365,7 +367,7 @@ fn expected_model(site: &Site) -> Option<String> {
 
 /// Waits for a starting gateway to crash for good. Never ends when it does not.
 async fn crashed(target: &dyn Target, site: &Site, progress: &dyn Progress) -> Failure {
-    let mut crashes = 0;
+    let (mut crashes, mut stuck) = (0, 0);
     loop {
         wait::back_off(LOOK_EVERY).await;
         // An engine that does not answer now is no crash of the gateway; the proof's own
@@ -396,6 +398,14 @@ async fn crashed(target: &dyn Target, site: &Site, progress: &dyn Progress) -> F
                 ))
                 .remedy(format!("the log says more: {logs}"));
             }
+            // That may pass: a node is added, a load balancer learns where it is.
+            Observed::Stuck { cause, remedy } => {
+                stuck += 1;
+                if stuck >= STUCK {
+                    return Failure::failed(site.scrub(&cause, 400)).remedy(remedy);
+                }
+                progress.amount(0, 0, &site.scrub(&cause, 200));
+            }
             Observed::Absent | Observed::Stopped => {
                 return Failure::failed("the gateway was stopped while it was being proven")
                     .remedy(format!("openclaw-pipeline start {name}"));
@@ -404,7 +414,7 @@ async fn crashed(target: &dyn Target, site: &Site, progress: &dyn Progress) -> F
                 crashes = 0;
                 progress.amount(0, 0, "openclaw doctor mends its state");
             }
-            Observed::Running => {}
+            Observed::Running => stuck = 0,
         }
     }
 }

@@ -94,6 +94,13 @@ pub enum Observed {
         /// Its own words, from the log.
         cause: String,
     },
+    /// It does not come up, or does not answer, for a reason that is not its own.
+    Stuck {
+        /// What it is, with the words of whoever runs it.
+        cause: String,
+        /// What is to be done.
+        remedy: String,
+    },
     /// It exited with 78, and its own doctor is at work: it is started again after that.
     Mending {
         /// Its own words, from the log.

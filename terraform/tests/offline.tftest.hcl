@@ -116,7 +116,7 @@ run "nodes" {
   command = plan
 
   assert {
-    condition     = aws_eks_node_group.gateways.instance_types == tolist(["t3.medium"]) && aws_eks_node_group.gateways.ami_type == "AL2023_x86_64_STANDARD" && aws_eks_node_group.gateways.version == "1.35"
+    condition     = aws_launch_template.node.instance_type == "t3.medium" && aws_eks_node_group.gateways.ami_type == "AL2023_x86_64_STANDARD" && aws_eks_node_group.gateways.version == "1.35"
     error_message = "t3.medium with Amazon Linux 2023, of the cluster's version"
   }
 

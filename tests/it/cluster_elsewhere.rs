@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::cluster::Cluster;
 use crate::support::cluster_case::{Case, works};
+use crate::support::lab::command;
 
 /// The class of a cluster that is not AWS's, its default.
 const CLASS: &str = "standard";
@@ -39,6 +40,31 @@ impl Drop for NotAws<'_> {
     }
 }
 
+/// The node's network keeps pods from the cluster's API, as the gateway's policy has it, until this is
+/// dropped.
+struct Enforced;
+
+impl Enforced {
+    fn begin() -> Self {
+        Self::rule("-I");
+        Self
+    }
+
+    fn rule(how: &str) {
+        let mut rule = command("ip");
+        rule.args(["netns", "exec", "oclab-kubernetes", "iptables", "--wait", "5", how, "INPUT"]);
+        rule.args(["-s", "10.214.128.0/17", "-p", "tcp", "--dport", "6443", "-j", "DROP"]);
+        let output = rule.output().expect("ip runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+impl Drop for Enforced {
+    fn drop(&mut self) {
+        Self::rule("-D");
+    }
+}
+
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
@@ -48,7 +74,11 @@ fn on_another_cloud_its_own_volumes_and_addresses_are_found_out() {
     let Some(cluster) = Cluster::alone() else { return };
     let Some(case) = Case::of(&cluster, "elsewhere") else { return };
     let elsewhere = NotAws::of(&cluster);
-    case.launched();
+    let enforced = Enforced::begin();
+    let done = case.launched();
+    assert!(!done.stderr.contains("does not enforce"), "{}", done.stderr);
+    case.run(["doctor"]).done().answers("its cluster enforces network policies");
+    drop(enforced);
     let claims = case.get(&["pvc"]);
     for claim in claims["items"].as_array().expect("a list") {
         assert_eq!(claim["spec"]["storageClassName"], CLASS, "{claim:#}");

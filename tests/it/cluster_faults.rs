@@ -48,6 +48,22 @@ fn a_pod_that_does_not_come_up_is_told_with_the_real_reason() {
     case.destroys_all();
     cluster.said(&["delete", "storageclass", "nobody"]);
 
+    // No node that takes it; its doctor says the same, with the same remedy.
+    works(case.launch());
+    works(case.run(["stop"]));
+    let nowhere =
+        json!({ "spec": { "template": { "spec": { "nodeSelector": { "is": "nowhere" } } } } });
+    case.said(&["patch", "deployment", "openclaw", "--patch", &nowhere.to_string()]);
+    let words = ["step start", "no node takes its pod", "look at the nodes"];
+    case.launch_fails(soon(case.run(["start"])), 1, &words);
+    case.said(&["scale", "deployment/openclaw", "--replicas=1"]);
+    until("its doctor says so", || {
+        let done = case.run(["doctor"]).done();
+        let told = words[1..].iter().all(|it| done.stdout.contains(it));
+        told.then_some(()).ok_or(done.stdout)
+    });
+    case.destroys_all();
+
     // A quota that has no room for the gateway's pod.
     let mut live = case.launch_at("start");
     live.signal(Signal::KILL);
@@ -108,7 +124,7 @@ fn a_gateway_that_ends_is_told_in_its_own_words_and_comes_back() {
 
     // It hangs: its node asks it in vain, and says so.
     case.inside(
-        "for it in /proc/[0-9]*; do grep -q standin $it/comm && kill -STOP ${it#/proc/}; done",
+        "for it in /proc/[0-9]*; do grep -q standin $it/comm && kill -STOP ${it#/proc/}; done; true",
     );
     until("its doctor says so", || {
         let done = case.run(["doctor"]).done();
@@ -116,7 +132,7 @@ fn a_gateway_that_ends_is_told_in_its_own_words_and_comes_back() {
         told.then_some(()).ok_or(done.stdout)
     });
     case.inside(
-        "for it in /proc/[0-9]*; do grep -q standin $it/comm && kill -CONT ${it#/proc/}; done",
+        "for it in /proc/[0-9]*; do grep -q standin $it/comm && kill -CONT ${it#/proc/}; done; true",
     );
     is_up(&case);
     case.destroys_all();

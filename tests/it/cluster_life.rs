@@ -73,6 +73,14 @@ fn it_is_what_the_manifests_say_and_nothing_else_can_read_its_keys() {
     assert_eq!(*origins, expected);
     assert_eq!(configured["gateway"]["nodes"]["pairing"]["autoApproveLocal"], false);
 
+    // Nothing of whoever launched it is in there, and nothing of the cluster's.
+    let inside =
+        case.inside("env; ls /var/run/secrets 2>/dev/null || echo no secrets of the cluster");
+    assert!(inside.contains("no secrets of the cluster"), "{inside}");
+    for foreign in ["AWS_", "OPENCLAW_PIPELINE_", "KUBECONFIG"] {
+        assert!(!inside.contains(foreign), "{foreign}: {inside}");
+    }
+
     // Launched again, it says that it runs.
     let again = works(case.launch().arg("--json"));
     assert_eq!(again.json()["ran_already"], true);

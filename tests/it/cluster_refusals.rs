@@ -114,6 +114,12 @@ fn what_is_somebody_elses_is_never_touched() {
     case.launch_fails(case.launch(), 4, &words);
     works(case.run(["destroy", "--yes"]));
     assert!(theirs.namespace.is_there());
+    // One that is gone, or on another cluster, is not made anew: its volumes are where it was.
+    cluster.said(&["delete", "namespace", namespace]);
+    let words =
+        ["taken has its volumes in a namespace openclaw-taken", "openclaw-pipeline destroy"];
+    theirs.launch_fails(theirs.launch(), 4, &words);
+    assert!(!theirs.namespace.is_there(), "it was made anew");
     theirs.destroys_all();
 }
 

@@ -49,6 +49,13 @@ fn volumes_that_are_kept_are_the_next_ones_of_the_name() {
     let other = ["deploy", "--no-link", "--storage-class", "other"];
     case.run(other).code(4).says("kept has its volumes, and their class cannot change");
 
+    // At a terminal it is asked for.
+    let asks = case.run(["destroy"]).stdin("y\nkept\n").on_a_terminal();
+    if let Some(asks) = asks {
+        asks.code(0).answers("Keep its volumes, for a later launch of this name?");
+        case.launched();
+        assert_eq!(volumes(&case), before, "they stayed");
+    }
     let done = works(case.run(["destroy", "--yes", "--keep-volumes"]));
     done.answers("kept for the next launch of this name: the volume of openclaw-config")
         .answers("kubectl delete namespace openclaw-kept")

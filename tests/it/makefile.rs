@@ -364,6 +364,12 @@ fn targets_of_a_cloud_refuse_what_is_elsewhere() {
             assert_eq!(about[0].env["name"], "box", "{target}");
         }
     }
+    for target in PROMISED[4].1.iter().filter(|it| it.starts_with("k8s-")) {
+        let calls = recorder.calls(&[target, "NAME=box"], &[]);
+        assert_eq!(calls.len(), 1, "{target}");
+        assert_eq!(calls[0].args[..2], ["--on", "eks"], "{target}");
+        assert_eq!(calls[0].env["name"], "box", "{target}");
+    }
     let asked = recorder.calls(&["ls-destroy"], &[]);
     assert_eq!(asked[0].args, ["--on", "lightsail", "destroy"]);
     let answered = recorder.calls(&["ec2-destroy", "YES=1"], &[]);

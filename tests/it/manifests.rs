@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::cluster::{Cluster, Namespace, until};
+use crate::support::role::objects;
 use crate::support::source::root;
 
 const TOKEN: &str = "a-token-of-the-manifests-0123456789abcdef";
@@ -234,4 +235,55 @@ fn the_network_policy_evaluated_against_a_table_of_flows_lets_through_what_it_sh
     // In: the gateway's port, from everybody, and nothing else.
     let ingress = &policy["spec"]["ingress"];
     assert_eq!(*ingress, json!([{ "ports": [{ "port": 18789, "protocol": "TCP" }] }]));
+}
+
+#[test]
+fn they_say_what_a_gateway_is_to_have() {
+    let one = |file: &str| objects(&format!("k8s/{file}.yaml"))[0].clone();
+    let class = one("storageclass");
+    assert_eq!(
+        (
+            &class["parameters"]["encrypted"],
+            &class["parameters"]["type"],
+            &class["allowVolumeExpansion"]
+        ),
+        (&json!("true"), &json!("gp3"), &json!(true))
+    );
+    let claims = objects("k8s/pvc.yaml");
+    let sizes: Vec<_> =
+        claims.iter().map(|it| &it["spec"]["resources"]["requests"]["storage"]).collect();
+    assert_eq!(sizes, [&json!("1Gi"), &json!("10Gi")]);
+    assert!(claims.iter().all(|it| it["spec"]["storageClassName"] == class["metadata"]["name"]));
+
+    let deployment = &one("deployment")["spec"];
+    assert_eq!(
+        (&deployment["replicas"], &deployment["strategy"]),
+        (&json!(1), &json!({ "type": "Recreate" }))
+    );
+    let pod = &deployment["template"]["spec"];
+    // A gateway drains for up to 315 s.
+    assert!(pod["terminationGracePeriodSeconds"].as_u64().is_some_and(|it| it > 315));
+    let gateway = &pod["containers"][0];
+    for kind in ["requests", "limits"] {
+        for what in ["cpu", "memory", "ephemeral-storage"] {
+            assert!(gateway["resources"][kind][what].is_string(), "{kind} of {what}");
+        }
+    }
+    let asks = |probe: &str| gateway[probe]["exec"]["command"][2].clone();
+    assert_eq!(
+        ["startupProbe", "readinessProbe", "livenessProbe"].map(asks),
+        ["/startupz", "/healthz", "/healthz"].map(|it| json!(it))
+    );
+    let service = &one("service")["spec"];
+    // Who comes is told from its address: no node in between, and none of IPv6 that is translated.
+    assert_eq!(
+        (&service["externalTrafficPolicy"], &service["ipFamilies"]),
+        (&json!("Local"), &json!(["IPv4"]))
+    );
+    // A node may be emptied, whether the gateway on it is well or not.
+    let budget = &one("poddisruptionbudget")["spec"];
+    assert_eq!(
+        (&budget["maxUnavailable"], &budget["unhealthyPodEvictionPolicy"], &budget["selector"]),
+        (&json!(1), &json!("AlwaysAllow"), &deployment["selector"])
+    );
 }

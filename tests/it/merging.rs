@@ -1,9 +1,12 @@
 //! What a pod does by scripts of its own (`k8s/configmap.yaml`) is what is done elsewhere: its merge of a
-//! gateway's configuration is the program's, held to one corpus; its loop is the compose file's.
+//! gateway's configuration is the program's, held to one corpus; its loop is the compose file's; and a probe
+//! of its own believes what the gateway says, not that it answers.
 //!
 //! The merge is run as it is shipped, but for where its files are.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
@@ -242,4 +245,54 @@ fn a_pods_loop_is_the_compose_files_but_for_its_end() {
     };
     assert_eq!(shared(pods), shared(compose));
     assert!(pods.ends_with("done\n"), "nothing comes after it");
+}
+
+/// What the gateway's page is answered with, at every path that it does not know.
+const PAGE: (&str, &str) = ("text/html", "<!doctype html><title>OpenClaw</title>");
+
+#[test]
+fn a_probe_believes_the_body_and_not_the_status() {
+    let Some(lab) = Lab::require(Part::Npm(CURRENT)) else { return };
+    let scripts = &objects("k8s/configmap.yaml")[0]["data"];
+    let script = scripts["probe.mjs"].as_str().expect("the probe");
+    let json = "application/json";
+    for (path, key, value, (kind, body), is_well) in [
+        ("/startupz", "status", "started", (json, r#"{"status":"started"}"#), true),
+        ("/startupz", "status", "started", (json, r#"{"status":"starting"}"#), false),
+        ("/startupz", "status", "started", PAGE, false),
+        ("/healthz", "ok", "true", (json, r#"{"ok":true,"status":"live"}"#), true),
+        ("/healthz", "ok", "true", (json, r#"{"ok":false}"#), false),
+        ("/healthz", "ok", "true", (json, "{}"), false),
+        ("/healthz", "ok", "true", PAGE, false),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("its address").port();
+        let answerer = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("somebody asks");
+            let mut asked = [0; 1024];
+            let read = stream.read(&mut asked).expect("a question");
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\
+                 connection: close\r\n\r\n{body}"
+            );
+            stream.write_all(answer.as_bytes()).expect("answered");
+            String::from_utf8_lossy(&asked[..read]).into_owned()
+        });
+        let script = script.replace("127.0.0.1:18789", &format!("127.0.0.1:{port}"));
+        let file = tempfile::Builder::new().suffix(".mjs").tempfile().expect("a file");
+        fs::write(file.path(), &script).expect("written");
+        let mut node = Command::new(lab.node());
+        let output = node.arg(file.path()).args([path, key, value]).output().expect("node runs");
+        assert_eq!(output.status.success(), is_well, "{path} {body}: {output:?}");
+        let asked = answerer.join().expect("no panic");
+        assert!(asked.starts_with(&format!("GET {path} ")), "{asked}");
+    }
+    // Nobody answers at all.
+    let file = tempfile::Builder::new().suffix(".mjs").tempfile().expect("a file");
+    fs::write(file.path(), script.replace(":18789", ":9")).expect("written");
+    let mut node = Command::new(lab.node());
+    let output =
+        node.arg(file.path()).args(["/healthz", "ok", "true"]).output().expect("node runs");
+    assert!(!output.status.success());
 }

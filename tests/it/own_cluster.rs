@@ -10,6 +10,7 @@ use crate::support::eks_identity::Identity;
 use crate::support::lab::command;
 use crate::support::machine_case::{Case, patient};
 use crate::support::product::{Done, Run, until};
+use crate::support::source::root;
 use crate::support::standin;
 
 /// The installation, its cloud, and what stands for its cluster.
@@ -131,10 +132,32 @@ fn it_outlives_what_its_values_say(own: &Own<'_>) {
     let path = own.case.product.deployment("cluster").join("terraform.tfvars");
     let before = std::fs::read_to_string(&path).expect("its values");
     std::fs::write(&path, format!("{before}vpc_cidr = \"10.9.0.0/16\"\n")).expect("written");
-    let refused = own.fails(["cluster", "apply"], 4);
+    own.works(["cluster", "plan"]).answers("nothing would change");
+    // Nor by a module of the user's own, that minds it.
+    let checkout = own.case.product.path("checkout");
+    let modules = checkout.join("terraform");
+    std::fs::create_dir_all(&modules).expect("made");
+    for entry in std::fs::read_dir(root().join("terraform")).expect("the module") {
+        let from = entry.expect("an entry").path();
+        if from.extension().is_some_and(|it| it == "tf") {
+            let text = std::fs::read_to_string(&from).expect("read");
+            let text = text.replace("ignore_changes = [cidr_block, ", "ignore_changes = [");
+            std::fs::write(modules.join(from.file_name().expect("a name")), text).expect("written");
+        }
+    }
+    let apply = own.run(["cluster", "apply"]).env("PIPELINE_DIR", checkout);
+    let refused = patient(apply);
+    assert_eq!(refused.code, 4, "{}", refused.stderr);
     refused.says("would take away").says("nothing was changed").says("terraform.tfvars");
+    // Another size exchanges the nodes of the group that is there, one by one.
+    std::fs::write(&path, before.replace("t3.medium", "t3.large")).expect("written");
+    let planned = own.works(["cluster", "plan", "--json"]);
+    let planned: Value = serde_json::from_str(&planned.stdout).expect("an object");
+    let changes = planned["changes"].as_array().expect("a list");
+    let updates = changes.iter().all(|it| it["action"] == "update");
+    let is_group = |it: &Value| it["address"] == "aws_eks_node_group.gateways";
+    assert!(updates && changes.iter().any(is_group), "{planned:#}");
     std::fs::write(&path, before).expect("written");
-    own.works(["cluster", "apply"]);
 }
 
 fn it_is_removed_and_says_what_stays(own: &Own<'_>) {
@@ -153,9 +176,16 @@ fn it_is_removed_and_says_what_stays(own: &Own<'_>) {
           "metadata": { "name": "openclaw", "namespace": "openclaw-left" },
           "spec": { "type": "LoadBalancer", "ports": [{ "port": 80 }] } },
         { "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-          "metadata": { "name": "openclaw-workspace", "namespace": "openclaw-left" },
+          "metadata": { "name": "openclaw-config", "namespace": "openclaw-left" },
+          "spec": { "accessModes": ["ReadWriteOnce"], "storageClassName": "at-once",
+                    "resources": { "requests": { "storage": "1Gi" } } } },
+        { "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+          "metadata": { "name": "theirs", "namespace": "somebody-elses" },
           "spec": { "accessModes": ["ReadWriteOnce"],
                     "resources": { "requests": { "storage": "1Gi" } } } },
+        { "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+          "metadata": { "name": "at-once" }, "provisioner": "ebs.csi.aws.com",
+          "volumeBindingMode": "Immediate" },
     ] });
     cluster.told(&["apply", "--filename=-"], &objects.to_string());
 
@@ -166,12 +196,21 @@ fn it_is_removed_and_says_what_stays(own: &Own<'_>) {
     assert!(!cluster.said(&service).is_empty(), "something of its own went");
     cluster.said(&["delete", "service", "web", "--namespace=somebody-elses"]);
 
-    let done = own.works(["cluster", "destroy", "--yes"]);
-    done.answers("the load balancer of openclaw-left/openclaw");
-    done.answers("what stays in the account, and costs")
-        .answers("openclaw-left/openclaw-workspace");
-    let claims = ["get", "pvc", "--namespace=openclaw-left", "--output=name"];
-    assert!(cluster.said(&claims).contains("openclaw-workspace"), "a volume went unasked");
+    // One of its own is bound to a volume, and may go; somebody else's may not.
+    until("a claim is bound", || {
+        let claim = cluster.get(&["pvc", "openclaw-config", "--namespace=openclaw-left"]);
+        (claim["status"]["phase"] == "Bound").then_some(())
+    });
+    let claim = cluster.get(&["pvc", "openclaw-config", "--namespace=openclaw-left"]);
+    let volume = claim["spec"]["volumeName"].as_str().expect("a volume").to_owned();
+    let done = own.works(["cluster", "destroy", "--yes", "--volumes"]);
+    done.answers("the load balancer of openclaw-left/openclaw").answers(&volume);
+    done.answers("what stays in the account, and costs").answers("somebody-elses/theirs");
+    let volumes = cluster.said(&["get", "persistentvolumes", "--output=name"]);
+    assert!(!volumes.contains(&volume), "it was called removed, and is there");
+    let claims = ["get", "pvc", "--namespace=somebody-elses", "--output=name"];
+    assert!(cluster.said(&claims).contains("theirs"), "somebody else's volume went");
+    cluster.said(&["delete", "storageclass", "at-once"]);
     own.case.cloud.assert_empty();
     own.fails(["cluster", "show"], 3);
     own.fails(["cluster", "destroy", "--yes"], 3);

@@ -2,6 +2,9 @@
 //! in the place of the one that they make, the real OpenClaw, a real browser that comes by the load
 //! balancer.
 
+use std::io::Write as _;
+use std::process::Stdio;
+
 use serde_json::Value;
 
 use crate::support::browser::Browser;
@@ -38,6 +41,8 @@ async fn a_cluster_is_made_and_gateways_on_it_live_their_whole_lives() {
     let_in(&browser, &link(&said)).await;
     assert_eq!(real.json(&["status", "first"])["status"], "running");
 
+    by_the_targets_that_a_user_types(&real, &browser).await;
+
     let life = Life {
         real: &real,
         netns: &netns,
@@ -72,4 +77,22 @@ async fn a_cluster_is_made_and_gateways_on_it_live_their_whole_lives() {
     let left = std::fs::read_dir(real.data().join("deployments")).expect("a directory");
     let left: Vec<_> = left.map(|it| it.expect("an entry").file_name()).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// The cluster is as it is to be, and the gateway is reached, read and got into.
+async fn by_the_targets_that_a_user_types(real: &Real, browser: &Browser) {
+    let of = "NAME=first";
+    assert!(real.made(&["deploy-plan"]).contains("nothing would change"));
+    real.made(&["deploy-apply"]);
+    assert!(real.made(&["k8s-status", of]).contains("running"));
+    let_in(browser, &link(&real.made(&["k8s-url", of]))).await;
+    real.made_until(&["k8s-logs", of], "[gateway]", |_| {});
+    let mut shell = real.make(&["k8s-shell", of]);
+    let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
+    let mut typed = shell.stdin.take().expect("its input");
+    typed.write_all(b"echo in $(hostname)\n").expect("typed");
+    drop(typed);
+    let output = shell.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said.contains("in openclaw-"), "{said}");
 }

@@ -14,6 +14,8 @@ use super::Cluster;
 use super::error::{ApiError, Problem};
 use crate::exec::wait;
 
+/// How long one may take.
+const ANSWER: Duration = Duration::from_secs(30);
 /// For how long.
 const WITHIN: Duration = Duration::from_secs(60);
 /// The pause before the second try, and the longest.
@@ -47,12 +49,16 @@ impl Cluster {
         let end = Instant::now() + WITHIN;
         let mut pause = PAUSES.0;
         loop {
-            let error = match call().await {
-                Ok(answer) => {
+            let error = match tokio::time::timeout(ANSWER, call()).await {
+                Ok(Ok(answer)) => {
                     self.has_answered();
                     return Ok(answer);
                 }
-                Err(error) => ApiError::of(&error, &self.server),
+                Ok(Err(error)) => ApiError::of(&error, &self.server),
+                Err(_) => {
+                    let words = format!("no answer within {} s", ANSWER.as_secs());
+                    ApiError::new(Problem::Unreachable, &words, &self.server)
+                }
             };
             if error.problem != Problem::Unreachable {
                 self.has_answered();
@@ -93,6 +99,8 @@ mod tests {
         Refused,
         /// The connection ends before the answer.
         Lost,
+        /// Nothing comes.
+        Silent,
         /// So many, and this object.
         Answer(u16),
     }
@@ -116,6 +124,7 @@ mod tests {
                 match fate {
                     Fate::Refused => Err(Error::from(ErrorKind::ConnectionRefused)),
                     Fate::Lost => Err(Error::from(ErrorKind::ConnectionReset)),
+                    Fate::Silent => std::future::pending().await,
                     Fate::Answer(code) => Ok(axum::http::Response::builder()
                         .status(code)
                         .body(Body::from(body(code).to_string().into_bytes()))
@@ -155,6 +164,17 @@ mod tests {
         get(&cluster).await.expect("the first");
         assert!(get(&cluster).await.expect("the second").is_some());
         assert_eq!(calls.load(Ordering::Relaxed), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_ever_for_an_answer() {
+        let (silent, calls) = cluster(&[Fate::Silent]);
+        let error = get(&silent).await.expect_err("no answer");
+        assert!(error.problem == Problem::Unreachable && error.words.contains("30 s"), "{error:?}");
+        assert_eq!(calls.load(Ordering::Relaxed), 1);
+        let (busy, _) = cluster(&[Fate::Answer(200), Fate::Silent, Fate::Answer(200)]);
+        get(&busy).await.expect("the first");
+        assert!(get(&busy).await.expect("the second, asked again").is_some());
     }
 
     #[tokio::test(start_paused = true)]

@@ -91,7 +91,9 @@ pub(super) async fn ask(exec: &ExecConfig, cancel: &CancellationToken) -> Result
             .remedy("sign in with it, then try again")
     };
     if !output.success() {
-        return Err(refused(&output.last_line()));
+        // What it printed may hold a secret; what it complained of is for people.
+        let complaint = output.stderr.lines().rfind(|it| !it.trim().is_empty());
+        return Err(refused(complaint.unwrap_or("it says nothing")));
     }
     // What it says holds a secret: no part of it is repeated.
     let answer: Answer =

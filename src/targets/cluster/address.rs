@@ -18,7 +18,9 @@ impl At<'_> {
     pub(super) async fn claim(&self, _work: Work<'_>) -> Result<ClusterFacts, Failure> {
         let manifests = self.manifests();
         let (kind, namespace) = manifests.namespace()?;
-        let found = match self.cluster.get(kind, None, &self.namespace).await? {
+        let found = self.cluster.get(kind, None, &self.namespace).await?;
+        names::refuse_lost(found.as_ref(), self.site)?;
+        let found = match found {
             Some(found) => found,
             // Not applied: nobody else's is taken over who was there in the meantime.
             None => match self.cluster.create(kind, &namespace).await {

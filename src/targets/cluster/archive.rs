@@ -53,6 +53,8 @@ impl At<'_> {
     /// Puts an archive's state in place of the present one, in a pod that has the volumes. The gateway
     /// does not run.
     pub(super) async fn restore(&self, from: &Path, work: Work<'_>) -> Result<(), Failure> {
+        // One that somebody's shell left may end in the middle of it.
+        self.remove_pod(names::ASIDE).await?;
         let aside = self.aside(Some(work)).await?;
         let file = std::fs::File::open(from)?;
         let mut cmd = aside.cmd("sh");

@@ -96,6 +96,7 @@ impl At<'_> {
         }
         self.require(&RIGHTS).await?;
         let found = self.cluster.get(Kind::NAMESPACE, None, &self.namespace).await?;
+        names::refuse_lost(found.as_ref(), self.site)?;
         if let Some(found) = &found {
             if names::is_going(found) {
                 return Err(Failure::conflict(format!(

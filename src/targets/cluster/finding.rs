@@ -14,8 +14,9 @@ use crate::drivers::aws::Environment;
 use crate::drivers::kubernetes::{Cluster, OwnPod, Whereabouts};
 use crate::targets::Site;
 
-/// After how long the credentials are read anew. Those of EKS hold for a quarter of an hour.
-const FRESH: Duration = Duration::from_secs(600);
+/// After how long the credentials are read anew. Those of EKS hold for a quarter of an hour, and what
+/// is waited for with them may take ten minutes.
+const FRESH: Duration = Duration::from_secs(120);
 
 /// The cluster that this program itself runs on.
 pub type Own = OwnPod;

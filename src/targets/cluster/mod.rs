@@ -39,6 +39,7 @@ use crate::gateway::Dial;
 
 pub use finding::{Finder, Own};
 pub(super) use names::INSTALLATION;
+pub(super) use remove::volume_is_gone;
 
 /// The target.
 #[derive(Debug)]

@@ -80,6 +80,24 @@ pub(super) fn refuse_to_take(object: &Object, site: &Site) -> Result<(), Failure
     if is_kept(object) && is_mine && is_meant { Ok(()) } else { refuse_others(object, site) }
 }
 
+/// Refuses to make anew what a deployment had before, which holds its data: it is elsewhere, or gone.
+pub(super) fn refuse_lost(found: Option<&Object>, site: &Site) -> Result<(), Failure> {
+    let Some(known) = &site.deployment.facts.cluster else { return Ok(()) };
+    let is_it = |it: &Object| it.metadata.uid.as_ref() == Some(&known.uid);
+    if known.uid.is_empty() || found.is_some_and(is_it) {
+        return Ok(());
+    }
+    let name = &site.deployment.name;
+    Err(Failure::conflict(format!(
+        "{name} has its volumes in a namespace {} that is not on this cluster; nothing was changed",
+        known.namespace
+    ))
+    .remedy(format!(
+        "name the context of the cluster that it is on; if it is gone for good, {} and launch it anew",
+        name.destroying()
+    )))
+}
+
 /// Refuses a namespace that is not this deployment's.
 pub(super) fn refuse_others(object: &Object, site: &Site) -> Result<(), Failure> {
     if is_own(object, site) {

@@ -59,11 +59,6 @@ impl Trouble {
     fn new(what: String, remedy: &'static str, may_pass: bool) -> Self {
         Self { what, remedy, may_pass }
     }
-
-    /// In one sentence.
-    pub(super) fn in_words(&self) -> String {
-        format!("{}; {}", self.what, self.remedy)
-    }
 }
 
 impl From<Trouble> for Failure {
@@ -86,11 +81,13 @@ pub(super) fn runs(pod: &Object) -> bool {
     gateway.is_some_and(|it| it["state"]["running"].is_object())
 }
 
-/// Whether it said by its probe that it is ready.
-pub(super) fn is_ready(pod: &Object) -> bool {
-    let gateway = container(pod, "containerStatuses", names::GATEWAY);
-    gateway.is_some_and(|it| it["ready"] == true)
-        && condition(pod, "Ready").is_none_or(|it| it["status"] == "True")
+/// Whether the gateway runs, and either said by its probe that it is ready, or is not to have said so
+/// yet.
+pub(super) fn is_well(pod: &Object) -> bool {
+    let Some(gateway) = container(pod, "containerStatuses", names::GATEWAY) else { return false };
+    let is_ready =
+        gateway["ready"] == true && condition(pod, "Ready").is_none_or(|it| it["status"] == "True");
+    runs(pod) && (is_ready || gateway["started"] == false)
 }
 
 /// Whether a run of it ended before the present one.
@@ -306,7 +303,9 @@ fn not_answering(pod: &Object, warnings: &[Value]) -> Option<Trouble> {
     if gateway["started"] != true || gateway["ready"] != false {
         return None;
     }
-    let failed = last_of(pod, warnings, &[UNHEALTHY])?;
+    // One that failed before it had come up tells nothing of now.
+    let of_now = |it: &&Value| !said(it).starts_with("Startup");
+    let failed = all_of(pod, warnings, &[UNHEALTHY]).find(of_now)?;
     Some(Trouble::new(
         format!("it runs and does not answer: {}", said(failed)),
         "its log may say why (openclaw-pipeline logs NAME); openclaw-pipeline restart NAME starts it \
@@ -341,7 +340,7 @@ fn not_placed(pod: &Object, warnings: &[Value]) -> Option<Trouble> {
     let remedy = if words.contains("PersistentVolumeClaim") || words.contains("volume") {
         "check the storage class and its driver (kubectl get storageclass, csidriver)"
     } else if words.contains("Insufficient") || words.contains("Too many pods") {
-        "add a node, or a larger one, or give the gateway less memory (GATEWAY_MEMORY)"
+        "add a node, or a larger one, or give the gateway less memory (OPENCLAW_PIPELINE_MEMORY)"
     } else {
         "look at the nodes (kubectl get nodes, kubectl describe node)"
     };
@@ -363,7 +362,7 @@ fn not_on(pod: &Object, warnings: &[Value]) -> Option<Trouble> {
 /// A pod that is not even made.
 fn not_made(words: &str) -> Trouble {
     let remedy = if words.contains("exceeded quota") {
-        "raise the namespace's quota, or give the gateway less memory (GATEWAY_MEMORY)"
+        "raise the namespace's quota, or give the gateway less memory (OPENCLAW_PIPELINE_MEMORY)"
     } else if words.contains("PodSecurity") {
         "the cluster forbids such a pod: look at its admission rules"
     } else {
@@ -377,10 +376,23 @@ fn last<'a>(warnings: &'a [Value], reasons: &[&str]) -> Option<&'a Value> {
 }
 
 fn last_of<'a>(pod: &Object, warnings: &'a [Value], reasons: &[&str]) -> Option<&'a Value> {
-    let name = pod.metadata.name.as_deref()?;
-    let is_its = |it: &&Value| it["involvedObject"]["name"] == name;
-    let its = warnings.iter().rev().filter(is_its);
-    its.clone().find(|it| reasons.iter().any(|reason| it["reason"] == *reason))
+    all_of(pod, warnings, reasons).next()
+}
+
+/// The warnings of a pod with these reasons, the newest first.
+fn all_of<'a>(
+    pod: &Object,
+    warnings: &'a [Value],
+    reasons: &[&str],
+) -> impl Iterator<Item = &'a Value> {
+    let is_its = |it: &Value| {
+        let name = &it["involvedObject"]["name"];
+        pod.metadata.name.as_deref().is_some_and(|own| name == own)
+    };
+    warnings
+        .iter()
+        .rev()
+        .filter(move |it| is_its(it) && reasons.iter().any(|one| it["reason"] == *one))
 }
 
 fn said(event: &Value) -> String {
@@ -420,7 +432,10 @@ mod tests {
         let Seen::Stuck(trouble) = of(Some(&running(true)), &failed, 2048) else {
             panic!("it is not well");
         };
-        assert!(trouble.in_words().contains("timed out; its log may say why"), "{trouble:?}");
+        assert!(
+            trouble.what.ends_with("timed out") && trouble.remedy.contains("logs"),
+            "{trouble:?}"
+        );
     }
 
     #[test]
@@ -447,5 +462,38 @@ mod tests {
         assert_eq!(why(&ended(143, "Error"), &events[..1]), None);
         let stopped = [event(KILLING, "Stopping container openclaw")];
         assert_eq!(why(&ended(143, "Error"), &stopped), None);
+    }
+
+    #[test]
+    fn each_trouble_has_its_own_remedy() {
+        let unplaced = |words: &str| -> Object {
+            let condition = json!({ "type": "PodScheduled", "status": "False", "message": words });
+            serde_json::from_value(json!({
+                "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "openclaw-a" },
+                "status": { "conditions": [condition] },
+            }))
+            .expect("a pod")
+        };
+        let remedy = |pod: Option<&Object>, warnings: &[Value]| match of(pod, warnings, 2048) {
+            Seen::Stuck(trouble) => trouble.remedy,
+            seen => panic!("{seen:?}"),
+        };
+        for (words, does) in [
+            ("0/2 nodes are available: 2 Insufficient memory.", "add a node"),
+            ("0/2 nodes are available: 2 Too many pods.", "add a node"),
+            ("pod has unbound immediate PersistentVolumeClaims", "storage class"),
+            ("0/2 nodes are available: 2 node(s) had untolerated taint", "look at the nodes"),
+        ] {
+            let does_it = remedy(Some(&unplaced(words)), &[]);
+            assert!(does_it.contains(does), "{words}: {does_it}");
+        }
+        let made = [event("ProvisioningFailed", "no such provisioner")];
+        assert!(remedy(Some(&unplaced("none")), &made).contains("storage class"));
+        for (words, does) in [
+            ("pods \"a\" is forbidden: exceeded quota: small", "raise the namespace's quota"),
+            ("violates PodSecurity \"restricted\"", "admission rules"),
+        ] {
+            assert!(remedy(None, &[event("FailedCreate", words)]).contains(does), "{words}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{At, names};
 use crate::domain::Failure;
 use crate::domain::text::clean;
-use crate::drivers::kubernetes::{Kind, Object};
+use crate::drivers::kubernetes::{Cluster, Kind, Object, Problem};
 use crate::targets::Work;
 use crate::targets::looks::Looks;
 
@@ -20,6 +20,33 @@ pub(super) fn volume(claim: &Object) -> String {
     let name = claim.metadata.name.as_deref().unwrap_or_default();
     let volume = claim.data["spec"]["volumeName"].as_str().unwrap_or("never made");
     format!("the volume of {} ({})", clean(name, 80), clean(volume, 80))
+}
+
+/// Waits until a claim's volume is gone with it; whether it goes is for its class to say. Without the
+/// cluster nobody removes it.
+pub(in crate::targets) async fn volume_is_gone(
+    cluster: &Cluster,
+    claim: &Object,
+    work: Work<'_>,
+) -> Result<bool, Failure> {
+    let Some(name) = claim.data["spec"]["volumeName"].as_str() else { return Ok(true) };
+    let mut looks = Looks::new(GONE_WITHIN, work);
+    loop {
+        let found = match cluster.get(Kind::VOLUME, None, name).await {
+            // Who may not look at volumes cannot wait for them.
+            Err(error) if error.problem == Problem::Forbidden => return Ok(true),
+            found => found?,
+        };
+        let Some(found) = found else { return Ok(true) };
+        if found.data["spec"]["persistentVolumeReclaimPolicy"] != "Delete" {
+            return Ok(false);
+        }
+        if looks.is_late() {
+            return Err(Failure::failed(format!("the volume {} is not gone yet", clean(name, 80)))
+                .remedy("look at its driver (kubectl describe pv), then destroy again"));
+        }
+        looks.next("the cluster removes the volumes").await?;
+    }
 }
 
 impl At<'_> {
@@ -38,7 +65,6 @@ impl At<'_> {
         if let Some(host) = &facts.host {
             removed.push(format!("its load balancer {}", clean(host, 120)));
         }
-        removed.extend(claims.iter().map(volume));
         self.cluster.remove(Kind::NAMESPACE, None, &self.namespace, &uid).await?;
         let mut looks = Looks::new(GONE_WITHIN, work);
         loop {
@@ -62,34 +88,14 @@ impl At<'_> {
                 Some(_) => looks.next("the cluster removes the namespace").await?,
             }
         }
-        self.volumes_are_gone(&claims, work).await?;
-        Ok(removed)
-    }
-
-    /// Waits until the volumes are gone that go with their claims.
-    async fn volumes_are_gone(&self, claims: &[Object], work: Work<'_>) -> Result<(), Failure> {
-        let mut looks = Looks::new(GONE_WITHIN, work);
-        for claim in claims {
-            let Some(volume) = claim.data["spec"]["volumeName"].as_str() else { continue };
-            loop {
-                // Who may not look at volumes cannot wait for them.
-                let Ok(found) = self.cluster.get(Kind::VOLUME, None, volume).await else { break };
-                let goes =
-                    |it: &Object| it.data["spec"]["persistentVolumeReclaimPolicy"] == "Delete";
-                if !found.as_ref().is_some_and(goes) {
-                    break;
-                }
-                if looks.is_late() {
-                    return Err(Failure::failed(format!(
-                        "the volume {} is not gone yet",
-                        clean(volume, 80)
-                    ))
-                    .remedy("look at its driver (kubectl describe pv), then destroy again"));
-                }
-                looks.next("the cluster removes the volumes").await?;
+        for claim in &claims {
+            if volume_is_gone(&self.cluster, claim, work).await? {
+                removed.push(volume(claim));
+            } else {
+                work.progress.note(&format!("{} stays: its class retains it", volume(claim)));
             }
         }
-        Ok(())
+        Ok(removed)
     }
 
     /// Removes a pod of the deployment's without waiting for its end.

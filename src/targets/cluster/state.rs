@@ -85,16 +85,16 @@ impl At<'_> {
 
     /// What is seen of the gateway now, with the reason where it does not come up.
     pub(super) async fn seen(&self) -> Result<Seen, Failure> {
-        let Some(replicas) = self.replicas().await? else { return Ok(Seen::Absent) };
-        if replicas == 0 {
-            return Ok(Seen::Stopped);
-        }
         let pod = self.pod().await?;
-        if let Some(pod) = &pod
-            && reason::runs(pod)
-            && reason::is_ready(pod)
-        {
-            return Ok(Seen::Running);
+        match pod.as_ref().filter(|it| !names::is_going(it)) {
+            // While it is being proven it is asked for again and again.
+            Some(pod) if reason::is_well(pod) => return Ok(Seen::Running),
+            Some(_) => {}
+            None => match self.replicas().await? {
+                None => return Ok(Seen::Absent),
+                Some(0) => return Ok(Seen::Stopped),
+                Some(_) => {}
+            },
         }
         let warnings = self.warnings().await?;
         Ok(reason::of(pod.as_ref(), &warnings, self.site.deployment.spec.memory_mib))
@@ -120,7 +120,9 @@ impl At<'_> {
                     Observed::Crashed { code, cause }
                 }
             }
-            Seen::Stuck(trouble) => Observed::Crashed { code: None, cause: trouble.in_words() },
+            Seen::Stuck(trouble) => {
+                Observed::Stuck { cause: trouble.what, remedy: trouble.remedy.to_owned() }
+            }
         })
     }
 

@@ -10,7 +10,7 @@ use super::EksMaker;
 use crate::domain::text::clean;
 use crate::domain::{Failure, FailureKind, OwnClusterFacts};
 use crate::drivers::kubernetes::{Cluster, Kind, Object, Problem};
-use crate::targets::cluster::INSTALLATION;
+use crate::targets::cluster::{INSTALLATION, volume_is_gone};
 use crate::targets::looks::Looks;
 use crate::targets::{Site, Work};
 use serde::{Deserialize, Serialize};
@@ -91,6 +91,11 @@ impl EksMaker {
             let volume = volume_of(cluster, claim).await;
             if volumes && is_own(claim) {
                 remove(cluster, Kind::CLAIM, claim, work).await?;
+                if !volume_is_gone(cluster, claim, work).await? {
+                    let why = format!("the volume {volume}, which its class retains");
+                    cleared.kept.push(why);
+                    continue;
+                }
                 cleared.removed.push(format!("the volume {volume} of {}", called(claim)));
             } else {
                 cleared.kept.push(format!("the volume {volume} of {}", called(claim)));
