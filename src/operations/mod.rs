@@ -9,6 +9,7 @@ mod approve;
 pub mod backup;
 mod cluster;
 pub mod context;
+mod crash;
 mod destroy;
 mod engine;
 mod expose;

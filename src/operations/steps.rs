@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::approval;
 use super::context::{Context, Repeat, StepDef, StepEnd};
+use super::crash::{LOOK_EVERY, crashed};
 use super::tunnel;
 use crate::domain::{
     Credential, EventType, Failure, OpenClawVersion, approval::ApprovalMode, model,
@@ -17,19 +18,11 @@ use crate::exec::{addresses, wait};
 use crate::gateway::prove::{Proof, Route, prove as prove_route};
 use crate::store::{Window, now};
 use crate::targets::rendering::{self, Bind};
-use crate::targets::{
-    Artefact, Learned, ManagedConfig, NotUp, Observed, Progress, Site, Target, keeper,
-};
+use crate::targets::{Artefact, Learned, ManagedConfig, NotUp, Progress, Site, Target, keeper};
 
 /// How long a gateway may take from its start until it is proven. The first start after an
 /// upgrade migrates databases, which may take minutes.
 const PROVE_DEADLINE: Duration = Duration::from_secs(600);
-/// How often a starting gateway is looked at for having crashed.
-const LOOK_EVERY: Duration = Duration::from_millis(1500);
-/// How often a starting gateway is seen crashed before it is given up: one crash may be bad luck.
-const CRASHES: u32 = 3;
-/// How many looks in a row something may stand that may pass: two minutes.
-const STUCK: u32 = 80;
 /// How many looks in a row find something else on the port of a starting gateway before it is given
 /// up. What is there once may be on its way out, and the gateway itself tries again.
 const STRANGERS: u32 = 2;
@@ -363,60 +356,6 @@ fn expected_model(site: &Site) -> Option<String> {
         })
     });
     given.then_some(model)
-}
-
-/// Waits for a starting gateway to crash for good. Never ends when it does not.
-async fn crashed(target: &dyn Target, site: &Site, progress: &dyn Progress) -> Failure {
-    let (mut crashes, mut stuck) = (0, 0);
-    loop {
-        wait::back_off(LOOK_EVERY).await;
-        // An engine that does not answer now is no crash of the gateway; the proof's own
-        // deadline ends the wait.
-        let Ok(observed) = target.observe(site).await else { continue };
-        let name = &site.deployment.name;
-        let logs = format!("openclaw-pipeline logs {name}");
-        match observed {
-            Observed::Held { cause } => {
-                return Failure::failed(format!(
-                    "the gateway exited with 78 and is held: {}",
-                    site.scrub(&cause, 400)
-                ))
-                .remedy(format!(
-                    "its state needs mending: openclaw-pipeline openclaw {name} -- doctor --fix; \
-                     the log says more: {logs}"
-                ));
-            }
-            Observed::Crashed { code, cause } => {
-                crashes += 1;
-                if crashes < CRASHES {
-                    continue;
-                }
-                let code = code.map_or_else(String::new, |code| format!(" (exit code {code})"));
-                return Failure::failed(format!(
-                    "the gateway does not stay up{code}: {}",
-                    site.scrub(&cause, 400)
-                ))
-                .remedy(format!("the log says more: {logs}"));
-            }
-            // That may pass: a node is added, a load balancer learns where it is.
-            Observed::Stuck { cause, remedy } => {
-                stuck += 1;
-                if stuck >= STUCK {
-                    return Failure::failed(site.scrub(&cause, 400)).remedy(remedy);
-                }
-                progress.amount(0, 0, &site.scrub(&cause, 200));
-            }
-            Observed::Absent | Observed::Stopped => {
-                return Failure::failed("the gateway was stopped while it was being proven")
-                    .remedy(format!("openclaw-pipeline start {name}"));
-            }
-            Observed::Mending { .. } => {
-                crashes = 0;
-                progress.amount(0, 0, "openclaw doctor mends its state");
-            }
-            Observed::Running => stuck = 0,
-        }
-    }
 }
 
 /// Waits until something else has the port of a starting gateway. Never ends when nothing has.
