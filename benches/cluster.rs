@@ -92,6 +92,8 @@ fn manifests(namespace: &str, image: &str) -> String {
     let folder = root().join("k8s");
     let mut files: Vec<_> =
         fs::read_dir(folder).expect("the manifests").flatten().map(|it| it.path()).collect();
+    // Beside them is a folder with the server's.
+    files.retain(|path| path.is_file());
     files.sort();
     // What the others are in comes first.
     files.sort_by_key(|path| !path.ends_with("namespace.yaml"));
