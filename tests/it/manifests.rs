@@ -165,7 +165,7 @@ fn policy(cluster: &Cluster) -> Value {
 
 /// Whether a policy lets a pod talk to an address, as Kubernetes says what its rules mean: each rule
 /// adds what it lets through, and what no rule names is refused. No engine enforces it here.
-pub fn lets_out(policy: &Value, to: Ipv4Addr, is_dns_pod: bool, port: u16) -> bool {
+fn lets_out(policy: &Value, to: Ipv4Addr, is_dns_pod: bool, port: u16) -> bool {
     let rules = policy["spec"]["egress"].as_array().expect("rules");
     rules.iter().any(|rule| {
         let ports = rule["ports"].as_array();
@@ -173,6 +173,17 @@ pub fn lets_out(policy: &Value, to: Ipv4Addr, is_dns_pod: bool, port: u16) -> bo
         let peers = rule["to"].as_array().expect("whom it is about");
         by_port && peers.iter().any(|peer| is_meant(peer, to, is_dns_pod))
     })
+}
+
+/// That a policy is of all pods and of both ways, and lets out what a table of flows says: to whom,
+/// whether that is a pod which knows names, by which port, and whether it is let through.
+pub fn lets_out_as_meant(policy: &Value, flows: &[(&str, bool, u16, bool)]) {
+    assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress", "Egress"]));
+    assert_eq!(policy["spec"]["podSelector"], json!({}));
+    for (to, is_dns_pod, port, expected) in flows {
+        let address = to.parse().expect("an address");
+        assert_eq!(lets_out(policy, address, *is_dns_pod, *port), *expected, "{to}:{port}");
+    }
 }
 
 fn is_meant(peer: &Value, to: Ipv4Addr, is_dns_pod: bool) -> bool {
@@ -199,9 +210,7 @@ fn contains(range: &str, address: Ipv4Addr) -> bool {
 fn the_network_policy_evaluated_against_a_table_of_flows_lets_through_what_it_should() {
     let Some(cluster) = Cluster::shared() else { return };
     let policy = policy(&cluster);
-    assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress", "Egress"]));
-    assert_eq!(policy["spec"]["podSelector"], json!({}));
-    for (to, is_dns_pod, port, expected) in [
+    let flows = [
         // Names.
         ("10.0.130.7", true, 53, true),
         ("10.0.130.7", true, 9153, false),
@@ -228,10 +237,8 @@ fn the_network_policy_evaluated_against_a_table_of_flows_lets_through_what_it_sh
         ("172.32.0.0", false, 443, true),
         ("192.167.255.255", false, 443, true),
         ("100.128.0.0", false, 443, true),
-    ] {
-        let address = to.parse().expect("an address");
-        assert_eq!(lets_out(&policy, address, is_dns_pod, port), expected, "{to}:{port}");
-    }
+    ];
+    lets_out_as_meant(&policy, &flows);
     // In: the gateway's port, from everybody, and nothing else.
     let ingress = &policy["spec"]["ingress"];
     assert_eq!(*ingress, json!([{ "ports": [{ "port": 18789, "protocol": "TCP" }] }]));
