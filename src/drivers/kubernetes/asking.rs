@@ -1,6 +1,7 @@
 //! Asking again: an API server that is restarted, or whose place another one takes, loses calls.
 //!
-//! Owns for how long a call that was lost is made again. Refuses that for a cluster which never
+//! Owns for how long a call that was lost is made again, and that one which came with a token that has
+//! expired is made again with another. Refuses that for a cluster which never
 //! answered: its address may be wrong, and whoever waits is to know at once. What is made again is of
 //! no other effect the second time, or says itself what was there.
 
@@ -48,6 +49,7 @@ impl Cluster {
     {
         let end = Instant::now() + WITHIN;
         let mut pause = PAUSES.0;
+        let mut is_renewed = false;
         loop {
             let error = match tokio::time::timeout(ANSWER, call()).await {
                 Ok(Ok(answer)) => {
@@ -62,6 +64,15 @@ impl Cluster {
             };
             if error.problem != Problem::Unreachable {
                 self.has_answered();
+            }
+            // What was refused for its token alone was not done.
+            if error.problem == Problem::Unauthenticated
+                && !is_renewed
+                && let Some(bearer) = &self.bearer
+                && bearer.renew().await
+            {
+                is_renewed = true;
+                continue;
             }
             let is_lost = passes(&error) && self.answered.load(Ordering::Relaxed);
             if !is_lost || Instant::now() + pause > end {
@@ -85,12 +96,15 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
 
-    use kube::client::Body;
+    use kube::client::{Body, ClientBuilder};
     use kube::{Client, Config};
     use serde_json::json;
+    use tower::util::MapRequestLayer;
 
     use super::*;
-    use crate::drivers::kubernetes::{Kind, Object};
+    use crate::drivers::aws::Environment;
+    use crate::drivers::kubernetes::bearer::Bearer;
+    use crate::drivers::kubernetes::{Kind, Object, Whereabouts};
 
     /// What becomes of one call.
     #[derive(Clone, Copy)]
@@ -106,7 +120,11 @@ mod tests {
     }
 
     fn body(code: u16) -> serde_json::Value {
-        let reason = if code == 404 { "NotFound" } else { "AlreadyExists" };
+        let reason = match code {
+            401 => "Unauthorized",
+            404 => "NotFound",
+            _ => "AlreadyExists",
+        };
         if code == 200 {
             json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "a", "uid": "1" } })
         } else {
@@ -132,11 +150,41 @@ mod tests {
                 }
             }
         });
-        let mut cluster =
-            Cluster::of(Config::new("http://127.0.0.1:1".parse().expect("an address")))
-                .expect("a cluster");
+        let mut cluster = nobodys(None);
         cluster.client = Client::new(service, "default");
         (cluster, calls)
+    }
+
+    fn nobodys(bearer: Option<Bearer>) -> Cluster {
+        let config = Config::new("http://127.0.0.1:1".parse().expect("an address"));
+        Cluster::of(config, bearer).expect("a cluster")
+    }
+
+    /// A cluster that takes the token `two`, and the file in which the one stands that it is called with.
+    fn taking_two() -> (Cluster, tempfile::NamedTempFile) {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        write(&file, "one");
+        let place = Whereabouts::Kubeconfig { files: vec![file.path().to_owned()], context: None };
+        let bearer = Bearer::new(&"one".into(), &place, &Environment::default()).expect("a token");
+        let service = tower::service_fn(|call: axum::http::Request<Body>| async move {
+            let code = if call.headers()["authorization"] == "Bearer two" { 200 } else { 401 };
+            let body = Body::from(body(code).to_string().into_bytes());
+            Ok::<_, Error>(axum::http::Response::builder().status(code).body(body).expect("one"))
+        });
+        let carried = MapRequestLayer::new(bearer.carried());
+        let mut cluster = nobodys(Some(bearer));
+        cluster.client = ClientBuilder::new(service, "default").with_layer(&carried).build();
+        (cluster, file)
+    }
+
+    fn write(file: &tempfile::NamedTempFile, token: &str) {
+        let text = json!({
+            "clusters": [{ "name": "a", "cluster": { "server": "http://127.0.0.1:1" } }],
+            "users": [{ "name": "a", "user": { "token": token } }],
+            "contexts": [{ "name": "a", "context": { "cluster": "a", "user": "a" } }],
+            "current-context": "a",
+        });
+        std::fs::write(file.path(), text.to_string()).expect("written");
     }
 
     fn pod() -> Object {
@@ -189,6 +237,26 @@ mod tests {
         let begun = Instant::now();
         get(&cluster).await.expect_err("never again");
         assert!(begun.elapsed() <= WITHIN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_has_expired_is_found_anew() {
+        let (cluster, file) = taking_two();
+        write(&file, "two");
+        let error = get(&cluster).await.expect_err("it was found just now");
+        assert_eq!(error.problem, Problem::Unauthenticated);
+        wait::back_off(Duration::from_secs(61)).await;
+        let (first, second) = tokio::join!(get(&cluster), get(&cluster));
+        assert!(first.expect("with another").is_some() && second.expect("too").is_some());
+        // One that nobody gives anew, or that is not taken either, ends the call.
+        wait::back_off(Duration::from_secs(61)).await;
+        let (cluster, file) = taking_two();
+        wait::back_off(Duration::from_secs(61)).await;
+        let error = get(&cluster).await.expect_err("the same as before");
+        assert_eq!(error.problem, Problem::Unauthenticated);
+        drop(file);
+        wait::back_off(Duration::from_secs(61)).await;
+        get(&cluster).await.expect_err("its file is gone");
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@
 //! start a program but by the one door.
 
 mod asking;
+mod bearer;
 mod changes;
 mod client;
 mod credential;
@@ -22,10 +23,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use kube::client::ClientBuilder;
 use kube::{Client, Config};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
+use tower::util::MapRequestLayer;
 
+use self::bearer::Bearer;
 use crate::domain::{EksCluster, Failure};
 use crate::drivers::aws::Environment;
 
@@ -64,6 +68,7 @@ pub struct Cluster {
     client: Client,
     server: String,
     answered: Arc<AtomicBool>,
+    bearer: Option<Arc<Bearer>>,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -79,29 +84,43 @@ impl Cluster {
         credentials: &Environment,
         cancel: &CancellationToken,
     ) -> Result<Self, Failure> {
-        let mut config = match place {
-            Whereabouts::Kubeconfig { files, context } => {
-                kubeconfig::read(files, context.as_deref(), cancel).await?
-            }
-            Whereabouts::Within(pod) => pod.config()?,
-            Whereabouts::Eks(cluster) => eks::config(cluster, credentials).await?,
-        };
-        config.connect_timeout = Some(CONNECT);
-        Self::of(config)
+        let mut config = Self::config(place, credentials, cancel).await?;
+        let token = config.auth_info.token.take();
+        let bearer = token.map(|it| Bearer::new(&it, place, credentials)).transpose()?;
+        Self::of(config, bearer)
     }
 
-    fn of(config: Config) -> Result<Self, Failure> {
+    async fn config(
+        place: &Whereabouts,
+        credentials: &Environment,
+        cancel: &CancellationToken,
+    ) -> Result<Config, Failure> {
+        match place {
+            Whereabouts::Kubeconfig { files, context } => {
+                kubeconfig::read(files, context.as_deref(), cancel).await
+            }
+            Whereabouts::Within(pod) => pod.config(),
+            Whereabouts::Eks(cluster) => eks::config(cluster, credentials).await,
+        }
+    }
+
+    fn of(mut config: Config, bearer: Option<Bearer>) -> Result<Self, Failure> {
+        config.connect_timeout = Some(CONNECT);
         // Whoever was first may have installed another one, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let server = config.cluster_url.to_string();
-        let client = Client::try_from(config).map_err(|error| {
+        let builder = ClientBuilder::try_from(config).map_err(|error| {
             Failure::prerequisite(format!(
                 "the cluster at {server} cannot be spoken to: {}",
                 error::words(&error)
             ))
             .remedy("check the certificates and the address that the kubeconfig has for it")
         })?;
-        Ok(Self { client, server, answered: Arc::default() })
+        let client = match &bearer {
+            Some(bearer) => builder.with_layer(&MapRequestLayer::new(bearer.carried())).build(),
+            None => builder.build(),
+        };
+        Ok(Self { client, server, answered: Arc::default(), bearer: bearer.map(Arc::new) })
     }
 
     /// Its address.

@@ -14,8 +14,8 @@ use crate::drivers::aws::Environment;
 use crate::drivers::kubernetes::{Cluster, OwnPod, Whereabouts};
 use crate::targets::Site;
 
-/// After how long the credentials are read anew. Those of EKS hold for a quarter of an hour, and what
-/// is waited for with them may take ten minutes.
+/// After how long the credentials are read anew: those that a program gives may be a certificate, which
+/// is not found anew when it has expired, as a token is.
 const FRESH: Duration = Duration::from_secs(120);
 
 /// The cluster that this program itself runs on.
