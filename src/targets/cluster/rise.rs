@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::reason::{self, Seen};
 use super::{At, names};
 use crate::domain::Failure;
@@ -24,8 +22,8 @@ impl At<'_> {
         let mut looks = Looks::new(self.within, work).hearing(changes);
         let mut warnings = Vec::new();
         loop {
-            let what = match self.look(looks.is_quiet(), &mut warnings).await? {
-                // Whether it works is another question, and so is why one ended that began.
+            let what = match self.look(reason::runs, looks.is_quiet(), &mut warnings).await? {
+                // One that runs is enough: whether it works is another question, and so is why one ended that began.
                 Seen::Running | Seen::Ended { .. } => return Ok(()),
                 Seen::Stuck(trouble) if looks.bears(trouble.may_pass) => trouble.what,
                 Seen::Stuck(trouble) => return Err(trouble.into()),
@@ -49,27 +47,6 @@ impl At<'_> {
     /// The changes of the deployment's pods that have this label.
     pub(super) async fn changes(&self, label: &str) -> Option<Changes> {
         self.cluster.changes(Kind::POD, &self.namespace, label).await
-    }
-
-    /// What is seen of the gateway's pod, with the warnings around it, which are asked for anew where
-    /// nothing moves.
-    async fn look(&self, is_quiet: bool, warnings: &mut Vec<Value>) -> Result<Seen, Failure> {
-        let pod = self.pod().await?;
-        match pod.as_ref().filter(|it| !names::is_going(it)) {
-            // One that runs is enough here: whether it is ready is for the proof.
-            Some(pod) if reason::runs(pod) => return Ok(Seen::Running),
-            Some(_) => {}
-            // Somebody else may have stopped it.
-            None => match self.replicas().await? {
-                None => return Ok(Seen::Absent),
-                Some(0) => return Ok(Seen::Stopped),
-                Some(_) => {}
-            },
-        }
-        if is_quiet {
-            *warnings = self.warnings().await?;
-        }
-        Ok(reason::of(pod.as_ref(), warnings, self.site.deployment.spec.memory_mib))
     }
 
     /// Lets the gateway drain, and waits until its pod is gone.

@@ -85,19 +85,33 @@ impl At<'_> {
 
     /// What is seen of the gateway now, with the reason where it does not come up.
     pub(super) async fn seen(&self) -> Result<Seen, Failure> {
+        self.look(reason::is_well, true, &mut Vec::new()).await
+    }
+
+    /// The same, of one that runs once its pod is like this; the warnings around it are asked for anew
+    /// where nothing moves.
+    pub(super) async fn look(
+        &self,
+        is_up: fn(&Object) -> bool,
+        is_quiet: bool,
+        warnings: &mut Vec<Value>,
+    ) -> Result<Seen, Failure> {
         let pod = self.pod().await?;
         match pod.as_ref().filter(|it| !names::is_going(it)) {
-            // While it is being proven it is asked for again and again.
-            Some(pod) if reason::is_well(pod) => return Ok(Seen::Running),
+            // While it comes up or is proven, it is asked for again and again.
+            Some(pod) if is_up(pod) => return Ok(Seen::Running),
             Some(_) => {}
+            // Somebody else may have stopped it.
             None => match self.replicas().await? {
                 None => return Ok(Seen::Absent),
                 Some(0) => return Ok(Seen::Stopped),
                 Some(_) => {}
             },
         }
-        let warnings = self.warnings().await?;
-        Ok(reason::of(pod.as_ref(), &warnings, self.site.deployment.spec.memory_mib))
+        if is_quiet {
+            *warnings = self.warnings().await?;
+        }
+        Ok(reason::of(pod.as_ref(), warnings, self.site.deployment.spec.memory_mib))
     }
 
     /// What is seen of it, in the words of every target.
