@@ -42,7 +42,7 @@ pub(super) fn change(
     if settings.is_given(V::SshCidr) {
         spec.source_ranges = asked.source_ranges;
     }
-    if given(&[V::IngressClass, V::IngressHost, V::IngressTlsSecret]) {
+    if given(&[V::IngressClass, V::GatewayClass, V::IngressHost, V::IngressTlsSecret]) {
         spec.ingress = asked.ingress;
     }
     if settings.is_given(V::StorageClass) && spec.storage_class != asked.storage_class {

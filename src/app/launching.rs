@@ -8,7 +8,7 @@ use crate::config::{Settings, Variable};
 use crate::domain::credential::CREDENTIALS;
 use crate::domain::{
     ClusterSpec, Deployment, DeploymentName, DeploymentSpec, DeploymentStatus, EventType, Failure,
-    OperationKind, TargetKind,
+    IngressApi, MachineSpec, OperationKind, TargetKind,
 };
 use crate::operations::vault::Slot;
 use crate::operations::{LaunchParams, Sink};
@@ -395,31 +395,47 @@ fn changed<'a>(
 ) -> impl Iterator<Item = &'static str> + use<'a> {
     let has = &deployment.spec;
     let port = spec.port.is_some() && spec.port != deployment.facts.port;
-    let (machine, had) = (spec.machine.as_ref(), has.machine.as_ref());
-    let expose = machine.map(|it| it.expose) != had.map(|it| it.expose);
-    let ssh = machine.map(|it| &it.ssh_cidrs) != had.map(|it| &it.ssh_cidrs);
-    let (cluster, on) = (spec.cluster.as_ref(), has.cluster.as_ref());
-    let is_other = |of: fn(&ClusterSpec) -> Option<String>| cluster.map(of) != on.map(of);
-    [
+    let on_machine = differing(&OF_MACHINES, spec.machine.as_ref(), has.machine.as_ref());
+    let on_cluster = differing(&OF_CLUSTERS, spec.cluster.as_ref(), has.cluster.as_ref());
+    let everywhere = [
         ("GATEWAY_PORT", port),
         // On a machine, it follows from who is to reach the gateway.
         ("GATEWAY_BIND", spec.bind != has.bind && spec.machine.is_none()),
-        ("EXPOSE", expose || is_other(|it| Some(it.expose.to_string()))),
-        ("OPENCLAW_PIPELINE_SSH_CIDR", ssh || is_other(|it| Some(it.source_ranges.join(",")))),
-        ("OPENCLAW_PIPELINE_KUBE_CONTEXT", is_other(|it| it.context.clone())),
-        (
-            "OPENCLAW_PIPELINE_INGRESS_CLASS",
-            is_other(|it| Some(it.ingress.as_ref()?.class.clone())),
-        ),
-        ("OPENCLAW_PIPELINE_INGRESS_HOST", is_other(|it| Some(it.ingress.as_ref()?.host.clone()))),
         ("DEFAULT_MODEL", spec.model != has.model),
         ("EXEC_ASK", spec.exec_ask != has.exec_ask),
         ("HEARTBEAT", spec.heartbeat != has.heartbeat),
         ("OPENCLAW_PIPELINE_MEMORY", spec.memory_mib != has.memory_mib),
         ("OPENCLAW_PIPELINE_APPROVAL", spec.approval != has.approval),
-    ]
-    .into_iter()
-    .filter_map(|(name, differs)| differs.then_some(name))
+    ];
+    let everywhere = everywhere.into_iter().filter_map(|(name, differs)| differs.then_some(name));
+    everywhere.chain(on_machine).chain(on_cluster)
+}
+
+/// A setting of a place's, and what that place's specification says of it.
+type Said<T> = (&'static str, fn(&T) -> Option<String>);
+
+const OF_MACHINES: [Said<MachineSpec>; 2] = [
+    ("EXPOSE", |it| Some(it.expose.to_string())),
+    ("OPENCLAW_PIPELINE_SSH_CIDR", |it| Some(it.ssh_cidrs.join(","))),
+];
+
+const OF_CLUSTERS: [Said<ClusterSpec>; 7] = [
+    ("EXPOSE", |it| Some(it.expose.to_string())),
+    ("OPENCLAW_PIPELINE_SSH_CIDR", |it| Some(it.source_ranges.join(","))),
+    ("OPENCLAW_PIPELINE_KUBE_CONTEXT", |it| it.context.clone()),
+    ("OPENCLAW_PIPELINE_INGRESS_CLASS", |it| it.class_by(IngressApi::Ingress)),
+    ("OPENCLAW_PIPELINE_GATEWAY_CLASS", |it| it.class_by(IngressApi::Gateway)),
+    ("OPENCLAW_PIPELINE_INGRESS_HOST", |it| Some(it.ingress.as_ref()?.host.clone())),
+    ("OPENCLAW_PIPELINE_INGRESS_TLS_SECRET", |it| it.ingress.as_ref()?.tls_secret.clone()),
+];
+
+fn differing<'a, T>(
+    all: &'static [Said<T>],
+    one: Option<&'a T>,
+    other: Option<&'a T>,
+) -> impl Iterator<Item = &'static str> + use<'a, T> {
+    let differs = move |said: &&Said<T>| one.map(said.1) != other.map(said.1);
+    all.iter().filter(differs).map(|(name, _)| *name)
 }
 
 /// Which of the keys have no effect, and why.

@@ -368,6 +368,7 @@ impl Settings {
             V::KubeContext => self.kube_context().map(drop),
             V::StorageClass => self.storage_class().map(drop),
             V::IngressClass => self.ingress_class().map(drop),
+            V::GatewayClass => self.gateway_class().map(drop),
             V::IngressHost => self.ingress_host().map(drop),
             V::IngressTlsSecret => self.ingress_tls_secret().map(drop),
             V::TfBin => self.terraform().map(drop),

@@ -63,6 +63,7 @@ pub enum Variable {
     KubeContext,
     StorageClass,
     IngressClass,
+    GatewayClass,
     IngressHost,
     IngressTlsSecret,
     OwnServerCidr,
@@ -159,7 +160,7 @@ use DefaultValue::{Computed, Text, Unset};
 
 /// Every variable, in the order in which people meet them. The credentials are
 /// [`crate::domain::credential::CREDENTIALS`], in their order.
-pub const VARIABLES: [Definition; 71] = [
+pub const VARIABLES: [Definition; 72] = [
     credential(
         Variable::ClaudeCodeOauthToken,
         "CLAUDE_CODE_OAUTH_TOKEN",
@@ -529,6 +530,7 @@ pub const VARIABLES: [Definition; 71] = [
     cluster::CONTEXT,
     cluster::STORAGE_CLASS,
     cluster::INGRESS_CLASS,
+    cluster::GATEWAY_CLASS,
     cluster::INGRESS_HOST,
     cluster::INGRESS_TLS_SECRET,
     own_server::CIDR,

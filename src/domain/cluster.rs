@@ -64,7 +64,7 @@ pub struct ClusterSpec {
     /// Who may reach the load balancer of one that only its operator reaches, as IPv4 ranges.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub source_ranges: Vec<String>,
-    /// The ingress that leads to it, in the place of a load balancer of its own.
+    /// What leads to it in the place of a load balancer of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingress: Option<IngressSpec>,
     /// The class of its volumes. `None`: encrypted ones of EBS where the cluster has these, or the
@@ -73,9 +73,30 @@ pub struct ClusterSpec {
     pub storage_class: Option<String>,
 }
 
-/// An ingress of a class that the cluster has.
+impl ClusterSpec {
+    /// The class of the way in, where that is asked for by this API.
+    pub fn class_by(&self, api: IngressApi) -> Option<String> {
+        self.ingress.as_ref().filter(|it| it.api == api).map(|it| it.class.clone())
+    }
+}
+
+/// By which of the cluster's APIs the way in is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IngressApi {
+    /// An `Ingress`.
+    #[default]
+    Ingress,
+    /// A `Gateway` of the Gateway API, with an `HTTPRoute`.
+    Gateway,
+}
+
+/// A way in by a class that the cluster has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IngressSpec {
+    /// Which API the class is of.
+    #[serde(default)]
+    pub api: IngressApi,
     /// The class.
     pub class: String,
     /// The host name by which browsers reach the gateway.

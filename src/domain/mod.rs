@@ -21,7 +21,9 @@ pub mod tunnel;
 pub mod version;
 
 pub use access::{Denied, Limits, NamePrefix, Need, Principal, PrincipalKind, Scope};
-pub use cluster::{ClusterFacts, ClusterSpec, EksCluster, IngressSpec, OwnClusterFacts};
+pub use cluster::{
+    ClusterFacts, ClusterSpec, EksCluster, IngressApi, IngressSpec, OwnClusterFacts,
+};
 pub use credential::{Credential, Provider};
 pub use event::{Event, EventSource, EventType};
 pub use failure::{Failure, FailureKind};

@@ -74,6 +74,25 @@ impl<'a> Looks<'a> {
         self.troubled = None;
     }
 
+    /// Looks until something that is being removed is there no more.
+    pub(super) async fn until_gone<F>(
+        &mut self,
+        what: &str,
+        is_there: impl Fn() -> F,
+    ) -> Result<(), Failure>
+    where
+        F: Future<Output = Result<bool, Failure>>,
+    {
+        while is_there().await? {
+            if self.is_late() {
+                return Err(Failure::failed(format!("{what} is not gone yet"))
+                    .remedy("kubectl describe says what holds it; then try again"));
+            }
+            self.next(&format!("the cluster removes {what}")).await?;
+        }
+        Ok(())
+    }
+
     /// Says what is waited for, and pauses until the next look; fails when the operation is interrupted.
     pub(super) async fn next(&mut self, what: &str) -> Result<(), Failure> {
         if let Some(work) = self.work {

@@ -13,13 +13,21 @@ use crate::support::role::{documented, granted, used};
 /// What of the documented role that gateway's life need not show: newer clusters ask for a right to
 /// create, too, where a WebSocket begins as a read; an ingress is there where one is asked for; and the
 /// class of EBS is made by whoever is first.
-const UNSHOWN: [&str; 9] = [
+const UNSHOWN: [&str; 17] = [
     "create pods/exec",
     "create pods/portforward",
     "create ingresses.networking.k8s.io",
     "patch ingresses.networking.k8s.io",
     "get ingressclasses.networking.k8s.io",
     "list ingressclasses.networking.k8s.io",
+    "get gateways.gateway.networking.k8s.io",
+    "create gateways.gateway.networking.k8s.io",
+    "patch gateways.gateway.networking.k8s.io",
+    "get httproutes.gateway.networking.k8s.io",
+    "create httproutes.gateway.networking.k8s.io",
+    "patch httproutes.gateway.networking.k8s.io",
+    "get gatewayclasses.gateway.networking.k8s.io",
+    "list gatewayclasses.gateway.networking.k8s.io",
     "create storageclasses.storage.k8s.io",
     "get storageclasses.storage.k8s.io",
     "get csidrivers.storage.k8s.io",

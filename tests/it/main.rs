@@ -29,6 +29,7 @@ mod cloud_tunnel;
 mod cloud_wire;
 mod cluster_calls;
 mod cluster_elsewhere;
+mod cluster_entries;
 mod cluster_faults;
 mod cluster_life;
 mod cluster_module;

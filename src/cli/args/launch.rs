@@ -36,6 +36,9 @@ pub struct Launch {
     /// The class of the ingress that leads to it (eks; OPENCLAW_PIPELINE_INGRESS_CLASS).
     #[arg(long)]
     pub ingress_class: Option<String>,
+    /// The class of the Gateway (Gateway API) that leads to it (eks; OPENCLAW_PIPELINE_GATEWAY_CLASS).
+    #[arg(long)]
+    pub gateway_class: Option<String>,
     /// The host name by which browsers reach it there (eks; OPENCLAW_PIPELINE_INGRESS_HOST).
     #[arg(long)]
     pub ingress_host: Option<String>,

@@ -42,8 +42,8 @@ pub(super) fn warn(out: &Output, deployment: &Deployment) {
     } else if deployment.spec.target == TargetKind::Eks {
         out.say(&format!(
             "Warning: plain HTTP can be read on its way. openclaw-pipeline tunnel {name} is a way \
-             that nobody reads; an ingress with a certificate is HTTPS for everybody \
-             (OPENCLAW_PIPELINE_INGRESS_CLASS)."
+             that nobody reads; an ingress or a Gateway with a certificate is HTTPS for everybody \
+             (OPENCLAW_PIPELINE_INGRESS_CLASS, OPENCLAW_PIPELINE_GATEWAY_CLASS)."
         ));
     } else {
         out.say(

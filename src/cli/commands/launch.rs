@@ -29,6 +29,7 @@ pub(super) fn flags(mut sources: Sources, args: &Launch) -> Sources {
         (Variable::KubeContext, &args.context),
         (Variable::StorageClass, &args.storage_class),
         (Variable::IngressClass, &args.ingress_class),
+        (Variable::GatewayClass, &args.gateway_class),
         (Variable::IngressHost, &args.ingress_host),
         (Variable::Approval, &args.approval),
         (Variable::ApprovalWindow, &args.approval_window),

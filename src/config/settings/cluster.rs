@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Settings;
 use crate::config::variables::Variable;
-use crate::domain::{ClusterSpec, Expose, Failure, IngressSpec, cluster, text, tunnel};
+use crate::domain::{ClusterSpec, Expose, Failure, IngressApi, IngressSpec, cluster, text, tunnel};
 
 /// The longest name of a context, in characters.
 const CONTEXT_MAX: usize = 253;
@@ -45,6 +45,11 @@ impl Settings {
         self.object_name(Variable::IngressClass)
     }
 
+    /// The class of the Gateway that leads to a gateway, if one was named.
+    pub fn gateway_class(&self) -> Result<Option<String>, Failure> {
+        self.object_name(Variable::GatewayClass)
+    }
+
     /// The secret with the certificate of its host name, if one was named.
     pub fn ingress_tls_secret(&self) -> Result<Option<String>, Failure> {
         self.object_name(Variable::IngressTlsSecret)
@@ -65,26 +70,39 @@ impl Settings {
         })
     }
 
-    /// The ingress: its class and host name, or neither.
+    /// The way in by a class: the class and a host name, or neither.
     pub fn ingress(&self) -> Result<Option<IngressSpec>, Failure> {
-        let tls_secret = self.ingress_tls_secret()?;
-        match (self.ingress_class()?, self.ingress_host()?) {
-            (Some(class), Some(host)) => Ok(Some(IngressSpec { class, host, tls_secret })),
-            (None, None) if tls_secret.is_none() => Ok(None),
-            (class, _) => {
-                let (lacks, has) = if class.is_none() {
-                    (Variable::IngressClass, Variable::IngressHost)
-                } else {
-                    (Variable::IngressHost, Variable::IngressClass)
-                };
-                Err(Failure::bad_input(format!(
-                    "{} goes with {}: an ingress has a class and a host name",
-                    has.name(),
-                    lacks.name()
+        use Variable::{GatewayClass, IngressClass, IngressHost, IngressTlsSecret};
+        let (host, tls_secret) = (self.ingress_host()?, self.ingress_tls_secret()?);
+        let (api, class, named) = match (self.ingress_class()?, self.gateway_class()?) {
+            (Some(_), Some(_)) => {
+                return Err(Failure::bad_input(format!(
+                    "{} and {} both name what leads to the gateway, and one thing does",
+                    IngressClass.name(),
+                    GatewayClass.name()
                 ))
-                .remedy(format!("set {} too, or neither", lacks.name())))
+                .remedy("set one of them alone"));
             }
-        }
+            (class, None) => (IngressApi::Ingress, class, IngressClass),
+            (None, class) => (IngressApi::Gateway, class, GatewayClass),
+        };
+        let (has, lacks, remedy) = match (class, host, &tls_secret) {
+            (Some(class), Some(host), _) => {
+                return Ok(Some(IngressSpec { api, class, host, tls_secret }));
+            }
+            (None, None, None) => return Ok(None),
+            (Some(_), None, _) => (named, IngressHost, "set that too, or neither"),
+            (None, host, _) => {
+                let has = if host.is_some() { IngressHost } else { IngressTlsSecret };
+                (has, IngressClass, "set that or OPENCLAW_PIPELINE_GATEWAY_CLASS too, or none")
+            }
+        };
+        Err(Failure::bad_input(format!(
+            "{} goes with {}: what leads to a gateway has a class and a host name",
+            has.name(),
+            lacks.name()
+        ))
+        .remedy(remedy))
     }
 
     /// The cluster that a gateway is put on.
@@ -103,8 +121,8 @@ impl Settings {
                      gateway on the eks target",
                 )
                 .remedy(
-                    "an ingress with a certificate gives HTTPS there \
-                     (OPENCLAW_PIPELINE_INGRESS_CLASS)",
+                    "an ingress or a Gateway with a certificate gives HTTPS there \
+                     (OPENCLAW_PIPELINE_INGRESS_CLASS, OPENCLAW_PIPELINE_GATEWAY_CLASS)",
                 ));
             }
             Expose::Operator if source_ranges.is_empty() => {
@@ -116,12 +134,16 @@ impl Settings {
             }
             Expose::Http | Expose::Operator | Expose::None => {}
         }
-        if ingress.is_some() && expose != Expose::Http {
+        if let Some(ingress) = ingress.as_ref().filter(|_| expose != Expose::Http) {
+            let (named, noun) = match ingress.api {
+                IngressApi::Ingress => (Variable::IngressClass, "ingress"),
+                IngressApi::Gateway => (Variable::GatewayClass, "Gateway"),
+            };
             return Err(Failure::bad_input(format!(
-                "OPENCLAW_PIPELINE_INGRESS_CLASS leads everybody to the gateway, and EXPOSE is \
-                 {expose}"
+                "{} leads everybody to the gateway, and EXPOSE is {expose}",
+                named.name()
             ))
-            .remedy("set EXPOSE=http, or leave the ingress out"));
+            .remedy(format!("set EXPOSE=http, or leave the {noun} out")));
         }
         let storage_class = self.storage_class()?;
         let own = None;

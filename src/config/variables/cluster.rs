@@ -42,10 +42,17 @@ pub(super) const INGRESS_CLASS: Definition = row(
     "The class of the ingress that leads to a gateway, which the cluster has already",
 );
 
+pub(super) const GATEWAY_CLASS: Definition = row(
+    Variable::GatewayClass,
+    "OPENCLAW_PIPELINE_GATEWAY_CLASS",
+    Unset("a load balancer for each gateway"),
+    "The class of the Gateway API's Gateway that leads to it, in the place of an ingress",
+);
+
 pub(super) const INGRESS_HOST: Definition = row(
     Variable::IngressHost,
     "OPENCLAW_PIPELINE_INGRESS_HOST",
-    Unset("needed with a class of ingresses"),
+    Unset("needed with a class of ingresses or Gateways"),
     "The host name by which browsers reach the gateway there: gateway.example.com for example",
 );
 

@@ -70,6 +70,9 @@ kinds! {
     DISRUPTION_BUDGET: "policy" "v1" "PodDisruptionBudget" "poddisruptionbudgets" true;
     STORAGE_CLASS: "storage.k8s.io" "v1" "StorageClass" "storageclasses" false;
     INGRESS_CLASS: "networking.k8s.io" "v1" "IngressClass" "ingressclasses" false;
+    GATEWAY: "gateway.networking.k8s.io" "v1" "Gateway" "gateways" true;
+    HTTP_ROUTE: "gateway.networking.k8s.io" "v1" "HTTPRoute" "httproutes" true;
+    GATEWAY_CLASS: "gateway.networking.k8s.io" "v1" "GatewayClass" "gatewayclasses" false;
     CSI_DRIVER: "storage.k8s.io" "v1" "CSIDriver" "csidrivers" false;
     ACCESS_REVIEW: "authorization.k8s.io" "v1" "SelfSubjectAccessReview" "selfsubjectaccessreviews" false;
 }
@@ -131,7 +134,7 @@ impl Cluster {
         self.ask(|| api.patch(name, &params, &patch)).await
     }
 
-    /// An object; `None` where there is none.
+    /// An object; `None` where there is none, or the cluster knows no such kind.
     pub async fn get(
         &self,
         kind: Kind,
@@ -139,7 +142,11 @@ impl Cluster {
         name: &str,
     ) -> Result<Option<Object>, ApiError> {
         let api = self.api(kind, namespace);
-        self.ask(|| api.get_opt(name)).await
+        match self.ask(|| api.get(name)).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.problem == Problem::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The objects with a label, such as `app.kubernetes.io/name=openclaw`, in a namespace or in all.

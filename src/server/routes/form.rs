@@ -122,7 +122,8 @@ pub struct LaunchForm {
     /// The token of a named tunnel, which leads to `http://openclaw-gateway:18789`.
     #[schema(value_type = Option<String>)]
     pub tunnel_token: Option<Secret>,
-    /// The host name by which browsers reach it, on `eks` where the server is set to an ingress.
+    /// The host name by which browsers reach it, on `eks` where the server is set to a class of
+    /// ingresses or Gateways.
     #[schema(examples("ai.example.com"))]
     pub ingress_host: Option<String>,
     /// What happens where the name is taken. `POST /v1/deployments` always refuses.
@@ -194,7 +195,7 @@ impl LaunchForm {
         }
         let machine = (target.has_machine(), "makes no machine that has one");
         let address = (target.has_own_address(), "makes no machine that has one");
-        let cluster = (target == TargetKind::Eks, "has no ingress");
+        let cluster = (target == TargetKind::Eks, "has neither ingress nor Gateway");
         let of_some = [
             ("region", &self.region, machine),
             ("size", &self.size, machine),

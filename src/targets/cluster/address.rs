@@ -20,6 +20,7 @@ impl At<'_> {
         let (kind, namespace) = manifests.namespace()?;
         let found = self.cluster.get(kind, None, &self.namespace).await?;
         names::refuse_lost(found.as_ref(), self.site)?;
+        let was_there = found.is_some();
         let found = match found {
             Some(found) => found,
             // Not applied: nobody else's is taken over who was there in the meantime.
@@ -50,11 +51,14 @@ impl At<'_> {
             }
             Class::Default => None,
         };
+        if was_there {
+            self.close_entries().await?;
+        }
         let port = self.site.port()?;
         // The policies come before the first pod.
         let mut objects = manifests.policies()?;
         objects.push(manifests.service(port)?);
-        objects.extend(manifests.ingress(port)?);
+        objects.extend(manifests.entry(port)?);
         let applied = objects.iter().map(|(kind, object)| self.cluster.apply(*kind, object));
         futures_util::future::try_join_all(applied).await?;
         let before = self.site.deployment.facts.cluster.clone().unwrap_or_default();
@@ -66,10 +70,11 @@ impl At<'_> {
         })
     }
 
-    /// Waits until the service has an address.
+    /// Waits until the service has an address, where it is to have one of its own.
     pub(super) async fn address(&self, work: Work<'_>) -> Result<Option<String>, Failure> {
         let deployment = &self.site.deployment;
         if deployment.expose() == Some(Expose::None) || deployment.ingress().is_some() {
+            self.entered(work).await?;
             return Ok(None);
         }
         let mut looks = Looks::new(self.within, work);
@@ -104,7 +109,8 @@ impl At<'_> {
                 );
                 return Err(Failure::failed(format!("its service got no address: {said}")).remedy(
                     "EXPOSE=none reaches the gateway through the cluster's API instead (openclaw-\
-                     pipeline tunnel), and OPENCLAW_PIPELINE_INGRESS_CLASS through an ingress",
+                     pipeline tunnel), OPENCLAW_PIPELINE_INGRESS_CLASS through an ingress, \
+                     OPENCLAW_PIPELINE_GATEWAY_CLASS through a Gateway",
                 ));
             }
             looks.next("waiting for the load balancer's address").await?;

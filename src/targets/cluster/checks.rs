@@ -2,10 +2,10 @@
 
 use futures_util::future::try_join_all;
 
-use super::{At, names};
+use super::{At, entry, names};
 use crate::config::Variable;
-use crate::domain::{Failure, IngressSpec};
-use crate::drivers::kubernetes::{Kind, Object, Right};
+use crate::domain::Failure;
+use crate::drivers::kubernetes::{ApiError, Kind, Object, Right};
 
 /// The oldest cluster on which everything is there that is used: a disruption budget's
 /// unhealthyPodEvictionPolicy.
@@ -54,9 +54,8 @@ const RIGHTS: [Right; 31] = [
 ];
 
 /// What else is needed to remove a gateway and leave its volumes.
-const VACATING: [Right; 7] = [
+const VACATING: [Right; 6] = [
     right("delete", Kind::SERVICE, ""),
-    right("delete", Kind::INGRESS, ""),
     right("delete", Kind::DEPLOYMENT, ""),
     right("delete", Kind::SECRET, ""),
     right("delete", Kind::CONFIG_MAP, ""),
@@ -64,7 +63,7 @@ const VACATING: [Right; 7] = [
     right("delete", Kind::DISRUPTION_BUDGET, ""),
 ];
 
-const fn right(verb: &'static str, kind: Kind, part: &'static str) -> Right {
+pub(super) const fn right(verb: &'static str, kind: Kind, part: &'static str) -> Right {
     Right { verb, kind, part }
 }
 
@@ -106,20 +105,22 @@ impl At<'_> {
                 .remedy("try again when it is gone (kubectl get namespace shows it)"));
             }
             names::refuse_to_take(found, self.site)?;
+            // Another way may have led to what is there.
+            self.require(&entry::REMOVING).await?;
         }
         self.storage_class().await?;
         match self.site.deployment.ingress() {
-            Some(ingress) => self.check_ingress(ingress).await,
+            Some(ingress) => self.check_entry(ingress).await,
             None => Ok(()),
         }
     }
 
     /// Fails unless a gateway can be removed there without its volumes. Changes nothing.
     pub(super) async fn may_vacate(&self) -> Result<(), Failure> {
-        self.require(&VACATING).await
+        self.require(&[&VACATING[..], &entry::REMOVING].concat()).await
     }
 
-    async fn require(&self, rights: &[Right]) -> Result<(), Failure> {
+    pub(super) async fn require(&self, rights: &[Right]) -> Result<(), Failure> {
         let asked = try_join_all(rights.iter().map(async |right| {
             let may = self.cluster.may(*right, &self.namespace).await?;
             Ok::<_, Failure>((!may).then_some(*right))
@@ -138,20 +139,6 @@ impl At<'_> {
             "ask whoever administers it for these rights (docs/kubernetes.md has the role), or name \
              another context",
         ))
-    }
-
-    async fn check_ingress(&self, ingress: &IngressSpec) -> Result<(), Failure> {
-        let found = self.cluster.get(Kind::INGRESS_CLASS, None, &ingress.class).await?;
-        if found.is_some() {
-            return Ok(());
-        }
-        let known = self.named(Kind::INGRESS_CLASS).await?;
-        Err(Failure::bad_input(format!(
-            "{} names {:?}, and the cluster has no such class of ingresses",
-            Variable::IngressClass.name(),
-            ingress.class
-        ))
-        .remedy(format!("it has {}", listed(&known))))
     }
 
     /// The class that the volumes get: the one that was named, encrypted ones of EBS, or the cluster's
@@ -219,7 +206,7 @@ impl At<'_> {
         Ok(claims)
     }
 
-    async fn named(&self, kind: Kind) -> Result<Vec<String>, Failure> {
+    pub(super) async fn named(&self, kind: Kind) -> Result<Vec<String>, ApiError> {
         let all = self.cluster.list(kind, None, "").await?;
         Ok(all.into_iter().filter_map(|it| it.metadata.name).collect())
     }
@@ -230,6 +217,6 @@ fn is_default(class: &Object) -> bool {
     annotations.and_then(|it| it.get(IS_DEFAULT)).is_some_and(|it| it == "true")
 }
 
-fn listed(names: &[String]) -> String {
+pub(super) fn listed(names: &[String]) -> String {
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }

@@ -17,7 +17,7 @@ use crate::targets::{Checkout, Site};
 
 /// The deployment's objects to be.
 pub(super) struct Manifests<'a> {
-    site: &'a Site,
+    pub(super) site: &'a Site,
     checkout: &'a Checkout,
 }
 
@@ -51,7 +51,8 @@ impl<'a> Manifests<'a> {
         Ok(objects)
     }
 
-    fn label(&self, metadata: &mut Value) {
+    /// Puts the deployment's labels on an object of it.
+    pub(super) fn label(&self, metadata: &mut Value) {
         if !metadata["labels"].is_object() {
             metadata["labels"] = json!({});
         }
@@ -100,28 +101,6 @@ impl<'a> Manifests<'a> {
             object["spec"]["loadBalancerSourceRanges"] = json!(spec.source_ranges);
         }
         typed(object)
-    }
-
-    /// The ingress that leads to it, where one does.
-    pub(super) fn ingress(&self, port: u16) -> Result<Option<Applied>, Failure> {
-        let Some(ingress) = self.site.deployment.ingress() else { return Ok(None) };
-        let mut metadata =
-            json!({ "name": names::GATEWAY, "namespace": names::namespace(self.site) });
-        self.label(&mut metadata);
-        let mut object = json!({
-            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata,
-            "spec": {
-                "ingressClassName": ingress.class,
-                "rules": [{ "host": ingress.host, "http": { "paths": [{
-                    "path": "/", "pathType": "Prefix",
-                    "backend": { "service": { "name": names::GATEWAY, "port": { "number": port } } },
-                }]}}],
-            },
-        });
-        if let Some(secret) = &ingress.tls_secret {
-            object["spec"]["tls"] = json!([{ "hosts": [ingress.host], "secretName": secret }]);
-        }
-        typed(object).map(Some)
     }
 
     /// Who it talks to, and who may end its pod.
@@ -290,7 +269,7 @@ fn bytes(quantity: &Value) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-fn typed(object: Value) -> Result<Applied, Failure> {
+pub(super) fn typed(object: Value) -> Result<Applied, Failure> {
     let object: Object = serde_json::from_value(object)
         .map_err(|error| Failure::bad_input(format!("a manifest is no object: {error}")))?;
     let kind = Kind::of(&object)

@@ -7,6 +7,7 @@
 mod address;
 mod archive;
 mod checks;
+mod entry;
 mod finding;
 mod inside;
 mod manifests;

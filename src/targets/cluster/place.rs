@@ -44,7 +44,7 @@ impl At<'_> {
         objects.push(manifests.config(&instructions)?);
         objects.extend(manifests.policies()?);
         objects.push(manifests.service(site.port()?)?);
-        objects.extend(manifests.ingress(site.port()?)?);
+        objects.extend(manifests.entry(site.port()?)?);
         let applied = objects.iter().map(|(kind, object)| self.cluster.apply(*kind, object));
         futures_util::future::try_join_all(applied).await?;
         let (kind, deployment) = manifests.deployment(image, replicas.unwrap_or(0))?;

@@ -12,7 +12,8 @@ use crate::drivers::kubernetes::{Cluster, Kind, Object, Problem};
 use crate::targets::Work;
 use crate::targets::looks::Looks;
 
-/// How long a namespace may take to be gone: load balancers and volumes are taken away by others.
+/// How long a namespace, and then its volumes, may take to be gone: load balancers and volumes are taken
+/// away by others.
 const GONE_WITHIN: Duration = Duration::from_secs(600);
 
 /// A claim's volume, in words.
@@ -27,10 +28,9 @@ pub(super) fn volume(claim: &Object) -> String {
 pub(in crate::targets) async fn volume_is_gone(
     cluster: &Cluster,
     claim: &Object,
-    work: Work<'_>,
+    looks: &mut Looks<'_>,
 ) -> Result<bool, Failure> {
     let Some(name) = claim.data["spec"]["volumeName"].as_str() else { return Ok(true) };
-    let mut looks = Looks::new(GONE_WITHIN, work);
     loop {
         let found = match cluster.get(Kind::VOLUME, None, name).await {
             // Who may not look at volumes cannot wait for them.
@@ -88,8 +88,9 @@ impl At<'_> {
                 Some(_) => looks.next("the cluster removes the namespace").await?,
             }
         }
+        let mut looks = Looks::new(GONE_WITHIN, work);
         for claim in &claims {
-            if volume_is_gone(&self.cluster, claim, work).await? {
+            if volume_is_gone(&self.cluster, claim, &mut looks).await? {
                 removed.push(volume(claim));
             } else {
                 work.progress.note(&format!("{} stays: its class retains it", volume(claim)));

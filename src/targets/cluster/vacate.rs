@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::remove::volume;
-use super::{At, names};
+use super::{At, entry, names};
 use crate::domain::Failure;
 use crate::domain::text::clean;
 use crate::drivers::kubernetes::Kind;
@@ -17,9 +17,8 @@ use crate::targets::{Vacated, Work};
 
 /// How long what is removed may take to be gone: a load balancer is taken away by others.
 const GONE_WITHIN: Duration = Duration::from_secs(600);
-/// What the namespace holds of the program's, but for the volumes: what leads there first.
-const OBJECTS: [(Kind, &str, &str); 8] = [
-    (Kind::INGRESS, names::GATEWAY, "ingress"),
+/// What the namespace holds of the program's, but for the volumes and the ways in: its address first.
+const OBJECTS: [(Kind, &str, &str); 7] = [
     (Kind::SERVICE, names::GATEWAY, "service"),
     (Kind::DEPLOYMENT, names::GATEWAY, "deployment"),
     (Kind::SECRET, names::SECRETS, "secret"),
@@ -42,7 +41,8 @@ impl At<'_> {
             self.remove_pod(pod).await?;
         }
         let mut removed = Vec::new();
-        for (kind, name, noun) in OBJECTS {
+        let entries = entry::KINDS.map(|(kind, noun)| (kind, names::GATEWAY, noun));
+        for (kind, name, noun) in entries.into_iter().chain(OBJECTS) {
             let what = format!("the {noun} {name}");
             if self.is_removed(kind, name, &what, work).await? {
                 removed.push(what);
@@ -64,18 +64,13 @@ impl At<'_> {
         what: &str,
         work: Work<'_>,
     ) -> Result<bool, Failure> {
-        if !self.cluster.remove_named(kind, &self.namespace, name).await? {
+        // Asked for again, it says whether it is gone: a secret is not to be read for that.
+        let is_there =
+            || async { Ok(self.cluster.remove_named(kind, &self.namespace, name).await?) };
+        if !is_there().await? {
             return Ok(false);
         }
-        let mut looks = Looks::new(GONE_WITHIN, work);
-        // Asked for again, it says whether it is gone: a secret is not to be read for that.
-        while self.cluster.remove_named(kind, &self.namespace, name).await? {
-            if looks.is_late() {
-                return Err(Failure::failed(format!("{what} is not gone yet"))
-                    .remedy("kubectl describe says what holds it; then destroy again"));
-            }
-            looks.next(&format!("the cluster removes {what}")).await?;
-        }
+        Looks::new(GONE_WITHIN, work).until_gone(what, is_there).await?;
         Ok(true)
     }
 }

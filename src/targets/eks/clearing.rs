@@ -15,7 +15,7 @@ use crate::targets::looks::Looks;
 use crate::targets::{Site, Work};
 use serde::{Deserialize, Serialize};
 
-/// How long a load balancer or a volume may take to be gone.
+/// How long the load balancers, and then the volumes, may take to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(600);
 
 /// What was removed, and what outlives the cluster.
@@ -64,8 +64,12 @@ impl EksMaker {
         let is_own =
             |object: &Object| object.metadata.namespace.as_ref().is_some_and(|it| own.contains(it));
         let mut balancers = Vec::new();
-        for kind in [Kind::SERVICE, Kind::INGRESS] {
-            let all = cluster.list(kind, None, "").await?;
+        for kind in [Kind::SERVICE, Kind::INGRESS, Kind::GATEWAY] {
+            let all = match cluster.list(kind, None, "").await {
+                // The Gateway API is not of every cluster.
+                Err(error) if error.problem == Problem::NotFound => Vec::new(),
+                all => all?,
+            };
             balancers.extend(all.into_iter().filter(has_balancer).map(|it| (kind, it)));
         }
         let others: Vec<String> =
@@ -82,16 +86,18 @@ impl EksMaker {
             ));
         }
         let mut cleared = Cleared::default();
+        let mut looks = Looks::new(GONE_WITHIN, work);
         for (kind, object) in &balancers {
-            remove(cluster, *kind, object, work).await?;
+            remove(cluster, *kind, object, &mut looks).await?;
             cleared.removed.push(format!("the load balancer of {}", called(object)));
         }
         let claims = cluster.list(Kind::CLAIM, None, "").await?;
+        let mut looks = Looks::new(GONE_WITHIN, work);
         for claim in &claims {
             let volume = volume_of(cluster, claim).await;
             if volumes && is_own(claim) {
-                remove(cluster, Kind::CLAIM, claim, work).await?;
-                if !volume_is_gone(cluster, claim, work).await? {
+                remove(cluster, Kind::CLAIM, claim, &mut looks).await?;
+                if !volume_is_gone(cluster, claim, &mut looks).await? {
                     let why = format!("the volume {volume}, which its class retains");
                     cleared.kept.push(why);
                     continue;
@@ -126,8 +132,10 @@ async fn own_namespaces(cluster: &Cluster, site: &Site) -> Result<BTreeSet<Strin
 
 /// Whether a load balancer in the account belongs to it.
 fn has_balancer(object: &Object) -> bool {
-    let given = object.data["status"]["loadBalancer"]["ingress"].as_array();
-    object.data["spec"]["type"] == "LoadBalancer" || given.is_some_and(|it| !it.is_empty())
+    let status = &object.data["status"];
+    let given = [&status["loadBalancer"]["ingress"], &status["addresses"]];
+    let has_any = given.iter().any(|it| it.as_array().is_some_and(|it| !it.is_empty()));
+    object.data["spec"]["type"] == "LoadBalancer" || has_any
 }
 
 /// Its namespace and name.
@@ -152,22 +160,15 @@ async fn remove(
     cluster: &Cluster,
     kind: Kind,
     object: &Object,
-    work: Work<'_>,
+    looks: &mut Looks<'_>,
 ) -> Result<(), Failure> {
     let namespace = object.metadata.namespace.as_deref();
     let name = object.metadata.name.as_deref().unwrap_or_default();
     let uid = object.metadata.uid.clone().unwrap_or_default();
     cluster.remove(kind, namespace, name, &uid).await?;
-    let mut looks = Looks::new(GONE_WITHIN, work);
-    loop {
+    let is_there = || async {
         let found = cluster.get(kind, namespace, name).await?;
-        if found.is_none_or(|it| it.metadata.uid.as_deref() != Some(&uid)) {
-            return Ok(());
-        }
-        if looks.is_late() {
-            return Err(Failure::failed(format!("{} is not gone yet", called(object)))
-                .remedy("kubectl describe says what holds it; then try again"));
-        }
-        looks.next(&format!("the cluster removes {}", called(object))).await?;
-    }
+        Ok(found.is_some_and(|it| it.metadata.uid.as_deref() == Some(&uid)))
+    };
+    looks.until_gone(&called(object), is_there).await
 }

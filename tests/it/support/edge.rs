@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PublicKeyData as _};
+use rcgen::PublicKeyData as _;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -29,6 +29,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::authority::Issued;
 use super::lab::command;
 
 /// Where tunnels connect to, on the lab's bridge.
@@ -186,16 +187,9 @@ fn add_name(state: &State, host: &str) {
 
 /// What the edge shows, whom to believe for it, and the digest of its key.
 fn certificates() -> (TlsAcceptor, String, String) {
-    let mut authority = CertificateParams::new(Vec::new()).expect("a name");
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority_key = KeyPair::generate().expect("a key");
-    let pem = authority.self_signed(&authority_key).expect("an authority").pem();
-    let issuer = Issuer::new(authority, authority_key);
     let names = ["*.trycloudflare.com".to_owned(), NAMED.0.to_owned()];
-    let key = KeyPair::generate().expect("a key");
-    let own = CertificateParams::new(names).expect("names");
-    let own = own.signed_by(&key, &issuer).expect("a certificate");
-    let chain = vec![CertificateDer::from(own.der().to_vec())];
+    let Issued { authority, certificate, key } = Issued::of(names);
+    let chain = vec![CertificateDer::from(certificate.der().to_vec())];
     let digest = STANDARD.encode(sha2::Sha256::digest(key.subject_public_key_info()));
     let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -205,7 +199,7 @@ fn certificates() -> (TlsAcceptor, String, String) {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .expect("its own certificate");
-    (TlsAcceptor::from(Arc::new(config)), pem, digest)
+    (TlsAcceptor::from(Arc::new(config)), authority, digest)
 }
 
 async fn accept_tunnels(listener: TcpListener, state: Arc<State>) {

@@ -9,6 +9,7 @@
 #![allow(dead_code)]
 
 pub mod asking;
+pub mod authority;
 pub mod bench;
 pub mod browser;
 pub mod calls;

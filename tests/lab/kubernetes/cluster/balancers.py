@@ -1,21 +1,19 @@
-"""The stand-in for a cloud's load balancers, and for a controller of ingresses.
+"""The stand-in for a cloud's load balancers.
 
 Owns an address of the outside world for each service that asks for one, and the rules, before the
 node, that lead from there to the node's port, with the client's address kept, as a network load
 balancer does with instances as its targets. One that asks for AWS's kind is known by a host name, as
-there, while the cluster has AWS's driver of volumes; the names stand in a hosts file. An ingress of
-the class `lab` has an address too, whose port 80 leads to its service. Refuses to check whether
-anything answers behind it.
+there, while the cluster has AWS's driver of volumes; the names stand in a hosts file. What leads to a
+service by a class (entries.py) has an address too, before the node, where TLS ends. Refuses to check
+whether anything answers behind it.
 """
 
 import ipaddress
 import subprocess
+import sys
 
-from . import api, places, volumes
+from . import api, entries, places, volumes
 
-INGRESSES = "/apis/networking.k8s.io/v1/ingresses"
-INGRESS_CLASS = "lab"
-INGRESSES_OF = "/apis/networking.k8s.io/v1/namespaces/{}/ingresses"
 SERVICES = "/api/v1/services"
 SERVICES_OF = "/api/v1/namespaces/{}/services"
 AWS = "service.beta.kubernetes.io/aws-load-balancer-type"
@@ -40,8 +38,10 @@ class Balancers:
 
     def __init__(self) -> None:
         self.free = [str(it) for it in ipaddress.ip_network(places.BALANCERS).hosts()]
-        # By the id of the service or ingress: its address, and what leads where.
+        # By the id of the service or entry: its address, and what leads where.
         self.known: dict[str, tuple[str, tuple]] = {}
+        # Where TLS ends, by what it ends before and with which certificate: the program, and its port.
+        self.ends: dict[tuple, tuple[subprocess.Popen, int]] = {}
         HOSTS.write_text("")
         before_node("ip", "route", "replace", places.SERVICES, "via", places.NODE)
         rule("-N", CHAIN)
@@ -52,10 +52,8 @@ class Balancers:
     def turn(self) -> None:
         """What there is to do now."""
         services = api.items(SERVICES)
-        ingresses = [
-            it for it in api.items(INGRESSES) if it["spec"].get("ingressClassName") == INGRESS_CLASS
-        ]
-        wanted = {it["metadata"]["uid"]: leads_of(it, services) for it in ingresses}
+        entered = entries.all_of(services)
+        wanted = {it.uid: self.leads_of(it) for it in entered}
         balanced = [it for it in services if it["spec"].get("type") == "LoadBalancer"]
         wanted |= {it["metadata"]["uid"]: leads_to_node(it) for it in balanced}
         changed = False
@@ -80,13 +78,31 @@ class Balancers:
                 entry = {"hostname": f"k8s-{about['uid'][:8]}.{DOMAIN}"}
                 name(address, entry["hostname"])
             tell(service, f"{SERVICES_OF.format(about['namespace'])}/{about['name']}", entry)
-        for ingress in ingresses:
-            about = ingress["metadata"]
-            address = self.known[about["uid"]][0]
-            for one in ingress["spec"].get("rules", []):
-                name(address, one["host"])
-            path = f"{INGRESSES_OF.format(about['namespace'])}/{about['name']}"
-            tell(ingress, path, {"ip": address})
+        for entry in entered:
+            address = self.known[entry.uid][0]
+            name(address, entry.host)
+            entry.tell(address)
+
+    def leads_of(self, entry: entries.Entry) -> tuple:
+        """That its port leads to its service, whose address the node knows."""
+        to = entry.to
+        if entry.certificate:
+            to = f"{places.EDGE_ADDRESS}:{self.ended(entry.to, entry.certificate)}"
+        return ((entry.port, to),), ("0.0.0.0/0",)
+
+    def ended(self, to: str, certificate: entries.Certificate) -> int:
+        """The port before the node at which TLS ends before a service."""
+        key = (to, certificate.chain, certificate.key)
+        if key not in self.ends:
+            there = ["nsenter", f"--net=/run/netns/{places.EDGE}", sys.executable, "-B", "-m"]
+            program = subprocess.Popen(
+                [*there, "cluster.terminator", places.EDGE_ADDRESS, *to.rsplit(":", 1)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            )
+            program.stdin.write(certificate.chain + certificate.key)
+            program.stdin.close()
+            self.ends[key] = (program, int(program.stdout.readline()))
+        return self.ends[key][1]
 
     def lead(self) -> None:
         """Puts the rules in force."""
@@ -106,17 +122,6 @@ def leads_to_node(service: dict) -> tuple:
     ports = [it for it in spec["ports"] if it.get("nodePort")]
     leads = tuple((it["port"], f"{places.NODE}:{it['nodePort']}") for it in ports)
     return leads, tuple(spec.get("loadBalancerSourceRanges") or ["0.0.0.0/0"])
-
-
-def leads_of(ingress: dict, services: list[dict]) -> tuple:
-    """That an ingress's port leads to its service, which the node knows."""
-    backend = ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
-    of = (ingress["metadata"]["namespace"], backend["name"])
-    for service in services:
-        if (service["metadata"]["namespace"], service["metadata"]["name"]) == of:
-            to = f"{service['spec']['clusterIP']}:{backend['port']['number']}"
-            return ((80, to),), ("0.0.0.0/0",)
-    return (), ()
 
 
 def name(address: str, host: str) -> None:

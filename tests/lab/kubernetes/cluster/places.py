@@ -19,6 +19,7 @@ IMAGES = HOME / "images"
 VOLUMES = DISK / "volumes"
 
 EDGE = os.environ["KUBE_EDGE"]
+EDGE_ADDRESS = os.environ["KUBE_EDGE_ADDRESS"]
 NODE = os.environ["KUBE_NODE"]
 REGISTRY = os.environ["KUBE_REGISTRY"]
 BALANCERS = os.environ["KUBE_BALANCERS"]

@@ -1,0 +1,196 @@
+//! Gateways to which something else of the cluster's leads than a load balancer of their own: an
+//! ingress, or a Gateway of the Gateway API, over plain HTTP and HTTPS. The gateway is the stand-in, and
+//! so is the controller; the Gateway API is the real one's definitions.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::authority::Issued;
+use crate::support::cluster::{Cluster, until};
+use crate::support::cluster_case::{Case, works};
+use crate::support::lab::{Lab, Part};
+
+/// The class that has a controller, of ingresses and of Gateways.
+const CLASS: &str = "lab";
+/// The secret with a certificate.
+const SECRET: &str = "certificate";
+
+/// What is there for the whole cluster until this is dropped.
+struct Applied<'a>(&'a Cluster, String);
+
+impl<'a> Applied<'a> {
+    fn new(cluster: &'a Cluster, objects: &str) -> Self {
+        cluster.told(&["apply", "--server-side", "-f", "-"], objects);
+        Self(cluster, objects.to_owned())
+    }
+
+    fn class(
+        cluster: &'a Cluster,
+        version: &str,
+        kind: &str,
+        name: &str,
+        controller: &str,
+    ) -> Self {
+        let key = if kind == "IngressClass" { "controller" } else { "controllerName" };
+        let class = json!({
+            "apiVersion": version, "kind": kind, "metadata": { "name": name },
+            "spec": { key: controller },
+        });
+        Self::new(cluster, &class.to_string())
+    }
+}
+
+impl Drop for Applied<'_> {
+    fn drop(&mut self) {
+        self.0.told(&["delete", "--ignore-not-found", "-f", "-"], &self.1);
+    }
+}
+
+/// The case's own certificate for a host name, which the program believes from now on.
+fn believed(case: &mut Case, host: &str) -> Value {
+    let issued = Issued::of([host.to_owned()]);
+    let path = case.product.path("work").join("authority.pem");
+    fs::write(&path, &issued.authority).expect("written");
+    case.product.set("SSL_CERT_FILE", path);
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": { "name": SECRET, "namespace": case.namespace.name() },
+        "stringData": {
+            "tls.crt": issued.certificate.pem(), "tls.key": issued.key.serialize_pem(),
+        },
+    })
+}
+
+/// That everybody reaches it at this origin, by nothing but its service.
+#[track_caller]
+fn is_at(case: &Case, origin: &str) {
+    assert_eq!(case.status()["url"], format!("{origin}/"));
+    let service = case.get(&["service", "openclaw"]);
+    assert_eq!(service["spec"]["type"], "ClusterIP", "it has no load balancer of its own");
+    // The page's own origin, by that name, is let in; the gateway was proven by it.
+    let file = case.inside("cat /home/node/.openclaw/openclaw.json");
+    let configured: Value = serde_json::from_str(&file).expect("JSON");
+    let origins = configured["gateway"]["controlUi"]["allowedOrigins"].to_string();
+    assert!(origins.contains(&format!("\"{origin}\"")), "{origins}");
+    case.run(["doctor"]).done().answers(&format!("works at {origin}/"));
+}
+
+/// What is in the namespace, of these kinds.
+fn names(case: &Case, kinds: &str) -> Vec<String> {
+    let said = case.said(&["get", kinds, "--output=name"]);
+    said.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn an_ingress_leads_to_it() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let Some(mut case) = Case::of(&cluster, "entered") else { return };
+    let version = "networking.k8s.io/v1";
+    let _class = Applied::class(&cluster, version, "IngressClass", CLASS, "lab.test/ingress");
+    let by = |host| ["launch", "--target", "eks", "--ingress-class", CLASS, "--ingress-host", host];
+    let host = "gateway.lab.test";
+    works(case.run(by(host)));
+    is_at(&case, "http://gateway.lab.test");
+    let spec = case.get(&["ingress", "openclaw"])["spec"].clone();
+    let rule = &spec["rules"][0];
+    assert_eq!((&spec["ingressClassName"], &rule["host"]), (&json!(CLASS), &json!(host)));
+    let backend = json!({ "service": { "name": "openclaw", "port": { "number": 18789 } } });
+    assert_eq!(rule["http"]["paths"][0]["backend"], backend);
+    assert_eq!(spec["tls"], Value::Null);
+
+    // While it runs it stays as it is; once it was stopped, it is reached by HTTPS.
+    let secret = believed(&mut case, "secure.lab.test");
+    cluster.told(&["apply", "-f", "-"], &secret.to_string());
+    let secured = |case: &Case| {
+        case.run(by("secure.lab.test")).env("OPENCLAW_PIPELINE_INGRESS_TLS_SECRET", SECRET)
+    };
+    let done = works(secured(&case));
+    done.says("runs with another OPENCLAW_PIPELINE_INGRESS_HOST");
+    done.says("OPENCLAW_PIPELINE_INGRESS_TLS_SECRET");
+    works(case.run(["stop"]));
+    works(secured(&case));
+    is_at(&case, "https://secure.lab.test");
+    let tls = json!([{ "hosts": ["secure.lab.test"], "secretName": SECRET }]);
+    assert_eq!(case.get(&["ingress", "openclaw"])["spec"]["tls"], tls);
+
+    // Nobody is led there any more who is not to be.
+    works(case.run(["stop"]));
+    works(case.run(["launch", "--target", "eks", "--expose", "none"]));
+    assert_eq!(names(&case, "ingress"), [""; 0]);
+    let done = case.destroys_all();
+    done.answers("the namespace openclaw-entered");
+}
+
+#[test]
+fn a_gateway_of_the_gateway_api_leads_to_it() {
+    let Some(lab) = Lab::require(Part::Cluster) else { return };
+    let Some(cluster) = Cluster::alone() else { return };
+    let Some(mut case) = Case::of(&cluster, "gated") else { return };
+    let by = |class| {
+        ["launch", "--target", "eks", "--gateway-class", class, "--ingress-host", "gated.lab.test"]
+    };
+    let words = ["no such class of Gateways", "it has no Gateway API"];
+    case.launch_fails(case.run(by(CLASS)), 2, &words);
+    let files = ["gatewayclasses", "gateways", "httproutes"]
+        .map(|it| lab.home().join(format!("kubernetes/gateway-api/{it}.yaml")))
+        .map(|it| fs::read_to_string(it).expect("the Gateway API's definitions"));
+    let _definitions = Applied::new(&cluster, &files.join("\n---\n"));
+    let wait = ["wait", "crd", "--all", "--for=condition=Established", "--timeout=60s"];
+    cluster.said(&wait);
+    let version = "gateway.networking.k8s.io/v1";
+    let _idle = Applied::class(&cluster, version, "GatewayClass", "idle", "nobodys.test/any");
+    let _class = Applied::class(&cluster, version, "GatewayClass", CLASS, "lab.test/gateway");
+    let accepted = format!("gatewayclass/{CLASS}");
+    cluster.said(&["wait", &accepted, "--for=condition=Accepted", "--timeout=60s"]);
+    case.launch_fails(case.run(by("wrong")), 2, &["no such class of Gateways", "it has idle, lab"]);
+    case.launch_fails(case.run(by("idle")), 5, &["no controller has accepted", "\"idle\""]);
+    let both = case.run(by(CLASS)).env("OPENCLAW_PIPELINE_INGRESS_CLASS", CLASS);
+    case.launch_fails(both, 2, &["both name what leads to the gateway", "set one of them alone"]);
+    assert!(!case.namespace.is_there(), "something was made");
+
+    works(case.run(by(CLASS)));
+    is_at(&case, "http://gated.lab.test");
+    let gateway = case.get(&["gateway", "openclaw"])["spec"].clone();
+    assert_eq!(gateway["gatewayClassName"], CLASS);
+    let listener = &gateway["listeners"][0];
+    assert_eq!((&listener["protocol"], &listener["port"]), (&json!("HTTP"), &json!(80)));
+    let route = case.get(&["httproute", "openclaw"])["spec"].clone();
+    assert_eq!(route["hostnames"], json!(["gated.lab.test"]));
+    let backend = &route["rules"][0]["backendRefs"][0];
+    assert_eq!((&backend["name"], &backend["port"]), (&json!("openclaw"), &json!(18789)));
+
+    // With a certificate that is not there yet, it is waited for.
+    works(case.run(["stop"]));
+    let secret = believed(&mut case, "guarded.lab.test");
+    let mut run = case.launch().env("OPENCLAW_PIPELINE_INGRESS_TLS_SECRET", SECRET);
+    for arg in ["--gateway-class", CLASS, "--ingress-host", "guarded.lab.test"] {
+        run = run.arg(arg);
+    }
+    let launching = run.live();
+    until("the Gateway lacks its certificate", || {
+        let conditions =
+            &case.get(&["gateway", "openclaw"])["status"]["listeners"][0]["conditions"];
+        let is_said = conditions.to_string().contains("InvalidCertificateRef");
+        if is_said { Ok(()) } else { Err(conditions.to_string()) }
+    });
+    cluster.told(&["apply", "-f", "-"], &secret.to_string());
+    let done = launching.done();
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    is_at(&case, "https://guarded.lab.test");
+
+    // A load balancer of its own takes its place.
+    works(case.run(["stop"]));
+    works(case.run([
+        "launch",
+        "--target",
+        "eks",
+        "--expose",
+        "operator",
+        "--ssh-cidr",
+        "0.0.0.0/0",
+    ]));
+    assert_eq!(names(&case, "gateway,httproute"), [""; 0]);
+    assert_eq!(case.get(&["service", "openclaw"])["spec"]["type"], "LoadBalancer");
+    case.destroys_all();
+}
