@@ -14,6 +14,15 @@ pub(super) fn cluster(
     (target == TargetKind::Eks).then(|| settings.cluster()).transpose()
 }
 
+/// What says how something else of the cluster's leads to a gateway.
+const OF_INGRESS: [Variable; 5] = [
+    Variable::IngressClass,
+    Variable::GatewayClass,
+    Variable::IngressHost,
+    Variable::IngressTlsSecret,
+    Variable::IngressProxies,
+];
+
 /// Takes over what the settings say outright; what they do not say stays.
 pub(super) fn change(
     spec: &mut ClusterSpec,
@@ -42,7 +51,7 @@ pub(super) fn change(
     if settings.is_given(V::SshCidr) {
         spec.source_ranges = asked.source_ranges;
     }
-    if given(&[V::IngressClass, V::GatewayClass, V::IngressHost, V::IngressTlsSecret]) {
+    if given(&OF_INGRESS) {
         spec.ingress = asked.ingress;
     }
     if settings.is_given(V::StorageClass) && spec.storage_class != asked.storage_class {

@@ -419,7 +419,7 @@ const OF_MACHINES: [Said<MachineSpec>; 2] = [
     ("OPENCLAW_PIPELINE_SSH_CIDR", |it| Some(it.ssh_cidrs.join(","))),
 ];
 
-const OF_CLUSTERS: [Said<ClusterSpec>; 7] = [
+const OF_CLUSTERS: [Said<ClusterSpec>; 8] = [
     ("EXPOSE", |it| Some(it.expose.to_string())),
     ("OPENCLAW_PIPELINE_SSH_CIDR", |it| Some(it.source_ranges.join(","))),
     ("OPENCLAW_PIPELINE_KUBE_CONTEXT", |it| it.context.clone()),
@@ -427,6 +427,7 @@ const OF_CLUSTERS: [Said<ClusterSpec>; 7] = [
     ("OPENCLAW_PIPELINE_GATEWAY_CLASS", |it| it.class_by(IngressApi::Gateway)),
     ("OPENCLAW_PIPELINE_INGRESS_HOST", |it| Some(it.ingress.as_ref()?.host.clone())),
     ("OPENCLAW_PIPELINE_INGRESS_TLS_SECRET", |it| it.ingress.as_ref()?.tls_secret.clone()),
+    ("OPENCLAW_PIPELINE_INGRESS_PROXIES", |it| Some(it.ingress.as_ref()?.proxies.join(","))),
 ];
 
 fn differing<'a, T>(

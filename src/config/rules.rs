@@ -3,6 +3,7 @@
 //! Owns what a port, a size, a duration, an address and a version are. Refuses everything else
 //! with the variable, the rule and the remedy; no function here reads anything but its argument.
 
+mod cluster;
 mod machine;
 
 use std::net::IpAddr;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use crate::domain::{Failure, text};
 
+pub use cluster::proxies;
 pub use machine::{
     boot_within, checkout, module_target, port_of_machine, program, region, server_cidrs, size,
     ssh_cidrs,

@@ -371,6 +371,7 @@ impl Settings {
             V::GatewayClass => self.gateway_class().map(drop),
             V::IngressHost => self.ingress_host().map(drop),
             V::IngressTlsSecret => self.ingress_tls_secret().map(drop),
+            V::IngressProxies => self.ingress_proxies().map(drop),
             V::TfBin => self.terraform().map(drop),
             V::PipelineDir => self.checkout().map(drop),
             V::TfDir => self.module_target().map(drop),

@@ -66,6 +66,7 @@ pub enum Variable {
     GatewayClass,
     IngressHost,
     IngressTlsSecret,
+    IngressProxies,
     OwnServerCidr,
     OwnServerBinary,
     OwnServerTerraform,
@@ -160,7 +161,7 @@ use DefaultValue::{Computed, Text, Unset};
 
 /// Every variable, in the order in which people meet them. The credentials are
 /// [`crate::domain::credential::CREDENTIALS`], in their order.
-pub const VARIABLES: [Definition; 72] = [
+pub const VARIABLES: [Definition; 73] = [
     credential(
         Variable::ClaudeCodeOauthToken,
         "CLAUDE_CODE_OAUTH_TOKEN",
@@ -533,6 +534,7 @@ pub const VARIABLES: [Definition; 72] = [
     cluster::GATEWAY_CLASS,
     cluster::INGRESS_HOST,
     cluster::INGRESS_TLS_SECRET,
+    cluster::INGRESS_PROXIES,
     own_server::CIDR,
     own_server::BINARY,
     own_server::TERRAFORM,

@@ -104,6 +104,9 @@ pub struct IngressSpec {
     /// The secret with the certificate for that name. `None`: plain HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_secret: Option<String>,
+    /// The addresses and ranges of what leads there, whose word on a browser's address is taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proxies: Vec<String>,
 }
 
 impl IngressSpec {

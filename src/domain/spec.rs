@@ -230,6 +230,9 @@ pub struct Facts {
     /// ones can be taken out again without touching the user's.
     #[serde(default)]
     pub managed_origins: Vec<String>,
+    /// The same of the proxies that it believes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub managed_proxies: Vec<String>,
     /// The gateway's plugins that its configuration switches on.
     #[serde(default)]
     pub plugins: Vec<String>,

@@ -33,6 +33,15 @@ pub const OURS: &str = "openclaw-pipeline: ";
 /// The program's own line at each start of a gateway: what stands before it is over.
 pub const STARTING: &str = "starting the gateway";
 
+/// The words before the address from which a proxy came that the gateway was not told of.
+const PROXY: &str = "unattributable proxy-shaped traffic from ";
+
+/// The address of a proxy that the gateway was not told of, as its log has it.
+pub fn proxy_of_log(log: &str) -> Option<std::net::IpAddr> {
+    let (_, after) = log.rsplit_once(PROXY)?;
+    after.split([';', ' ', '\n']).next()?.trim().parse().ok()
+}
+
 /// The cause, bounded and clean.
 pub fn of_log(log: &str) -> String {
     let is_start =

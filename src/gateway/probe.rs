@@ -28,6 +28,10 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// is going away) before waiting for the gateway is given up.
 const STRANGER_PATIENCE: Duration = Duration::from_secs(15);
 
+/// How long a gateway that lives may refuse what comes through a proxy: it takes a changed
+/// configuration over a moment after it was written.
+const REFUSED_PATIENCE: Duration = Duration::from_secs(30);
+
 /// The status of a request that a gateway refuses because it came through a proxy that it does not
 /// trust.
 const FORBIDDEN: u16 = 403;
@@ -156,7 +160,7 @@ pub async fn ready(dial: &dyn Dial, host: &str) -> Result<Ready, ProbeError> {
 ///
 /// # Errors
 /// [`ProbeError::Unsupported`] at once; [`ProbeError::NotAGateway`] when something else has
-/// answered for 15 s; otherwise [`ProbeError::Deadline`] with what was last seen.
+/// answered for 15 s, and [`ProbeError::Refused`] when a gateway has refused the proxy for 30 s; otherwise [`ProbeError::Deadline`] with what was last seen.
 pub async fn wait_started(
     dial: &dyn Dial,
     host: &str,
@@ -165,7 +169,7 @@ pub async fn wait_started(
 ) -> Result<Startup, ProbeError> {
     let mut backoff = Backoff::until(deadline);
     let mut seen = String::from("nothing yet");
-    let mut stranger_since = None;
+    let mut ending_since = None;
     loop {
         let Ok(probed) = tokio::time::timeout_at(deadline, startup(dial, host)).await else {
             return Err(ProbeError::Deadline(seen));
@@ -175,13 +179,19 @@ pub async fn wait_started(
             Ok(Startup::Unsupported) => return Err(ProbeError::Unsupported),
             Ok(Startup::Starting { detail }) => format!("the gateway is starting ({detail})"),
             Err(error) => {
-                if matches!(error, ProbeError::NotAGateway(_)) {
-                    let since = *stranger_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= STRANGER_PATIENCE {
-                        return Err(error);
+                let patience = match error {
+                    ProbeError::NotAGateway(_) => Some(STRANGER_PATIENCE),
+                    ProbeError::Refused => Some(REFUSED_PATIENCE),
+                    _ => None,
+                };
+                match patience {
+                    None => ending_since = None,
+                    Some(patience) => {
+                        let since = *ending_since.get_or_insert_with(Instant::now);
+                        if since.elapsed() >= patience {
+                            return Err(error);
+                        }
                     }
-                } else {
-                    stranger_since = None;
                 }
                 clean_text(&error.to_string())
             }

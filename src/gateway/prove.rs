@@ -30,6 +30,13 @@ const CATALOGUE_PATIENCE: Duration = Duration::from_secs(60);
 /// a process on another machine, and most gateways are reached before.
 const INSIDE_EVERY: Duration = Duration::from_secs(10);
 
+/// What to do about that.
+const PROXY_REMEDY: &str = "Name the proxy in gateway.trustedProxies, on a cluster by \
+                            OPENCLAW_PIPELINE_INGRESS_PROXIES.";
+
+/// The code of a refusal of what comes through a proxy that the gateway was not told of.
+const PROXY_UNKNOWN: &str = "proxy_attribution_required";
+
 /// A route to a gateway, as its user will take it.
 #[derive(Debug, Clone)]
 pub struct Route {
@@ -75,6 +82,9 @@ pub enum ProveError {
     /// It has started, and its user's way does not lead to it.
     #[error("the gateway runs, and is not reached by this route: {0}")]
     Unreached(String),
+    /// It has started, and refuses what comes through a proxy that it was not told of.
+    #[error("the gateway runs, and refuses what comes through the proxy before it")]
+    UnknownProxy,
     /// It did not accept the connection.
     #[error("the gateway did not accept a connection by this route: {0}")]
     Connect(#[source] ConnectError),
@@ -98,6 +108,15 @@ pub enum ProveError {
 }
 
 impl ProveError {
+    /// Whether the gateway refuses what comes through a proxy, because nobody told it of that.
+    pub fn is_for_proxy(&self) -> bool {
+        match self {
+            Self::UnknownProxy => true,
+            Self::Connect(ConnectError::Other { code, .. }) => code == PROXY_UNKNOWN,
+            _ => false,
+        }
+    }
+
     /// What to do about it, in one sentence.
     pub fn remedy(&self) -> &'static str {
         match self {
@@ -108,9 +127,8 @@ impl ProveError {
             Self::Startup(ProbeError::NotAGateway(_)) => {
                 "Another program answers on that address: check the port and the proxy before it."
             }
-            Self::Startup(ProbeError::Refused) => {
-                "Name the proxy's one address in gateway.trustedProxies."
-            }
+            Self::UnknownProxy => PROXY_REMEDY,
+            error if error.is_for_proxy() => PROXY_REMEDY,
             Self::Startup(_) => {
                 "Look at the gateway's log; also check that the port is open from here."
             }
@@ -127,11 +145,6 @@ impl ProveError {
             Self::Connect(ConnectError::RateLimited { .. })
             | Self::Scoped(ConnectError::RateLimited { .. }) => {
                 "Wait until the gateway's lock-out ends (five minutes), or restart it."
-            }
-            Self::Connect(ConnectError::Other { code, .. })
-                if code == "proxy_attribution_required" =>
-            {
-                "Name the proxy's one address in gateway.trustedProxies."
             }
             Self::Connect(_) => "Look at the gateway's log; also check the proxy before it.",
             Self::Scoped(_) => "Check that the relay into the gateway's container works.",
@@ -245,7 +258,10 @@ async fn wait_reached(
         let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         return Err(ProveError::Unreached(seen.clone()));
     };
-    reached.map(drop).map_err(ProveError::Startup)
+    reached.map(drop).map_err(|error| match error {
+        ProbeError::Refused => ProveError::UnknownProxy,
+        error => ProveError::Startup(error),
+    })
 }
 
 /// Whether it may be the configuration of a moment ago that refuses: the origin's list, or the
@@ -253,9 +269,7 @@ async fn wait_reached(
 fn may_settle(error: &ConnectError) -> bool {
     match error {
         ConnectError::OriginNotAllowed => true,
-        ConnectError::Other { code, .. } => {
-            code == "proxy_attribution_required" || code == "http_403"
-        }
+        ConnectError::Other { code, .. } => code == PROXY_UNKNOWN || code == "http_403",
         _ => false,
     }
 }

@@ -15,6 +15,7 @@ use crate::domain::{
     Credential, EventType, Failure, OpenClawVersion, approval::ApprovalMode, model,
 };
 use crate::exec::{addresses, wait};
+use crate::gateway::cause;
 use crate::gateway::prove::{Proof, Route, prove as prove_route};
 use crate::store::{Window, now};
 use crate::targets::rendering::{self, Bind};
@@ -145,6 +146,7 @@ pub(super) async fn write_configuration(
         site.secrets.credentials.iter().map(|(name, _)| name.clone()).collect();
     c.change_facts(|facts| {
         facts.managed_origins.clone_from(&config.origins);
+        facts.managed_proxies.clone_from(&config.proxies);
         facts.credentials = names;
         facts.plugins.clone_from(&placed.plugins);
         facts.managed_model = config.model.filter(|model| placed.model.as_ref() == Some(model));
@@ -164,7 +166,7 @@ pub(super) fn managed(site: &Site) -> Result<ManagedConfig, Failure> {
     config.version = version.and_then(OpenClawVersion::parse);
     config.origins = vec![site.origin()?];
     if let Some(tunnel) = &facts.tunnel {
-        config.proxy = Some(crate::targets::container::TUNNEL_ADDRESS.into());
+        config.proxies.push(crate::targets::container::TUNNEL_ADDRESS.into());
         config.origins.extend(Some(tunnel.origin()).filter(|it| !config.origins.contains(it)));
     }
     if !spec.target.is_local() {
@@ -180,7 +182,11 @@ pub(super) fn managed(site: &Site) -> Result<ManagedConfig, Failure> {
         let hosts = addresses.chain(addresses::host_name());
         config.origins.extend(hosts.map(|host| format!("http://{host}:{port}")));
     }
+    if let Some(ingress) = site.deployment.ingress() {
+        config.proxies.extend(ingress.proxies.iter().cloned());
+    }
     config.stale_origins.clone_from(&facts.managed_origins);
+    config.stale_proxies.clone_from(&facts.managed_proxies);
     config.last_model.clone_from(&facts.managed_model);
     Ok(config)
 }
@@ -327,15 +333,32 @@ pub async fn prove_site(
         }
     });
     tokio::select! {
-        proof = proof => Ok(proof.map_err(|error| {
-            Failure::failed(site.scrub(&error.to_string(), 500)).remedy(error.remedy())
-        })?),
+        proof = proof => match proof {
+            Ok(proof) => Ok(proof),
+            Err(error) => {
+                let remedy = match site.deployment.ingress() {
+                    Some(_) if error.is_for_proxy() => unknown_proxy(target, site).await,
+                    _ => error.remedy().to_owned(),
+                };
+                Err(Failure::failed(site.scrub(&error.to_string(), 500)).remedy(remedy).into())
+            }
+        },
         failure = crashed(target, site, progress) => Err(failure.into()),
         why = displaced(target, site) => Err(why),
         () = cancel.cancelled() => {
             Err(Failure::interrupted().into())
         }
     }
+}
+
+/// What to do where the gateway was not told of the proxy that leads to it.
+async fn unknown_proxy(target: &dyn Target, site: &Site) -> String {
+    let log = target.log_tail(site).await.unwrap_or_default();
+    let from = match cause::proxy_of_log(&log) {
+        Some(address) => format!("comes from {address}: name that, or the range of its pods,"),
+        None => "is unknown to the gateway: name its addresses or their range".to_owned(),
+    };
+    format!("what leads there {from} in OPENCLAW_PIPELINE_INGRESS_PROXIES; then launch it again")
 }
 
 /// The model that has to be available: the one that the configuration names, where its provider's

@@ -26,8 +26,11 @@ pub struct ManagedConfig {
     pub origins: Vec<String>,
     /// Origins that were added by the program before.
     pub stale_origins: Vec<String>,
-    /// The address whose word on a client's address is taken, while a tunnel has it.
-    pub proxy: Option<String>,
+    /// The addresses and ranges whose word on a client's address is taken: a tunnel's, or what leads
+    /// there.
+    pub proxies: Vec<String>,
+    /// Those that were added by the program before, beside the tunnel's.
+    pub stale_proxies: Vec<String>,
     /// The model, when there is one.
     pub model: Option<String>,
     /// Whether the user chose that model. One that follows from the keys gives way to the model
@@ -67,7 +70,8 @@ impl ManagedConfig {
             bind,
             origins: Vec::new(),
             stale_origins: Vec::new(),
-            proxy: None,
+            proxies: Vec::new(),
+            stale_proxies: Vec::new(),
             model: spec.model.clone(),
             model_is_chosen: spec.model_is_chosen,
             last_model: None,
@@ -406,13 +410,21 @@ fn merge_origins(tree: &mut Value, managed: &ManagedConfig, replaced: &mut Vec<S
     put(tree, "/gateway/controlUi", "allowedOrigins", origins);
 }
 
-/// Says outright that no proxy is believed but the tunnel and those that the user names: who
-/// stands before these gateways otherwise is a browser.
+/// Says outright that no proxy is believed but the tunnel, what leads there, and those that the user
+/// names: who stands before these gateways otherwise is a browser.
 fn name_proxies(tree: &mut Value, managed: &ManagedConfig, replaced: &mut Vec<String>) {
     let mut proxies = taken_list(tree, "/gateway", "trustedProxies", replaced);
     // One that was there for a tunnel goes with it: later the address may be anybody's.
-    proxies.retain(|proxy| proxy != TUNNEL_ADDRESS);
-    proxies.extend(managed.proxy.as_ref().map(|proxy| json!(proxy)));
+    let is_stale = |proxy: &Value| {
+        proxy == TUNNEL_ADDRESS || managed.stale_proxies.iter().any(|it| proxy == it.as_str())
+    };
+    proxies
+        .retain(|proxy| !is_stale(proxy) || managed.proxies.iter().any(|it| proxy == it.as_str()));
+    for proxy in &managed.proxies {
+        if !proxies.iter().any(|known| known == proxy.as_str()) {
+            proxies.push(json!(proxy));
+        }
+    }
     put(tree, "/gateway", "trustedProxies", proxies);
 }
 

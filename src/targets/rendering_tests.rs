@@ -10,7 +10,8 @@ fn managed() -> ManagedConfig {
         port: 18789,
         bind: Bind::Lan,
         origins: vec!["http://127.0.0.1:18789".into(), "http://localhost:18789".into()],
-        proxy: None,
+        proxies: Vec::new(),
+        stale_proxies: Vec::new(),
         stale_origins: Vec::new(),
         model: Some("anthropic/claude-sonnet-5".into()),
         model_is_chosen: true,
@@ -315,9 +316,11 @@ proptest! {
 }
 
 #[test]
-fn the_tunnel_is_the_one_proxy_that_is_believed_and_goes_with_it() {
+fn a_proxy_is_believed_while_it_leads_there_and_the_users_own_always() {
     let proxies = |text: &str, proxy: Option<&str>| {
-        let managed = ManagedConfig { proxy: proxy.map(str::to_owned), ..managed() };
+        let proxies = proxy.map(str::to_owned).into_iter().collect();
+        let stale_proxies = vec!["10.9.0.0/16".to_owned()];
+        let managed = ManagedConfig { proxies, stale_proxies, ..managed() };
         let merged = merge(text, &managed).expect("merges");
         let text = merged.text.unwrap_or_else(|| text.to_owned());
         (parse(&text).expect("JSON")["gateway"]["trustedProxies"].clone(), text)
@@ -330,4 +333,6 @@ fn the_tunnel_is_the_one_proxy_that_is_believed_and_goes_with_it() {
     let (both, text) = proxies(users, Some(TUNNEL_ADDRESS));
     assert_eq!(both, json!(["10.0.0.7", TUNNEL_ADDRESS]));
     assert_eq!(proxies(&text, None).0, json!(["10.0.0.7"]), "the user's stays");
+    let before = r#"{ gateway: { trustedProxies: ["10.9.0.0/16", "10.0.0.7"] } }"#;
+    assert_eq!(proxies(before, Some("10.8.0.0/16")).0, json!(["10.0.0.7", "10.8.0.0/16"]));
 }

@@ -43,7 +43,10 @@ impl<'a> Applied<'a> {
 
 impl Drop for Applied<'_> {
     fn drop(&mut self) {
-        self.0.told(&["delete", "--ignore-not-found", "-f", "-"], &self.1);
+        // A test that failed says why itself.
+        if !std::thread::panicking() {
+            self.0.told(&["delete", "--ignore-not-found", "-f", "-"], &self.1);
+        }
     }
 }
 
@@ -90,7 +93,17 @@ fn an_ingress_leads_to_it() {
     let _class = Applied::class(&cluster, version, "IngressClass", CLASS, "lab.test/ingress");
     let by = |host| ["launch", "--target", "eks", "--ingress-class", CLASS, "--ingress-host", host];
     let host = "gateway.lab.test";
+    // What leads there says for whom a request comes, and a gateway that was not told of it refuses that.
+    let words =
+        ["runs, and refuses what comes through the proxy", "in OPENCLAW_PIPELINE_INGRESS_PROXIES"];
+    let done = case.launch_fails(case.run(by(host)), 1, &words);
+    let (_, from) = done.stderr.split_once("what leads there comes from ").expect("its address");
+    let proxy = from.split(':').next().expect("an address").to_owned();
+    case.product.set("OPENCLAW_PIPELINE_INGRESS_PROXIES", &proxy);
     works(case.run(by(host)));
+    let file = case.inside("cat /home/node/.openclaw/openclaw.json");
+    let configured: Value = serde_json::from_str(&file).expect("JSON");
+    assert_eq!(configured["gateway"]["trustedProxies"], json!([proxy]));
     is_at(&case, "http://gateway.lab.test");
     let spec = case.get(&["ingress", "openclaw"])["spec"].clone();
     let rule = &spec["rules"][0];
@@ -118,6 +131,9 @@ fn an_ingress_leads_to_it() {
     works(case.run(["stop"]));
     works(case.run(["launch", "--target", "eks", "--expose", "none"]));
     assert_eq!(names(&case, "ingress"), [""; 0]);
+    let file = case.inside("cat /home/node/.openclaw/openclaw.json");
+    let configured: Value = serde_json::from_str(&file).expect("JSON");
+    assert_eq!(configured["gateway"]["trustedProxies"], json!([]), "nobody is believed any more");
     let done = case.destroys_all();
     done.answers("the namespace openclaw-entered");
 }
@@ -148,14 +164,19 @@ fn a_gateway_of_the_gateway_api_leads_to_it() {
     let both = case.run(by(CLASS)).env("OPENCLAW_PIPELINE_INGRESS_CLASS", CLASS);
     case.launch_fails(both, 2, &["both name what leads to the gateway", "set one of them alone"]);
     assert!(!case.namespace.is_there(), "something was made");
+    let widest = case.run(by(CLASS)).env("OPENCLAW_PIPELINE_INGRESS_PROXIES", "0.0.0.0/0");
+    case.launch_fails(widest, 2, &["OPENCLAW_PIPELINE_INGRESS_PROXIES", "wider than a /8"]);
 
-    works(case.run(by(CLASS)));
+    // The pods', in which no browser is.
+    case.product.set("OPENCLAW_PIPELINE_INGRESS_PROXIES", "10.214.128.0/17");
+    let done = works(case.run(by(CLASS)));
+    done.says("the name gated.lab.test has to lead to 198.51.100.");
     is_at(&case, "http://gated.lab.test");
-    let gateway = case.get(&["gateway", "openclaw"])["spec"].clone();
+    let gateway = case.get(&["gateway", "openclaw-entry"])["spec"].clone();
     assert_eq!(gateway["gatewayClassName"], CLASS);
     let listener = &gateway["listeners"][0];
     assert_eq!((&listener["protocol"], &listener["port"]), (&json!("HTTP"), &json!(80)));
-    let route = case.get(&["httproute", "openclaw"])["spec"].clone();
+    let route = case.get(&["httproute", "openclaw-entry"])["spec"].clone();
     assert_eq!(route["hostnames"], json!(["gated.lab.test"]));
     let backend = &route["rules"][0]["backendRefs"][0];
     assert_eq!((&backend["name"], &backend["port"]), (&json!("openclaw"), &json!(18789)));
@@ -170,7 +191,7 @@ fn a_gateway_of_the_gateway_api_leads_to_it() {
     let launching = run.live();
     until("the Gateway lacks its certificate", || {
         let conditions =
-            &case.get(&["gateway", "openclaw"])["status"]["listeners"][0]["conditions"];
+            &case.get(&["gateway", "openclaw-entry"])["status"]["listeners"][0]["conditions"];
         let is_said = conditions.to_string().contains("InvalidCertificateRef");
         if is_said { Ok(()) } else { Err(conditions.to_string()) }
     });
@@ -188,7 +209,7 @@ fn a_gateway_of_the_gateway_api_leads_to_it() {
         "--expose",
         "operator",
         "--ssh-cidr",
-        "0.0.0.0/0",
+        "10.214.0.0/24",
     ]));
     assert_eq!(names(&case, "gateway,httproute"), [""; 0]);
     assert_eq!(case.get(&["service", "openclaw"])["spec"]["type"], "LoadBalancer");

@@ -22,7 +22,7 @@ const CORPUS: &[&str] = &[
     "",
     "{}",
     "  // nothing but a comment\n{ }\n",
-    "{ ui: { seamColor: '#112233' }, gateway: { port: 1, trustedProxies: ['10.0.0.9'] } }",
+    "{ ui: { seamColor: '#112233' }, gateway: { port: 1, trustedProxies: ['10.9.0.0/16', '10.0.0.9'] } }",
     "{ gateway: { bind: 'custom', customBindHost: '10.0.0.1', controlUi: { allowedOrigins: \
      ['https://mine', 'http://old.example:18789', 'http://127.0.0.1:18789'] } } }",
     "{ gateway: { controlUi: { allowedOrigins: 'none', other: 1 }, trustedProxies: {} } }",
@@ -49,7 +49,8 @@ fn managed() -> ManagedConfig {
         bind: Bind::Lan,
         origins: vec!["http://new.example:18789".into(), "http://127.0.0.1:18789".into()],
         stale_origins: vec!["http://old.example:18789".into()],
-        proxy: None,
+        proxies: Vec::new(),
+        stale_proxies: vec!["10.9.0.0/16".into()],
         model: Some("anthropic/claude-sonnet-5".into()),
         model_is_chosen: false,
         last_model: Some("anthropic/last".into()),
@@ -68,6 +69,7 @@ fn variants() -> Vec<ManagedConfig> {
         last_model: None,
         exec_ask: ExecAsk::Off,
         heartbeat: "30m".into(),
+        proxies: vec!["10.8.0.0/16".into(), "10.0.0.9".into()],
         stale_origins: Vec::new(),
         ..managed()
     };

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use super::Settings;
+use crate::config::rules;
+use crate::config::settings::Origin;
 use crate::config::variables::Variable;
 use crate::domain::{ClusterSpec, Expose, Failure, IngressApi, IngressSpec, cluster, text, tunnel};
 
@@ -55,6 +57,11 @@ impl Settings {
         self.object_name(Variable::IngressTlsSecret)
     }
 
+    /// Where the proxies of what leads to a gateway come from, if that was said.
+    pub fn ingress_proxies(&self) -> Result<Vec<String>, Failure> {
+        Ok(self.read(Variable::IngressProxies, rules::proxies)?.unwrap_or_default())
+    }
+
     fn object_name(&self, variable: Variable) -> Result<Option<String>, Failure> {
         self.read(variable, |text| cluster::object_name(variable.name(), text))
     }
@@ -74,6 +81,7 @@ impl Settings {
     pub fn ingress(&self) -> Result<Option<IngressSpec>, Failure> {
         use Variable::{GatewayClass, IngressClass, IngressHost, IngressTlsSecret};
         let (host, tls_secret) = (self.ingress_host()?, self.ingress_tls_secret()?);
+        let proxies = self.ingress_proxies()?;
         let (api, class, named) = match (self.ingress_class()?, self.gateway_class()?) {
             (Some(_), Some(_)) => {
                 return Err(Failure::bad_input(format!(
@@ -88,13 +96,15 @@ impl Settings {
         };
         let (has, lacks, remedy) = match (class, host, &tls_secret) {
             (Some(class), Some(host), _) => {
-                return Ok(Some(IngressSpec { api, class, host, tls_secret }));
+                return Ok(Some(IngressSpec { api, class, host, tls_secret, proxies }));
             }
             (None, None, None) => return Ok(None),
             (Some(_), None, _) => (named, IngressHost, "set that too, or neither"),
             (None, host, _) => {
                 let has = if host.is_some() { IngressHost } else { IngressTlsSecret };
-                (has, IngressClass, "set that or OPENCLAW_PIPELINE_GATEWAY_CLASS too, or none")
+                let remedy = "set that, or OPENCLAW_PIPELINE_GATEWAY_CLASS, and \
+                              OPENCLAW_PIPELINE_INGRESS_HOST; or none of them";
+                (has, IngressClass, remedy)
             }
         };
         Err(Failure::bad_input(format!(
@@ -105,6 +115,16 @@ impl Settings {
         .remedy(remedy))
     }
 
+    /// Whether somebody said who reaches a gateway nearer than what leads everybody there was said: a
+    /// request to a server that is set to a class, for one.
+    fn is_without_ingress(&self, expose: Expose) -> bool {
+        let nearest = |one, other| self.origin(one).min(self.origin(other));
+        let said = nearest(Variable::Expose, Variable::Cloudflare);
+        let class = nearest(Variable::IngressClass, Variable::GatewayClass);
+        let is_class = class != Origin::Default;
+        is_class && expose != Expose::Http && said < class && !said.same_place(class)
+    }
+
     /// The cluster that a gateway is put on.
     pub fn cluster(&self) -> Result<ClusterSpec, Failure> {
         let context = self.kube_context()?;
@@ -113,7 +133,7 @@ impl Settings {
             None => Vec::new(),
         };
         let (expose, source_ranges) = (self.expose()?, self.ssh_cidrs()?);
-        let ingress = self.ingress()?;
+        let ingress = if self.is_without_ingress(expose) { None } else { self.ingress()? };
         match expose {
             Expose::Tunnel => {
                 return Err(Failure::bad_input(

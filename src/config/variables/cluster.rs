@@ -62,3 +62,10 @@ pub(super) const INGRESS_TLS_SECRET: Definition = row(
     Unset("plain HTTP"),
     "The secret in the gateway's namespace with the certificate for that name",
 );
+
+pub(super) const INGRESS_PROXIES: Definition = row(
+    Variable::IngressProxies,
+    "OPENCLAW_PIPELINE_INGRESS_PROXIES",
+    Unset("none is believed, and what it forwards is refused"),
+    "The addresses or ranges, separated by commas, that the controller's proxies come to the gateway from",
+);

@@ -1,7 +1,7 @@
 //! Asking again: an API server that is restarted, or whose place another one takes, loses calls.
 //!
-//! Owns for how long a call that was lost is made again, and that one which came with a token that has
-//! expired is made again with another. Refuses that for a cluster which never
+//! Owns for how long a call that was lost is made again, and that a call is made again with another
+//! token where the cluster no longer took the one it had. Refuses that for a cluster which never
 //! answered: its address may be wrong, and whoever waits is to know at once. What is made again is of
 //! no other effect the second time, or says itself what was there.
 
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use crate::drivers::aws::Environment;
     use crate::drivers::kubernetes::bearer::Bearer;
-    use crate::drivers::kubernetes::{Kind, Object, Whereabouts};
+    use crate::drivers::kubernetes::{Kind, MANAGER, Object, Whereabouts};
 
     /// What becomes of one call.
     #[derive(Clone, Copy)]
@@ -126,7 +126,9 @@ mod tests {
             _ => "AlreadyExists",
         };
         if code == 200 {
-            json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "a", "uid": "1" } })
+            json!({ "apiVersion": "v1", "kind": "Pod", "metadata": {
+                "name": "a", "uid": "1", "managedFields": [{ "manager": MANAGER }],
+            } })
         } else {
             json!({ "status": "Failure", "code": code, "reason": reason, "message": "said" })
         }

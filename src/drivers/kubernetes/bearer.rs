@@ -77,6 +77,8 @@ impl Bearer {
                 true
             }
             Err(failure) => {
+                // Not asked for again by each call that meets the same.
+                *since = Since { at: Instant::now(), is_renewed: false };
                 tracing::warn!(%failure, "no other token for the cluster");
                 false
             }

@@ -3,7 +3,6 @@
 //! Owns the kinds of problem, as the API's own status says them, and what is to be done about each.
 //! Refuses to hand on what a cluster says but as clean, bounded text.
 
-use kube::client::UpgradeConnectionError;
 use kube::core::Status;
 
 use crate::domain::{Failure, text};
@@ -57,14 +56,6 @@ impl ApiError {
             kube::Error::Api(status) => (problem(status), text::clean(&status.message, WORDS)),
             kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_) => {
                 (Problem::Unreachable, words(error))
-            }
-            kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status)) => {
-                let problem = match status.as_u16() {
-                    401 => Problem::Unauthenticated,
-                    403 => Problem::Forbidden,
-                    _ => Problem::Busy,
-                };
-                (problem, words(error))
             }
             kube::Error::UpgradeConnection(_) => (Problem::Busy, words(error)),
             _ => (Problem::Other, words(error)),

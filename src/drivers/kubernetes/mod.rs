@@ -86,6 +86,10 @@ impl Cluster {
     ) -> Result<Self, Failure> {
         let mut config = Self::config(place, credentials, cancel).await?;
         let token = config.auth_info.token.take();
+        if token.is_some() {
+            // The token counts where there are both, and nothing may take its place on the way.
+            config.auth_info.token_file = None;
+        }
         let bearer = token.map(|it| Bearer::new(&it, place, credentials)).transpose()?;
         Self::of(config, bearer)
     }

@@ -194,9 +194,13 @@ impl Cluster {
         let made = made.await;
         let was_lost = tries.into_inner() > 1;
         match (made, &object.metadata.name) {
-            // Made by the call whose answer was lost.
+            // Made by the call whose answer was lost, if it is this program's.
             (Err(error), Some(name)) if was_lost && error.problem == Problem::Conflict => {
-                self.ask(|| api.get(name)).await
+                let found = self.ask(|| api.get(name)).await?;
+                let managers = found.metadata.managed_fields.iter().flatten();
+                let is_ours =
+                    managers.filter_map(|it| it.manager.as_deref()).any(|it| it == MANAGER);
+                if is_ours { Ok(found) } else { Err(error) }
             }
             (made, _) => made,
         }

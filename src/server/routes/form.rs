@@ -295,7 +295,8 @@ fn refuse_wrong(
         // One setting may be wrong for what another one says.
         let in_fields = |text: &str| {
             use Variable as V;
-            let both = [V::Expose, V::Cloudflare, V::TunnelHost, V::TunnelToken, variable];
+            let both =
+                [V::Expose, V::Cloudflare, V::TunnelHost, V::TunnelToken, V::IngressHost, variable];
             let named = fields.iter().filter(|(it, _)| both.contains(it));
             named.fold(text.replace(variable.name(), field), |text, (variable, field)| {
                 text.replace(variable.name(), field)

@@ -15,7 +15,7 @@ pub(super) const ENFORCES: &str = "pipeline.openclaw.io/enforces-network-policie
 
 impl At<'_> {
     /// Makes the namespace, and what the gateway is reached by.
-    pub(super) async fn claim(&self, _work: Work<'_>) -> Result<ClusterFacts, Failure> {
+    pub(super) async fn claim(&self, work: Work<'_>) -> Result<ClusterFacts, Failure> {
         let manifests = self.manifests();
         let (kind, namespace) = manifests.namespace()?;
         let found = self.cluster.get(kind, None, &self.namespace).await?;
@@ -52,7 +52,7 @@ impl At<'_> {
             Class::Default => None,
         };
         if was_there {
-            self.close_entries().await?;
+            self.close_entries(work).await?;
         }
         let port = self.site.port()?;
         // The policies come before the first pod.

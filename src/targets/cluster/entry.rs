@@ -23,9 +23,12 @@ const PORTS: (u16, u16) = (80, 443);
 /// The longest words of a controller's, in characters.
 const WORDS: usize = 400;
 
-/// What may lead there, and what each is called.
-pub(super) const KINDS: [(Kind, &str); 3] =
-    [(Kind::INGRESS, "ingress"), (Kind::HTTP_ROUTE, "route"), (Kind::GATEWAY, "Gateway")];
+/// What may lead there, by which name, and what that is.
+pub(super) const OBJECTS: [(Kind, &str, &str); 3] = [
+    (Kind::INGRESS, names::GATEWAY, "ingress"),
+    (Kind::HTTP_ROUTE, names::ENTRY, "route"),
+    (Kind::GATEWAY, names::ENTRY, "Gateway"),
+];
 
 /// What is needed to have one of them.
 const OF_INGRESSES: [Right; 2] =
@@ -57,13 +60,12 @@ impl Manifests<'_> {
     /// What leads to it by a class; nothing where a load balancer of its own does, or nobody.
     pub(super) fn entry(&self, port: u16) -> Result<Vec<Applied>, Failure> {
         let Some(ingress) = self.site.deployment.ingress() else { return Ok(Vec::new()) };
-        let objects = match ingress.api {
-            IngressApi::Ingress => vec![of_ingress(ingress, port)],
-            IngressApi::Gateway => of_gateway(ingress, port).into(),
+        let (name, objects) = match ingress.api {
+            IngressApi::Ingress => (names::GATEWAY, vec![of_ingress(ingress, port)]),
+            IngressApi::Gateway => (names::ENTRY, of_gateway(ingress, port).into()),
         };
         let named = objects.into_iter().map(|mut object| {
-            object["metadata"] =
-                json!({ "name": names::GATEWAY, "namespace": names::namespace(self.site) });
+            object["metadata"] = json!({ "name": name, "namespace": names::namespace(self.site) });
             self.label(&mut object["metadata"]);
             typed(object)
         });
@@ -105,7 +107,7 @@ fn of_gateway(ingress: &IngressSpec, port: u16) -> [Value; 2] {
     let route = json!({
         "apiVersion": GATEWAY_API, "kind": "HTTPRoute",
         "spec": {
-            "parentRefs": [{ "name": names::GATEWAY }],
+            "parentRefs": [{ "name": names::ENTRY }],
             "hostnames": [ingress.host],
             "rules": [{ "backendRefs": [{ "name": names::GATEWAY, "port": port }] }],
         },
@@ -125,7 +127,7 @@ impl At<'_> {
             let has = match self.named(kind).await {
                 Ok(known) => format!("it has {}", listed(&known)),
                 Err(error) if error.problem == Problem::NotFound => {
-                    "it has no Gateway API: whoever administers it adds that, and a controller"
+                    "it has no Gateway API v1: whoever administers it adds that, and a controller"
                         .to_owned()
                 }
                 Err(error) => return Err(error.into()),
@@ -150,32 +152,46 @@ impl At<'_> {
     }
 
     /// Removes what led there before, and is not asked for any more.
-    pub(super) async fn close_entries(&self) -> Result<(), Failure> {
+    pub(super) async fn close_entries(&self, work: Work<'_>) -> Result<(), Failure> {
         let wanted = self.site.deployment.ingress().map_or(&[][..], |it| kinds_of(it.api));
-        for (kind, _) in KINDS.iter().filter(|(kind, _)| !wanted.contains(kind)) {
-            self.cluster.remove_named(*kind, &self.namespace, names::GATEWAY).await?;
+        for (kind, name, noun) in OBJECTS.iter().filter(|(kind, ..)| !wanted.contains(kind)) {
+            self.is_removed(*kind, name, &format!("the {noun} {name}"), work).await?;
         }
         Ok(())
     }
 
-    /// Waits until a controller leads to the gateway, where it says so: that of a Gateway does. Whether
-    /// one that has an ingress leads there, only the way itself tells.
+    /// Waits until a controller leads to the gateway, where it says so: that of a Gateway does. An
+    /// ingress has nobody's word, and only the way itself tells.
     pub(super) async fn entered(&self, work: Work<'_>) -> Result<(), Failure> {
         let ingress = self.site.deployment.ingress();
-        if ingress.is_none_or(|it| it.api != IngressApi::Gateway) {
+        let Some(ingress) = ingress.filter(|it| it.api == IngressApi::Gateway) else {
             return Ok(());
-        }
+        };
+        let class = self.cluster.get(Kind::GATEWAY_CLASS, None, &ingress.class).await?;
+        let class = class.map(|it| it.data).unwrap_or_default();
+        let controller = class["spec"]["controllerName"].as_str().unwrap_or_default();
         let mut looks = Looks::new(self.within, work);
         loop {
             let namespace = Some(self.namespace.as_str());
-            let gateway = self.cluster.get(Kind::GATEWAY, namespace, names::GATEWAY).await?;
-            let route = self.cluster.get(Kind::HTTP_ROUTE, namespace, names::GATEWAY).await?;
+            let gateway = self.cluster.get(Kind::GATEWAY, namespace, names::ENTRY).await?;
+            let route = self.cluster.get(Kind::HTTP_ROUTE, namespace, names::ENTRY).await?;
             let said = match (&gateway, &route) {
-                (Some(gateway), Some(route)) => Said::of(gateway, route),
-                _ => return Err(Failure::conflict("somebody else removed its Gateway meanwhile")),
+                (Some(gateway), Some(route)) => Said::of(gateway, route, controller),
+                _ => {
+                    return Err(Failure::conflict("somebody else removed its Gateway meanwhile")
+                        .remedy("launch it again"));
+                }
             };
             let words = match said {
-                Said::Leads => return Ok(()),
+                Said::Leads(address) => {
+                    let address = address.map_or_else(
+                        || "where its Gateway is".to_owned(),
+                        |it| format!("to {it}, where its Gateway is"),
+                    );
+                    let host = &ingress.host;
+                    work.progress.note(&format!("the name {host} has to lead {address}"));
+                    return Ok(());
+                }
                 Said::Refused(words) if looks.bears(true) => words,
                 Said::Refused(words) => {
                     return Err(Failure::failed(format!(
@@ -186,7 +202,9 @@ impl At<'_> {
                 Said::Coming(words) if looks.is_late() => {
                     return Err(Failure::failed(format!("its Gateway is not there yet: {words}"))
                         .remedy(
-                            "look at its controller (kubectl describe gateway, gatewayclass)",
+                            "look at its controller (kubectl describe gateway, gatewayclass), and \
+                             that the secret with the certificate is in its namespace; then launch \
+                             it again",
                         ));
                 }
                 Said::Coming(words) => {
@@ -202,29 +220,33 @@ impl At<'_> {
 /// What a controller says of a Gateway and its route.
 #[derive(Debug, PartialEq, Eq)]
 enum Said {
-    Leads,
-    /// Why not yet.
+    /// That it leads there, and at which address.
+    Leads(Option<String>),
+    /// Why not yet: a certificate may still be made.
     Coming(String),
-    /// What it does not take, which may still be put right.
+    /// What it does not take.
     Refused(String),
 }
 
 impl Said {
-    fn of(gateway: &Object, route: &Object) -> Self {
+    /// What this controller says: what another one said of the route before stays there.
+    fn of(gateway: &Object, route: &Object, controller: &str) -> Self {
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let listeners = list(&gateway.data["status"]["listeners"]);
-        let parents = list(&route.data["status"]["parents"]);
-        let of_gateway = std::iter::once(&gateway.data["status"]).chain(&listeners);
-        let said = of_gateway.map(|it| (gateway, it)).chain(parents.iter().map(|it| (route, it)));
-        for (object, part) in said {
-            for kind in ["Accepted", "ResolvedRefs", "Conflicted"] {
-                let bad = if kind == "Conflicted" { "True" } else { "False" };
-                if let Some(words) = words(object, part, kind, bad) {
-                    return Self::Refused(words);
-                }
-            }
-        }
         let status = &gateway.data["status"];
+        let listeners = list(&status["listeners"]);
+        let mut parents = list(&route.data["status"]["parents"]);
+        parents.retain(|it| it["controllerName"] == controller);
+        let parts = || {
+            let of_gateway = std::iter::once(status).chain(&listeners).map(|it| (gateway, it));
+            of_gateway.chain(parents.iter().map(|it| (route, it)))
+        };
+        let find = |kind, bad| parts().find_map(|(object, part)| words(object, part, kind, bad));
+        if let Some(words) = find("Accepted", "False").or_else(|| find("Conflicted", "True")) {
+            return Self::Refused(words);
+        }
+        if let Some(words) = find("ResolvedRefs", "False") {
+            return Self::Coming(words);
+        }
         if !has(gateway, status, "Programmed", "True") {
             let why = words(gateway, status, "Programmed", "False");
             return Self::Coming(why.unwrap_or_else(|| "its controller has not seen to it".into()));
@@ -232,7 +254,7 @@ impl Said {
         if !parents.iter().any(|it| has(route, it, "Accepted", "True")) {
             return Self::Coming("its route is not accepted yet".into());
         }
-        Self::Leads
+        Self::Leads(status["addresses"][0]["value"].as_str().map(|it| clean(it, 120)))
     }
 }
 
@@ -282,10 +304,16 @@ mod tests {
         let gateway = object(
             "Gateway",
             2,
-            &json!({ "conditions": gateway, "listeners": [{ "conditions": listeners }] }),
+            &json!({
+                "conditions": gateway, "listeners": [{ "conditions": listeners }],
+                "addresses": [{ "type": "IPAddress", "value": "192.0.2.7" }],
+            }),
         );
-        let route = object("HTTPRoute", 1, &json!({ "parents": [{ "conditions": parents }] }));
-        Said::of(&gateway, &route)
+        let parent = |name: &str, conditions: &Value| json!({ "controllerName": name, "conditions": conditions });
+        // One of another controller, which led there before, has not been removed.
+        let before = parent("another.test/any", &json!([said("Accepted", "False", 1)]));
+        let parents = json!({ "parents": [before, parent("a.test/any", parents)] });
+        Said::of(&gateway, &object("HTTPRoute", 1, &parents), "a.test/any")
     }
 
     #[test]
@@ -293,7 +321,8 @@ mod tests {
         let none = json!([]);
         let (programmed, accepted) =
             (json!([said("Programmed", "True", 2)]), json!([said("Accepted", "True", 1)]));
-        assert_eq!(of(&programmed, &none, &accepted), Said::Leads);
+        let at = Some("192.0.2.7".to_owned());
+        assert_eq!(of(&programmed, &none, &accepted), Said::Leads(at));
         let before = json!([said("Programmed", "True", 1)]);
         for (gateway, parents) in [(&none, &accepted), (&before, &accepted), (&programmed, &none)] {
             assert!(matches!(of(gateway, &none, parents), Said::Coming(_)), "{gateway} {parents}");
@@ -309,13 +338,17 @@ mod tests {
             (json!([said("Programmed", "True", 2)]), json!([said("Accepted", "True", 1)]));
         let lacks = json!([said("ResolvedRefs", "False", 2)]);
         let words = "ResolvedRefs is False (AReason)".to_owned();
-        assert_eq!(of(&programmed, &lacks, &accepted), Said::Refused(words.clone()));
+        // A certificate that is not there may still come.
+        assert_eq!(of(&programmed, &lacks, &accepted), Said::Coming(words.clone()));
         let unresolved = json!([said("Accepted", "True", 1), said("ResolvedRefs", "False", 1)]);
-        assert_eq!(of(&programmed, &json!([]), &unresolved), Said::Refused(words));
+        assert_eq!(of(&programmed, &json!([]), &unresolved), Said::Coming(words));
+        let refused = json!([said("Accepted", "False", 1)]);
+        let words = "Accepted is False (AReason)".to_owned();
+        assert_eq!(of(&programmed, &lacks, &refused), Said::Refused(words));
         let conflicted = json!([said("Conflicted", "True", 2)]);
         assert!(matches!(of(&programmed, &conflicted, &accepted), Said::Refused(_)));
         // What it said of what was there before counts no more.
         let before = json!([said("ResolvedRefs", "False", 1)]);
-        assert_eq!(of(&programmed, &before, &accepted), Said::Leads);
+        assert!(matches!(of(&programmed, &before, &accepted), Said::Leads(_)));
     }
 }

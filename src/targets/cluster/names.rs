@@ -20,6 +20,9 @@ pub(super) const CONFIG: &str = "openclaw-config";
 pub(super) const CLAIMS: [&str; 2] = ["openclaw-config", "openclaw-workspace"];
 /// The user's own configuration, for the first start.
 pub(super) const FILE: &str = "openclaw-file";
+/// The Gateway that leads there, and its route. Controllers call what they make for one as it is called,
+/// beside what is the gateway's own.
+pub(super) const ENTRY: &str = "openclaw-entry";
 /// The container that merges the configuration, before the gateway starts.
 pub(super) const CONFIGURE: &str = "configure";
 /// The pod that gets an image ready.

@@ -23,13 +23,17 @@ impl At<'_> {
     pub(super) async fn place(
         &self,
         managed: &ManagedConfig,
-        _work: Work<'_>,
+        work: Work<'_>,
     ) -> Result<Placed, Failure> {
         let mut managed = managed.clone();
         managed.bind = Bind::Lan;
         managed.port = CONTAINER_PORT;
         managed.workspace = WORKSPACE.into();
         let replicas = self.replicas().await?;
+        if replicas.is_some() {
+            // A launch that failed may have changed what is asked for.
+            self.close_entries(work).await?;
+        }
         let placed = self.foreseen(replicas.is_some(), &managed).await?;
         // The keys that are handed over depend on the plugins.
         let mut site = self.site.clone();

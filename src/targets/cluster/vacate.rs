@@ -41,8 +41,7 @@ impl At<'_> {
             self.remove_pod(pod).await?;
         }
         let mut removed = Vec::new();
-        let entries = entry::KINDS.map(|(kind, noun)| (kind, names::GATEWAY, noun));
-        for (kind, name, noun) in entries.into_iter().chain(OBJECTS) {
+        for (kind, name, noun) in entry::OBJECTS.into_iter().chain(OBJECTS) {
             let what = format!("the {noun} {name}");
             if self.is_removed(kind, name, &what, work).await? {
                 removed.push(what);
@@ -57,7 +56,7 @@ impl At<'_> {
     }
 
     /// Removes an object, and waits until it is gone; whether it was there.
-    async fn is_removed(
+    pub(super) async fn is_removed(
         &self,
         kind: Kind,
         name: &str,

@@ -64,7 +64,8 @@ impl EksMaker {
         let is_own =
             |object: &Object| object.metadata.namespace.as_ref().is_some_and(|it| own.contains(it));
         let mut balancers = Vec::new();
-        for kind in [Kind::SERVICE, Kind::INGRESS, Kind::GATEWAY] {
+        // What others make a service for goes before the service.
+        for kind in [Kind::GATEWAY, Kind::INGRESS, Kind::SERVICE] {
             let all = match cluster.list(kind, None, "").await {
                 // The Gateway API is not of every cluster.
                 Err(error) if error.problem == Problem::NotFound => Vec::new(),
@@ -86,25 +87,32 @@ impl EksMaker {
             ));
         }
         let mut cleared = Cleared::default();
+        for (kind, object) in &balancers {
+            remove(cluster, *kind, object).await?;
+        }
         let mut looks = Looks::new(GONE_WITHIN, work);
         for (kind, object) in &balancers {
-            remove(cluster, *kind, object, &mut looks).await?;
+            is_gone(cluster, *kind, object, &mut looks).await?;
             cleared.removed.push(format!("the load balancer of {}", called(object)));
         }
         let claims = cluster.list(Kind::CLAIM, None, "").await?;
-        let mut looks = Looks::new(GONE_WITHIN, work);
+        let mut going = Vec::new();
         for claim in &claims {
             let volume = volume_of(cluster, claim).await;
             if volumes && is_own(claim) {
-                remove(cluster, Kind::CLAIM, claim, &mut looks).await?;
-                if !volume_is_gone(cluster, claim, &mut looks).await? {
-                    let why = format!("the volume {volume}, which its class retains");
-                    cleared.kept.push(why);
-                    continue;
-                }
-                cleared.removed.push(format!("the volume {volume} of {}", called(claim)));
+                remove(cluster, Kind::CLAIM, claim).await?;
+                going.push((claim, volume));
             } else {
                 cleared.kept.push(format!("the volume {volume} of {}", called(claim)));
+            }
+        }
+        let mut looks = Looks::new(GONE_WITHIN, work);
+        for (claim, volume) in going {
+            is_gone(cluster, Kind::CLAIM, claim, &mut looks).await?;
+            if volume_is_gone(cluster, claim, &mut looks).await? {
+                cleared.removed.push(format!("the volume {volume} of {}", called(claim)));
+            } else {
+                cleared.kept.push(format!("the volume {volume}, which its class retains"));
             }
         }
         Ok(cleared)
@@ -155,20 +163,28 @@ async fn volume_of(cluster: &Cluster, claim: &Object) -> String {
     clean(&format!("{id} ({size})"), 140)
 }
 
-/// Removes an object, and waits until whoever made what belongs to it has taken that away.
-async fn remove(
+/// Removes an object, whose end is waited for when all have been removed.
+async fn remove(cluster: &Cluster, kind: Kind, object: &Object) -> Result<(), Failure> {
+    let (namespace, name) = place(object);
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    Ok(cluster.remove(kind, namespace, name, uid).await?)
+}
+
+/// Waits until whoever made what belongs to it has taken that away.
+async fn is_gone(
     cluster: &Cluster,
     kind: Kind,
     object: &Object,
     looks: &mut Looks<'_>,
 ) -> Result<(), Failure> {
-    let namespace = object.metadata.namespace.as_deref();
-    let name = object.metadata.name.as_deref().unwrap_or_default();
-    let uid = object.metadata.uid.clone().unwrap_or_default();
-    cluster.remove(kind, namespace, name, &uid).await?;
+    let (namespace, name) = place(object);
     let is_there = || async {
         let found = cluster.get(kind, namespace, name).await?;
-        Ok(found.is_some_and(|it| it.metadata.uid.as_deref() == Some(&uid)))
+        Ok(found.is_some_and(|it| it.metadata.uid == object.metadata.uid))
     };
     looks.until_gone(&called(object), is_there).await
+}
+
+fn place(object: &Object) -> (Option<&str>, &str) {
+    (object.metadata.namespace.as_deref(), object.metadata.name.as_deref().unwrap_or_default())
 }

@@ -21,7 +21,8 @@ impl ManagedConfig {
         if self.is_since_8_1() {
             set["session"]["maintenance"]["maxDiskBytes"] = json!(SESSIONS_MAX);
         }
-        let proxies: Vec<&String> = self.proxy.iter().collect();
+        let stale_proxies: Vec<&str> =
+            self.stale_proxies.iter().map(String::as_str).chain([TUNNEL_ADDRESS]).collect();
         let without: Vec<String> = CONFLICTS
             .iter()
             .map(|(parent, key, _)| format!("{}.{key}", super::dotted(parent)))
@@ -33,7 +34,7 @@ impl ManagedConfig {
                 "gateway.controlUi.allowedOrigins": {
                     "add": self.origins, "remove": self.stale_origins,
                 },
-                "gateway.trustedProxies": { "add": proxies, "remove": [TUNNEL_ADDRESS] },
+                "gateway.trustedProxies": { "add": self.proxies, "remove": stale_proxies },
             },
             "without": without,
             "model": {

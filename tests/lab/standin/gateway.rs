@@ -408,6 +408,10 @@ async fn converse(
             continue;
         }
         let Some(address) = client else {
+            log(&format!(
+                "gateway: observed unattributable proxy-shaped traffic from {address}; \
+                 Gateway-authenticated routes reject it"
+            ));
             let body = json!({"error": {"code": "proxy_attribution_required"}}).to_string();
             return http::respond(&mut stream, &request, 403, "application/json", &body).await;
         };

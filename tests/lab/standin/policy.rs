@@ -36,18 +36,35 @@ impl Peer {
 pub fn client(headers: &HashMap<String, String>, peer: IpAddr, config: &Value) -> Option<IpAddr> {
     let peer = peer.to_canonical();
     let trusted = config.pointer("/gateway/trustedProxies").and_then(Value::as_array);
-    let trusted: Vec<IpAddr> =
-        trusted.into_iter().flatten().filter_map(|it| it.as_str()?.parse().ok()).collect();
+    let trusted: Vec<&str> = trusted.into_iter().flatten().filter_map(Value::as_str).collect();
+    let is_trusted = |address: IpAddr| trusted.iter().any(|it| is_within(address, it));
     let is_forwarded = headers
         .keys()
         .any(|name| name == "forwarded" || name == "x-real-ip" || name.starts_with("x-forwarded-"));
-    if !trusted.contains(&peer) {
+    if !is_trusted(peer) {
         return (!is_forwarded).then_some(peer);
     }
     // From the right: what stands further left, the client may have said itself.
     let chain = headers.get("x-forwarded-for").map(String::as_str).unwrap_or_default();
     let mut hops = chain.rsplit(',').filter_map(|hop| hop.trim().parse::<IpAddr>().ok());
-    hops.find(|hop| !hop.is_loopback() && !trusted.contains(hop))
+    hops.find(|hop| !hop.is_loopback() && !is_trusted(*hop))
+}
+
+/// Whether an address is this one, or in this range.
+fn is_within(address: IpAddr, named: &str) -> bool {
+    let (first, bits) = match named.split_once('/') {
+        Some((first, bits)) => (first, bits.parse().ok()),
+        None => (named, None),
+    };
+    match (address, first.parse()) {
+        (IpAddr::V4(it), Ok(IpAddr::V4(first))) => {
+            let length = 32_u32.saturating_sub(bits.unwrap_or(32));
+            let of = |it: std::net::Ipv4Addr| u64::from(u32::from(it)) >> length;
+            of(it) == of(first)
+        }
+        (it, Ok(first)) => it == first,
+        _ => false,
+    }
 }
 
 /// Why an origin is not let in.

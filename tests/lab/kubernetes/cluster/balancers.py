@@ -4,8 +4,8 @@ Owns an address of the outside world for each service that asks for one, and the
 node, that lead from there to the node's port, with the client's address kept, as a network load
 balancer does with instances as its targets. One that asks for AWS's kind is known by a host name, as
 there, while the cluster has AWS's driver of volumes; the names stand in a hosts file. What leads to a
-service by a class (entries.py) has an address too, before the node, where TLS ends. Refuses to check
-whether anything answers behind it.
+service by a class (entries.py) has an address too, and a proxy before the node (proxy.py). Refuses to
+check whether anything answers behind it.
 """
 
 import ipaddress
@@ -40,8 +40,8 @@ class Balancers:
         self.free = [str(it) for it in ipaddress.ip_network(places.BALANCERS).hosts()]
         # By the id of the service or entry: its address, and what leads where.
         self.known: dict[str, tuple[str, tuple]] = {}
-        # Where TLS ends, by what it ends before and with which certificate: the program, and its port.
-        self.ends: dict[tuple, tuple[subprocess.Popen, int]] = {}
+        # What hands requests on, by where to and with which certificate: the program, and its port.
+        self.proxies: dict[tuple, tuple[subprocess.Popen, int]] = {}
         HOSTS.write_text("")
         before_node("ip", "route", "replace", places.SERVICES, "via", places.NODE)
         rule("-N", CHAIN)
@@ -54,6 +54,7 @@ class Balancers:
         services = api.items(SERVICES)
         entered = entries.all_of(services)
         wanted = {it.uid: self.leads_of(it) for it in entered}
+        self.end_proxies(entered)
         balanced = [it for it in services if it["spec"].get("type") == "LoadBalancer"]
         wanted |= {it["metadata"]["uid"]: leads_to_node(it) for it in balanced}
         changed = False
@@ -84,25 +85,18 @@ class Balancers:
             entry.tell(address)
 
     def leads_of(self, entry: entries.Entry) -> tuple:
-        """That its port leads to its service, whose address the node knows."""
-        to = entry.to
-        if entry.certificate:
-            to = f"{places.EDGE_ADDRESS}:{self.ended(entry.to, entry.certificate)}"
-        return ((entry.port, to),), ("0.0.0.0/0",)
+        """That its port leads to its service, by a proxy before the node."""
+        key = (entry.to, entry.certificate)
+        if key not in self.proxies:
+            self.proxies[key] = begin_proxy(*key)
+        return ((entry.port, f"{places.EDGE_ADDRESS}:{self.proxies[key][1]}"),), ("0.0.0.0/0",)
 
-    def ended(self, to: str, certificate: entries.Certificate) -> int:
-        """The port before the node at which TLS ends before a service."""
-        key = (to, certificate.chain, certificate.key)
-        if key not in self.ends:
-            there = ["nsenter", f"--net=/run/netns/{places.EDGE}", sys.executable, "-B", "-m"]
-            program = subprocess.Popen(
-                [*there, "cluster.terminator", places.EDGE_ADDRESS, *to.rsplit(":", 1)],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            )
-            program.stdin.write(certificate.chain + certificate.key)
-            program.stdin.close()
-            self.ends[key] = (program, int(program.stdout.readline()))
-        return self.ends[key][1]
+    def end_proxies(self, entered: list[entries.Entry]) -> None:
+        """Those by which nobody goes any more."""
+        for key in self.proxies.keys() - {(it.to, it.certificate) for it in entered}:
+            program, _ = self.proxies.pop(key)
+            program.kill()
+            program.wait()
 
     def lead(self) -> None:
         """Puts the rules in force."""
@@ -114,6 +108,20 @@ class Balancers:
                         "-A", CHAIN, "-s", source, "-d", address, "-p", "tcp", "--dport", str(port),
                         "-j", "DNAT", "--to-destination", to,
                     )
+
+
+def begin_proxy(
+    to: str, certificate: entries.Certificate | None
+) -> tuple[subprocess.Popen, int]:
+    """A proxy before the node, and the port at which it listens there."""
+    there = ["nsenter", f"--net=/run/netns/{places.EDGE}", sys.executable, "-B", "-m"]
+    program = subprocess.Popen(
+        [*there, "cluster.proxy", places.EDGE_ADDRESS, *to.rsplit(":", 1)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )
+    program.stdin.write(certificate.chain + certificate.key if certificate else "")
+    program.stdin.close()
+    return program, int(program.stdout.readline())
 
 
 def leads_to_node(service: dict) -> tuple:

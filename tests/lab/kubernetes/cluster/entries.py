@@ -18,7 +18,7 @@ GATEWAY_API = "/apis/gateway.networking.k8s.io/v1"
 HTTP, HTTPS = 80, 443
 
 
-@dataclass
+@dataclass(frozen=True)
 class Certificate:
     """Of a host, with its key, each PEM."""
 
