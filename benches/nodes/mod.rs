@@ -329,12 +329,20 @@ fn app(pod: &Pod) -> &str {
 /// The status of a pod that got the image ready.
 fn pulled(namespace: &str) -> Value {
     // No policy is enforced: it reached the API.
-    let said = json!({ "version": VERSION, "reached": true }).to_string();
-    json!({ "phase": "Succeeded", "containerStatuses": [{
-        "name": "openclaw", "ready": false, "restartCount": 0, "image": "ghcr.io/openclaw/openclaw",
-        "imageID": image_of(namespace),
-        "state": { "terminated": { "exitCode": 0, "reason": "Completed", "message": said } },
-    }]})
+    let ended = |name: &str, said: Value| {
+        json!({
+            "name": name, "ready": false, "restartCount": 0, "image": "ghcr.io/openclaw/openclaw",
+            "imageID": image_of(namespace),
+            "state": { "terminated": {
+                "exitCode": 0, "reason": "Completed", "message": said.to_string(),
+            }},
+        })
+    };
+    let statuses = [
+        ended("openclaw", json!({ "version": VERSION })),
+        ended("policies", json!({ "reached": true })),
+    ];
+    json!({ "phase": "Succeeded", "containerStatuses": statuses })
 }
 
 /// The status of a gateway's pod. `said` is empty where the first container's is known.

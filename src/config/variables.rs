@@ -406,7 +406,8 @@ pub const VARIABLES: [Definition; 73] = [
         Variable::BootWithin,
         "OPENCLAW_PIPELINE_BOOT_TIMEOUT",
         Text("10m"),
-        "How long a new machine may take until SSH lets in: seconds, or a number with s, m or h",
+        "How long a new machine may take until SSH lets in, and on a cluster a pod, or what leads to it: \
+         seconds, or a number with s, m or h",
     ),
     row(
         PLACES,

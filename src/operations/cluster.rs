@@ -3,7 +3,7 @@
 //! Owns the steps that come before the gateway there; the rest is the same as everywhere.
 
 use futures_util::future::BoxFuture;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::context::{Context, OperationDef, Repeat, StepDef, StepEnd};
 use super::{launch, steps};
@@ -21,6 +21,7 @@ pub(super) static DEFINITION: OperationDef = OperationDef {
         steps::CONFIGURE,
         launch::START,
         launch::PROVE,
+        POLICIES,
         steps::OPEN_WINDOW,
     ],
     ..launch::DEFINITION
@@ -56,23 +57,45 @@ fn address<'a>(c: &'a mut Context<'_>) -> Step<'a> {
     Box::pin(async move {
         let site = c.site()?;
         let host = clusters(c)?.address(&site, c.work()).await?;
-        let enforces = clusters(c)?.enforces_policies(&site, c.work()).await;
-        if enforces == Some(false) {
-            c.sink.progress().note(
-                "this cluster does not enforce network policies: the gateway, which runs commands \
-                 that an AI chose, reaches whatever its node reaches (docs/kubernetes.md says how to \
-                 switch them on)",
-            );
-        }
-        let output = json!({ "host": host, "enforces_policies": enforces });
+        let output = json!({ "host": host });
         c.change_facts(|facts| {
             if let Some(cluster) = &mut facts.cluster {
                 cluster.host = host;
-                cluster.enforces_policies = enforces;
             }
         })?;
         Ok(StepEnd::Done(output))
     })
+}
+
+const POLICIES: StepDef = StepDef {
+    name: "policies",
+    says: |_| "see whether the cluster enforces network policies".into(),
+    event: None,
+    run: policies,
+    repeat: Repeat::Never,
+};
+
+fn policies<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    Box::pin(async move { see_policies(c).await.map(StepEnd::Done) })
+}
+
+/// Hears whether the cluster enforces network policies, and says so where it does not.
+pub(super) async fn see_policies(c: &mut Context<'_>) -> Result<Value, Failure> {
+    let site = c.site()?;
+    let enforces = clusters(c)?.enforces_policies(&site, c.work()).await;
+    if enforces == Some(false) {
+        c.sink.progress().note(
+            "this cluster does not enforce network policies: the gateway, which runs commands that \
+             an AI chose, reaches whatever its node reaches (docs/kubernetes.md says how to switch \
+             them on)",
+        );
+    }
+    c.change_facts(|facts| {
+        if let Some(cluster) = &mut facts.cluster {
+            cluster.enforces_policies = enforces;
+        }
+    })?;
+    Ok(json!({ "enforces_policies": enforces }))
 }
 
 /// The target, which has clusters.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::backup;
+use super::cluster;
 use super::context::{Context, OperationDef, Repeat, StepDef, StepEnd};
 use super::steps;
 use crate::domain::{Aftermath, DeploymentSpec, EventType, Failure, OperationKind};
@@ -76,6 +77,9 @@ fn fetch_new<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failur
         };
         site.deployment.spec = spec;
         let artefact = steps::fetch_newest(c, &site).await?;
+        if c.target().clusters().is_some() {
+            cluster::see_policies(c).await?;
+        }
         let (next, next_version) = (artefact.id, artefact.version);
         Ok(StepEnd::Done(json!(Before { next, next_version, ..before })))
     })

@@ -96,21 +96,18 @@ pub(super) fn ended_before(pod: &Object) -> bool {
     gateway.is_some_and(|it| it["lastState"]["terminated"].is_object())
 }
 
-/// The digest of the image that a pod's first container runs, with its repository, and what the
-/// container said at its end.
-pub(super) fn image_of(pod: &Object) -> (Option<String>, Option<Value>) {
-    let status = statuses(pod, "containerStatuses").next();
-    let id = status.and_then(|it| it["imageID"].as_str()).unwrap_or_default();
+/// The digest of the image that a pod's main container runs, with its repository.
+pub(super) fn image_of(pod: &Object) -> Option<String> {
+    let id = container(pod, "containerStatuses", names::GATEWAY)?["imageID"].as_str()?;
     let id = id.strip_prefix("docker-pullable://").unwrap_or(id);
-    let digest = id.contains("@sha256:").then(|| id.to_owned());
-    let said = status.and_then(|it| it["state"]["terminated"]["message"].as_str());
-    (digest, said.and_then(|it| serde_json::from_str(it).ok()))
+    id.contains("@sha256:").then(|| id.to_owned())
 }
 
-/// How a pod's only container ended.
-pub(super) fn end_of(pod: &Object) -> Option<i32> {
-    let status = statuses(pod, "containerStatuses").next()?;
-    exit_code(&status["state"])
+/// What a container said at its end, if anything that is JSON; `None` while it has not ended.
+pub(super) fn last_word(pod: &Object, name: &str) -> Option<Value> {
+    let ended = container(pod, "containerStatuses", name)?["state"].get("terminated")?;
+    let said = ended["message"].as_str().unwrap_or_default();
+    Some(serde_json::from_str(said).unwrap_or_default())
 }
 
 fn exit_code(state: &Value) -> Option<i32> {
