@@ -75,7 +75,7 @@ fn a_pod_that_does_not_come_up_is_told_with_the_real_reason() {
         "spec": { "hard": { "limits.memory": "1Gi" } },
     });
     until("its pods are gone", || {
-        let pods = case.get(&["pods"]);
+        let pods = case.get(&["pods", "--selector=app.kubernetes.io/name=openclaw"]);
         let left = pods["items"].as_array().expect("a list").len();
         (left == 0).then_some(()).ok_or(format!("{pods:#}"))
     });

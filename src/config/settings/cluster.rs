@@ -99,11 +99,13 @@ impl Settings {
                 return Ok(Some(IngressSpec { api, class, host, tls_secret, proxies }));
             }
             (None, None, None) => return Ok(None),
-            (Some(_), None, _) => (named, IngressHost, "set that too, or neither"),
+            (Some(_), None, _) => {
+                (named, IngressHost, "set OPENCLAW_PIPELINE_INGRESS_HOST too, or neither")
+            }
             (None, host, _) => {
                 let has = if host.is_some() { IngressHost } else { IngressTlsSecret };
-                let remedy = "set that, or OPENCLAW_PIPELINE_GATEWAY_CLASS, and \
-                              OPENCLAW_PIPELINE_INGRESS_HOST; or none of them";
+                let remedy = "set OPENCLAW_PIPELINE_INGRESS_CLASS or OPENCLAW_PIPELINE_GATEWAY_CLASS, \
+                              and OPENCLAW_PIPELINE_INGRESS_HOST; or none of them";
                 (has, IngressClass, remedy)
             }
         };

@@ -221,7 +221,7 @@ impl<'a> Manifests<'a> {
             }
             container["resources"] = json!({
                 "requests": { "cpu": "10m", "memory": "64Mi" },
-                "limits": { "cpu": "1", "memory": "512Mi" },
+                "limits": { "cpu": "1", "memory": "128Mi" },
             });
             // A node waits a moment for each volume, also for an empty one.
             for list in [&mut container["volumeMounts"], &mut spec["volumes"]] {

@@ -54,6 +54,8 @@ impl At<'_> {
         let found = self.cluster.get(Kind::NAMESPACE, None, &self.namespace).await?;
         let Some(found) = found else { return Ok(()) };
         names::refuse_others(&found, self.site)?;
+        // One that a launch left, which did not come as far as to hear it.
+        self.remove_now(names::PULL).await?;
         let changes = self.changes(names::OF_GATEWAY).await;
         match self.cluster.scale(&self.namespace, names::GATEWAY, 0).await {
             Err(error) if error.problem == Problem::NotFound => return Ok(()),
