@@ -16,7 +16,7 @@ use crate::domain::{
 };
 use crate::exec::{addresses, wait};
 use crate::gateway::cause;
-use crate::gateway::prove::{Proof, Route, prove as prove_route};
+use crate::gateway::prove::{Proof, ProveError, Route, prove as prove_route};
 use crate::store::{Window, now};
 use crate::targets::rendering::{self, Bind};
 use crate::targets::{Artefact, Learned, ManagedConfig, NotUp, Progress, Site, Target, keeper};
@@ -335,13 +335,7 @@ pub async fn prove_site(
     tokio::select! {
         proof = proof => match proof {
             Ok(proof) => Ok(proof),
-            Err(error) => {
-                let remedy = match site.deployment.ingress() {
-                    Some(_) if error.is_for_proxy() => unknown_proxy(target, site).await,
-                    _ => error.remedy().to_owned(),
-                };
-                Err(Failure::failed(site.scrub(&error.to_string(), 500)).remedy(remedy).into())
-            }
+            Err(error) => Err(unproven(target, site, &error).await.into()),
         },
         failure = crashed(target, site, progress) => Err(failure.into()),
         why = displaced(target, site) => Err(why),
@@ -349,6 +343,15 @@ pub async fn prove_site(
             Err(Failure::interrupted().into())
         }
     }
+}
+
+/// Why it is not proven, and what to do.
+async fn unproven(target: &dyn Target, site: &Site, error: &ProveError) -> Failure {
+    let remedy = match site.deployment.ingress() {
+        Some(_) if error.is_for_proxy() => unknown_proxy(target, site).await,
+        _ => error.remedy().to_owned(),
+    };
+    Failure::failed(site.scrub(&error.to_string(), 500)).remedy(remedy)
 }
 
 /// What to do where the gateway was not told of the proxy that leads to it.

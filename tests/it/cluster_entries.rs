@@ -72,9 +72,7 @@ fn is_at(case: &Case, origin: &str) {
     let service = case.get(&["service", "openclaw"]);
     assert_eq!(service["spec"]["type"], "ClusterIP", "it has no load balancer of its own");
     // The page's own origin, by that name, is let in; the gateway was proven by it.
-    let file = case.inside("cat /home/node/.openclaw/openclaw.json");
-    let configured: Value = serde_json::from_str(&file).expect("JSON");
-    let origins = configured["gateway"]["controlUi"]["allowedOrigins"].to_string();
+    let origins = case.configured()["gateway"]["controlUi"]["allowedOrigins"].to_string();
     assert!(origins.contains(&format!("\"{origin}\"")), "{origins}");
     case.run(["doctor"]).done().answers(&format!("works at {origin}/"));
 }
@@ -101,9 +99,7 @@ fn an_ingress_leads_to_it() {
     let proxy = from.split(':').next().expect("an address").to_owned();
     case.product.set("OPENCLAW_PIPELINE_INGRESS_PROXIES", &proxy);
     works(case.run(by(host)));
-    let file = case.inside("cat /home/node/.openclaw/openclaw.json");
-    let configured: Value = serde_json::from_str(&file).expect("JSON");
-    assert_eq!(configured["gateway"]["trustedProxies"], json!([proxy]));
+    assert_eq!(case.configured()["gateway"]["trustedProxies"], json!([proxy]));
     is_at(&case, "http://gateway.lab.test");
     let spec = case.get(&["ingress", "openclaw"])["spec"].clone();
     let rule = &spec["rules"][0];
@@ -131,9 +127,11 @@ fn an_ingress_leads_to_it() {
     works(case.run(["stop"]));
     works(case.run(["launch", "--target", "eks", "--expose", "none"]));
     assert_eq!(names(&case, "ingress"), [""; 0]);
-    let file = case.inside("cat /home/node/.openclaw/openclaw.json");
-    let configured: Value = serde_json::from_str(&file).expect("JSON");
-    assert_eq!(configured["gateway"]["trustedProxies"], json!([]), "nobody is believed any more");
+    assert_eq!(
+        case.configured()["gateway"]["trustedProxies"],
+        json!([]),
+        "nobody is believed any more"
+    );
     let done = case.destroys_all();
     done.answers("the namespace openclaw-entered");
 }

@@ -63,8 +63,7 @@ fn it_is_what_the_manifests_say_and_nothing_else_can_read_its_keys() {
     let rest = case.said(&["get", "all,configmaps,events", "--output=json"]);
     assert!(!rest.contains(KEY) && !rest.contains(TOKEN));
     // The page's origins are let in: the load balancer's, and those of a port forwarded here.
-    let file = case.inside("cat /home/node/.openclaw/openclaw.json");
-    let configured: Value = serde_json::from_str(&file).expect("JSON");
+    let configured = case.configured();
     let origins = &configured["gateway"]["controlUi"]["allowedOrigins"];
     let expected =
         json!(
@@ -206,10 +205,7 @@ fn a_users_configuration_is_merged_in_place() {
     std::fs::write(case.product.work().join("openclaw.json"), own).expect("written");
     let done = case.launched();
     done.says("replaced, because they are managed: gateway.port");
-    let read = || -> Value {
-        let file = case.inside("cat /home/node/.openclaw/openclaw.json");
-        serde_json::from_str(&file).expect("JSON")
-    };
+    let read = || case.configured();
     let now = read();
     assert_eq!(
         (&now["ui"]["seamColor"], &now["gateway"]["port"]),

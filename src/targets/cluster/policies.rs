@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::address::ENFORCES;
 use super::{At, names, reason};
+use crate::domain::Failure;
 use crate::drivers::kubernetes::{Kind, Object};
 use crate::targets::Work;
 use crate::targets::looks::Looks;
@@ -70,7 +71,7 @@ impl At<'_> {
     }
 
     /// Waits until the pod has said it, keeps that, and removes the pod.
-    async fn hear_policies(&self, work: Work<'_>) -> Result<(), crate::domain::Failure> {
+    async fn hear_policies(&self, work: Work<'_>) -> Result<(), Failure> {
         let namespace = Some(self.namespace.as_str());
         // Most have said it by now: no change is waited for.
         let mut looks = Looks::new(WITHIN, work);

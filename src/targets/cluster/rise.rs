@@ -23,7 +23,8 @@ impl At<'_> {
         let mut warnings = Vec::new();
         loop {
             let what = match self.look(reason::runs, looks.is_quiet(), &mut warnings).await? {
-                // One that runs is enough: whether it works is another question, and so is why one ended that began.
+                // One that runs is enough: whether it works is another question, and so is why one
+                // ended that began.
                 Seen::Running | Seen::Ended { .. } => return Ok(()),
                 Seen::Stuck(trouble) if looks.bears(trouble.may_pass) => trouble.what,
                 Seen::Stuck(trouble) => return Err(trouble.into()),

@@ -107,6 +107,13 @@ impl<'a> Case<'a> {
         self.said(&exec)
     }
 
+    /// The gateway's configuration, as it is in place.
+    #[track_caller]
+    pub fn configured(&self) -> Value {
+        let file = self.inside("cat /home/node/.openclaw/openclaw.json");
+        serde_json::from_str(&file).expect("JSON")
+    }
+
     /// The status, as the program tells it.
     pub fn status(&self) -> Value {
         let done = patient(self.run(["status", "--json"]));

@@ -15,7 +15,6 @@ import sys
 from . import api, entries, places, volumes
 
 SERVICES = "/api/v1/services"
-SERVICES_OF = "/api/v1/namespaces/{}/services"
 AWS = "service.beta.kubernetes.io/aws-load-balancer-type"
 DOMAIN = "elb.us-east-1.lab.test"
 HOSTS = places.RUN / "etc" / "hosts"
@@ -78,7 +77,8 @@ class Balancers:
             if on_aws and AWS in about.get("annotations", {}):
                 entry = {"hostname": f"k8s-{about['uid'][:8]}.{DOMAIN}"}
                 name(address, entry["hostname"])
-            tell(service, f"{SERVICES_OF.format(about['namespace'])}/{about['name']}", entry)
+            said = {"loadBalancer": {"ingress": [entry]}}
+            entries.say("/api/v1/namespaces", "services", service, said)
         for entry in entered:
             address = self.known[entry.uid][0]
             name(address, entry.host)
@@ -138,9 +138,3 @@ def name(address: str, host: str) -> None:
     if line not in HOSTS.read_text():
         with HOSTS.open("a") as hosts:
             hosts.write(line)
-
-
-def tell(thing: dict, path: str, entry: dict) -> None:
-    """Says in its status where it is reached."""
-    if thing.get("status", {}).get("loadBalancer", {}).get("ingress") != [entry]:
-        api.patch(f"{path}/status", {"status": {"loadBalancer": {"ingress": [entry]}}})
