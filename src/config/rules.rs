@@ -5,6 +5,7 @@
 
 mod cluster;
 mod machine;
+mod range;
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::range::{Range, members};
 use super::{refused, span};
 use crate::domain::{Failure, TargetKind, text};
 
@@ -80,28 +81,19 @@ fn ranges(variable: &str, text: &str, least: u32) -> Result<Vec<String>, Failure
             .remedy("give IPv4 ranges, such as 203.0.113.7/32, separated by commas")
     };
     let mut ranges = Vec::new();
-    for given in text.split(',').map(str::trim).filter(|it| !it.is_empty()) {
-        let (address, bits) = given.split_once('/').unwrap_or((given, "32"));
-        let address: std::net::Ipv4Addr =
-            address.parse().map_err(|_| refused(given, "is no IPv4 range"))?;
-        let bits: u32 = bits
-            .parse()
-            .map_err(|_| refused(given, &format!("has no length from {least} to 32")))?;
-        if bits > 32 {
-            return Err(refused(given, "is longer than an address"));
+    for given in members(text) {
+        let Range { first, bits } = Range::of(given).map_err(|why| refused(given, &why))?;
+        if !first.is_ipv4() {
+            return Err(refused(given, "is no IPv4 range"));
         }
+        let bits = bits.unwrap_or(32);
         if bits < least {
             return Err(refused(
                 given,
-                "is not narrower than a /8: SSH is never open to the world",
+                &format!("is wider than a /{least}: SSH is never open to the world"),
             ));
         }
-        let mask = u32::MAX.checked_shl(32 - bits).unwrap_or_default();
-        if u32::from(address) & !mask != 0 {
-            let first = std::net::Ipv4Addr::from(u32::from(address) & mask);
-            return Err(refused(given, &format!("does not begin a range; {first}/{bits} does")));
-        }
-        ranges.push(format!("{address}/{bits}"));
+        ranges.push(format!("{first}/{bits}"));
     }
     if ranges.is_empty() {
         return Err(refused(text, "names no range"));
