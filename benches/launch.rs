@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::stats::{Samples, ms};
 use super::support::engine::Engine;
 use super::support::lab::{Lab, Part};
+use super::support::ports::free_port;
 use super::support::real::{CURRENT, Real, TOKEN};
 
 /// How many pairs.
@@ -190,9 +191,4 @@ fn until_started(port: u16, pair: usize) {
         assert!(Instant::now() < end, "pair {pair}: the gateway by hand never started");
         std::thread::sleep(Duration::from_millis(50));
     }
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    listener.local_addr().expect("an address").port()
 }

@@ -14,7 +14,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::super::support::product::{NEWEST, free_port};
+use super::super::support::ports::free_port;
+use super::super::support::product::NEWEST;
 use super::super::support::standin;
 use super::{Known, lock};
 

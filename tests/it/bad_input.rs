@@ -108,7 +108,7 @@ fn tokens_and_keys_are_refused_unseen() {
 #[test]
 fn an_env_file_is_read_as_people_write_it() {
     let product = Product::new();
-    let (port, other) = (product.port(), crate::support::product::free_port());
+    let (port, other) = (product.port(), crate::support::ports::free_port());
     let text = "\u{feff}# a comment\r\nexport ANTHROPIC_API_KEY=\"sk-ant-quoted\"\r\n\
                 OPENAI_API_KEY = 'sk openai'  # no\r\n";
     fs::write(product.work().join(".env"), text).expect("written");

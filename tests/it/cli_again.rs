@@ -6,7 +6,8 @@ use std::fs;
 use openclaw_pipeline::exec::addresses::addresses;
 use rustix::process::Signal;
 
-use crate::support::product::{NEWEST, OLDER, Product, TOKEN, free_port, send, until};
+use crate::support::ports::free_port;
+use crate::support::product::{NEWEST, OLDER, Product, TOKEN, send, until};
 
 /// Ends keeper and gateway as a reboot does.
 fn reboot(product: &Product) {

@@ -7,7 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::product::{Product, free_port, send, until};
+use crate::support::ports::free_port;
+use crate::support::product::{Product, send, until};
 
 /// An `.env`'s value, without the quotes that it may have.
 fn value(product: &Product, file: &str, name: &str) -> Option<String> {

@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-use crate::support::product::{Product, free_port};
+use crate::support::ports::free_port;
+use crate::support::product::Product;
 
 #[test]
 fn a_launch_shows_its_steps_and_answers_with_the_link() {

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::product::{NEWEST, NODE, Product, TOKEN, free_port, send, until};
+use crate::support::ports::free_port;
+use crate::support::product::{NEWEST, NODE, Product, TOKEN, send, until};
 
 #[test]
 fn config_explain_shows_values_their_origin_and_no_secret() {

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use crate::support::cluster::{Cluster, until};
 use crate::support::cluster_case::{Case, KEY, works};
 use crate::support::netns::NetNs;
-use crate::support::product::{TOKEN, free_port};
+use crate::support::ports::free_port;
+use crate::support::product::TOKEN;
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()

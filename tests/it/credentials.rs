@@ -17,7 +17,7 @@ use openclaw_pipeline::targets::process::{RunRecord, RunState};
 use serde_json::{Value, json};
 
 use crate::support::lab::{CURRENT, Lab, Part};
-use crate::support::product::free_port;
+use crate::support::ports::free_port;
 use crate::support::real::{Real, TOKEN};
 use crate::support::stub_provider::{ANSWER, Received, StubProvider};
 

@@ -4,7 +4,8 @@
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 
-use crate::support::product::{NEWEST, OLDER, Product, free_port, turn_at_the_default_port};
+use crate::support::ports::free_port;
+use crate::support::product::{NEWEST, OLDER, Product, turn_at_the_default_port};
 
 #[test]
 fn an_address_that_this_machine_does_not_have_is_told_as_that() {

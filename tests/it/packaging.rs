@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::engine::Engine;
 use crate::support::lab::{Lab, Part, command, own_image, skip};
+use crate::support::ports::free_port;
 use crate::support::source::{read, root};
 
 const TOKEN: &str = "ocp-operator-0123456789abcdef0123456789abcdef";
@@ -48,11 +49,6 @@ fn call(port: u16, request: &str, token: Option<&str>, body: &str) -> Option<(u1
     tcp.read_to_string(&mut text).ok()?;
     let status = text.split(' ').nth(1)?.parse().ok()?;
     Some((status, text.split_once("\r\n\r\n")?.1.to_owned()))
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 fn said(output: &Output) -> String {

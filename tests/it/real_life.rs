@@ -10,7 +10,7 @@ use crate::support::engine::Engine;
 use crate::support::lab::{Lab, Part};
 use crate::support::life::{Ground, Life};
 use crate::support::netns::NetNs;
-use crate::support::product::free_port;
+use crate::support::ports::free_port;
 use crate::support::real::{BROKEN, CURRENT, PREVIOUS, Real};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::asking::ask;
-use crate::support::product::{Product, free_port, until};
+use crate::support::ports::free_port;
+use crate::support::product::{Product, until};
 use crate::support::server::{Call, Served};
 
 const TOKEN: &str = "a-token-for-this-test-0123456789";

@@ -8,7 +8,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::asking::ask;
-use crate::support::product::{Product, free_port, until};
+use crate::support::ports::free_port;
+use crate::support::product::{Product, until};
 use crate::support::server::{Call, SLOW, Served};
 
 /// The types of a deployment's events, in order.

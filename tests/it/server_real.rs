@@ -11,7 +11,7 @@ use crate::support::control_ui::{self, View};
 use crate::support::engine::Engine;
 use crate::support::lab::{Lab, Part};
 use crate::support::netns::NetNs;
-use crate::support::product::free_port;
+use crate::support::ports::free_port;
 use crate::support::real::{CURRENT, Real};
 use crate::support::real_server::RealServer;
 use crate::support::receiver::{Mode, Receiver, Request};

@@ -6,7 +6,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use openclaw_pipeline::domain::approval::ApprovalPolicy;
@@ -29,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::fake_target::{FakeTarget, World};
 use super::memory_gateway::State;
+use super::ports::free_port;
 
 /// The version that is launched.
 pub const OLD: &str = "2026.9.5";
@@ -36,19 +36,6 @@ pub const OLD: &str = "2026.9.5";
 pub const NEW: &str = "2026.9.6";
 /// The request of the browser that waits.
 pub const REQUEST: &str = "request-1";
-
-/// Ports of this process, outside of what the system gives to connections.
-static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
-
-fn free_port() -> u16 {
-    loop {
-        let pid = u16::try_from(std::process::id() % 100).expect("below 100");
-        let port = 20_000 + pid * 100 + NEXT_PORT.fetch_add(1, Ordering::SeqCst) % 100;
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-}
 
 /// A pairing request, as the gateway lists it.
 pub fn browser(request: &str, device: &str) -> Value {

@@ -63,14 +63,18 @@ impl Lab {
     }
 
     fn locate() -> Self {
+        Self { home: Self::cache() }
+    }
+
+    /// Where its cache is, or would be.
+    pub fn cache() -> PathBuf {
         let from = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-        let home = from("OPENCLAW_PIPELINE_LAB").unwrap_or_else(|| {
+        from("OPENCLAW_PIPELINE_LAB").unwrap_or_else(|| {
             let cache = from("XDG_CACHE_HOME")
                 .or_else(|| from("HOME").map(|home| home.join(".cache")))
                 .unwrap_or_else(|| PathBuf::from("/nonexistent"));
             cache.join("openclaw-pipeline-lab")
-        });
-        Self { home }
+        })
     }
 
     /// The lab's cache.

@@ -32,6 +32,7 @@ pub mod netns;
 pub mod outbox;
 pub mod own_server;
 pub mod placed;
+pub mod ports;
 pub mod private_client;
 pub mod product;
 pub mod reading;

@@ -19,7 +19,8 @@ use super::cluster::Cluster;
 use super::edge::Edge;
 use super::engine::Engine;
 use super::lab::{Lab, REPOSITORY, cloud_search_path};
-use super::product::{free_port, with_hosts};
+use super::ports::free_port;
+use super::product::with_hosts;
 
 /// The token that the tests give, so that they can open the link that carries it.
 pub const TOKEN: &str = "real-token-0123456789abcdef0123456789abcdef";

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 
 use super::client::LIMIT;
 pub use super::client::{Answer, Call};
-use super::product::{BROKEN, OLDER, Product, free_port, send, until};
+use super::ports::free_port;
+use super::product::{BROKEN, OLDER, Product, send, until};
 
 /// The operator's token, where there is one: distinctive, so that a leak is found.
 pub const API_TOKEN: &str = "api~Wq73/kP+operator-0123456789=";
