@@ -74,15 +74,15 @@ quick-start: next := A gateway is fetched (about a minute), started and proven; 
 quick-start: $(program_file) ## Build the program and launch a gateway on this machine
 	$(program) launch
 
-# One recipe, so that its lines keep their order with -j too. One test more at once than there are
-# cores: many of them wait for a machine.
+# One recipe, so that its lines keep their order with -j too. In each half one test more at once than
+# there are cores: many of them wait for a machine.
 .PHONY: test
 test: export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 1)
 test: ## Set up the lab and run every test (the first time: most of an hour)
 	@echo 'First the real parts that the tests run: gateways, images, a browser. Kept for the next time.'
 	@$(without_secrets) tests/lab/setup all
 	@$(cargo) build --locked --bins --example standin-gateway
-	@$(cargo) test --locked
+	@$(without_secrets) tests/all
 
 .PHONY: bench
 bench: ## Measure the figures of docs/benchmarks.md (BENCH=build: that part alone)

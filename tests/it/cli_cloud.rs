@@ -277,8 +277,10 @@ fn startupz(port: u16) -> String {
 
 fn is_reached_through_a_tunnel(target: &str) {
     let Some(cloud) = Cloud::start() else { return };
+    let Some([image, _]) = cloud.standin() else { return };
     let mut product = on_aws(&cloud);
     product.set("EXPOSE", "none");
+    product.set("OPENCLAW_PIPELINE_IMAGE", image);
     let launched = good(product.run(["launch", "one", "--target", target]));
     let prefix = if target == "ec2" { "ec2" } else { "ls" };
     for line in [
