@@ -74,15 +74,15 @@ quick-start: next := A gateway is fetched (about a minute), started and proven; 
 quick-start: $(program_file) ## Build the program and launch a gateway on this machine
 	$(program) launch
 
-# One recipe, so that its lines keep their order with -j too. In each half one test more at once than
-# there are cores: many of them wait for a machine.
+# One recipe, so that its lines keep their order with -j too. Two tests more at once than there are
+# cores: many of them wait for a machine or a pod.
 .PHONY: test
-test: export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 1)
+test: export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 2)
 test: ## Set up the lab and run every test (the first time: most of an hour)
 	@echo 'First the real parts that the tests run: gateways, images, a browser. Kept for the next time.'
 	@$(without_secrets) tests/lab/setup all
 	@$(cargo) build --locked --bins --example standin-gateway
-	@$(without_secrets) tests/all
+	@$(cargo) test --locked
 
 .PHONY: bench
 bench: ## Measure the figures of docs/benchmarks.md (BENCH=build: that part alone)
@@ -355,7 +355,7 @@ ls-cloudflare-stop: $(program_file) ## Take the tunnel away: plain HTTP again
 quick-deploy: next := A cluster is made on EKS (a quarter of an hour), unless it is there; then a gateway is launched on it and proven, and a link printed.
 quick-deploy: $(program_file) ## Make .env, the cluster and a gateway on it, print a link
 	$(program) env init
-	$(program) cluster apply
+	$(program) cluster apply --for-launch
 	$(program) --on eks launch --target eks
 
 .PHONY: deploy-init
@@ -372,7 +372,7 @@ deploy-apply: $(program_file) ## Make the cluster, or bring it to what its terra
 
 .PHONY: deploy-destroy
 deploy-destroy: $(program_file) ## Remove the cluster, once no gateway is on it
-	$(program) cluster destroy $(yes)
+	$(program) cluster destroy $(yes) $(if $(filter 1 true yes,$(VOLUMES)),--volumes)
 
 .PHONY: k8s-apply
 k8s-apply: $(program_file) ## Launch what is not there, bring what is to what the settings say
