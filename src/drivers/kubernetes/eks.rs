@@ -10,6 +10,7 @@ use kube::config::{
 };
 use secrecy::SecretString;
 
+use super::kubeconfig::heed_no_proxy;
 use crate::domain::{EksCluster, Failure, text};
 use crate::drivers::aws::{Aws, Environment};
 
@@ -55,10 +56,12 @@ pub(super) async fn config(
         ..Kubeconfig::default()
     };
     let config = Config::from_custom_kubeconfig(whole, &KubeConfigOptions::default()).await;
-    config.map_err(|error| {
+    let mut config = config.map_err(|error| {
         Failure::failed(format!(
             "the cluster {name} cannot be spoken to: {}",
             text::clean(&error.to_string(), 300)
         ))
-    })
+    })?;
+    heed_no_proxy(&mut config);
+    Ok(config)
 }

@@ -114,7 +114,8 @@ impl From<ApiError> for Failure {
             ))
             .remedy(
                 "check the network, that the cluster is up, and that the address of the context in \
-                 the kubeconfig is its own (kubectl cluster-info asks the same)",
+                 the kubeconfig is its own (kubectl cluster-info asks the same); to the one that \
+                 openclaw-pipeline cluster apply made, that lets the address in that you have now",
             ),
             Problem::Unauthenticated => Self::prerequisite(format!(
                 "the cluster at {server} does not know who asks: the credentials of the context \

@@ -6,8 +6,9 @@
 
 use std::path::{Path, PathBuf};
 
+use hyper_util::client::proxy::matcher::Matcher;
 use kube::Config;
-use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use tokio_util::sync::CancellationToken;
 
 use super::credential;
@@ -36,13 +37,41 @@ pub(super) async fn read(
         }
     }
     let options = KubeConfigOptions { context: Some(name.clone()), ..Default::default() };
-    Config::from_custom_kubeconfig(config, &options).await.map_err(|error| {
+    let has_proxy = names_proxy(&config, &name);
+    let found = Config::from_custom_kubeconfig(config, &options).await.map_err(|error| {
+        // Of a proxy's address nothing is repeated: it may hold a password.
+        let words = match &error {
+            KubeconfigError::ParseProxyUrl(_) => "the proxy's address is none".to_owned(),
+            error => text::clean(&error.to_string(), 300),
+        };
         Failure::prerequisite(format!(
-            "the context {name} of the kubeconfig cannot be used: {}",
-            text::clean(&error.to_string(), 300)
+            "the context {name} of the kubeconfig cannot be used: {words}"
         ))
         .remedy("correct the file, or make it anew")
-    })
+    });
+    let mut found = found?;
+    if !has_proxy {
+        heed_no_proxy(&mut found);
+    }
+    Ok(found)
+}
+
+/// Takes the environment's proxy away from a cluster that `NO_PROXY` names: the library asks it of the
+/// proxy.
+pub(super) fn heed_no_proxy(config: &mut Config) {
+    // One of another kind leads nowhere at all, and is refused later.
+    let leads = |it: &mut hyper::Uri| matches!(it.scheme_str(), Some("http" | "https" | "socks5"));
+    let cluster = &config.cluster_url;
+    config.proxy_url.take_if(|it| leads(it) && Matcher::from_env().intercept(cluster).is_none());
+}
+
+/// Whether a context's cluster has a proxy of its own.
+fn names_proxy(config: &Kubeconfig, context: &str) -> bool {
+    let context = config.contexts.iter().find(|it| it.name == context);
+    let name = context.and_then(|it| it.context.as_ref()).map(|it| &it.cluster);
+    let cluster = config.clusters.iter().find(|it| Some(&it.name) == name);
+    let proxy = cluster.and_then(|it| it.cluster.as_ref()?.proxy_url.as_ref());
+    proxy.is_some_and(|it| !it.is_empty())
 }
 
 /// The files as one.

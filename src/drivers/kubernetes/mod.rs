@@ -113,12 +113,20 @@ impl Cluster {
         // Whoever was first may have installed another one, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let server = config.cluster_url.to_string();
-        let builder = ClientBuilder::try_from(config).map_err(|error| {
-            Failure::prerequisite(format!(
+        let builder = ClientBuilder::try_from(config).map_err(|error| match error {
+            // It names the proxy's address, which may hold a password.
+            kube::Error::ProxyProtocolUnsupported { .. } => Failure::prerequisite(format!(
+                "the cluster at {server} cannot be spoken to: its proxy is of no kind that is known"
+            ))
+            .remedy(
+                "name one that begins with http://, https:// or socks5:// (HTTPS_PROXY, or proxy-url \
+                 in the kubeconfig); NO_PROXY names what is spoken to without one",
+            ),
+            error => Failure::prerequisite(format!(
                 "the cluster at {server} cannot be spoken to: {}",
                 error::words(&error)
             ))
-            .remedy("check the certificates and the address that the kubeconfig has for it")
+            .remedy("check the certificates and the address that the kubeconfig has for it"),
         })?;
         let client = match &bearer {
             Some(bearer) => builder.with_layer(&MapRequestLayer::new(bearer.carried())).build(),
