@@ -4,7 +4,7 @@
 //! volumes of another class: its data stays where it is.
 
 use crate::config::{Settings, Variable};
-use crate::domain::{ClusterSpec, Deployment, Failure, TargetKind};
+use crate::domain::{ClusterSpec, Deployment, DeploymentName, Failure, TargetKind};
 
 /// The cluster of a deployment that is new, where its target has one.
 pub(super) fn cluster(
@@ -22,6 +22,25 @@ const OF_INGRESS: [Variable; 5] = [
     Variable::IngressTlsSecret,
     Variable::IngressProxies,
 ];
+
+/// Refuses a host name by which another gateway on the same cluster is reached: its browsers would come
+/// here.
+pub(super) fn refuse_taken_host(
+    name: &DeploymentName,
+    spec: &ClusterSpec,
+    others: &[Deployment],
+) -> Result<(), Failure> {
+    let Some(host) = spec.ingress.as_ref().map(|it| &it.host) else { return Ok(()) };
+    let has_it = |it: &Deployment| {
+        let Some(cluster) = &it.spec.cluster else { return false };
+        let place = |it: &ClusterSpec| (it.own.clone(), it.kubeconfig.clone(), it.context.clone());
+        let is_there = cluster.ingress.as_ref().is_some_and(|it| it.host == *host);
+        it.name != *name && is_there && place(cluster) == place(spec)
+    };
+    let Some(other) = others.iter().find(|it| has_it(it)) else { return Ok(()) };
+    Err(Failure::conflict(format!("{} is reached by the host name {host}", other.name))
+        .remedy(format!("give {name} one of its own with OPENCLAW_PIPELINE_INGRESS_HOST")))
+}
 
 /// Takes over what the settings say outright; what they do not say stays.
 pub(super) fn change(

@@ -3,6 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use super::App;
+use super::clusters::refuse_taken_host;
 use super::specification::{Asked, has_data};
 use crate::config::{Settings, Variable};
 use crate::domain::credential::CREDENTIALS;
@@ -128,6 +129,16 @@ impl App {
         }
         self.finish(&operation, lock, sink, cancel).await?;
         Ok(Launched { deployment: self.deployment(&name)?, ran_already: false })
+    }
+
+    /// Fails where a launch would be refused before its target is asked. Changes nothing.
+    pub async fn may_launch(&self, request: &LaunchRequest<'_>) -> Result<(), Failure> {
+        let existing = self.living(&request.name)?;
+        if let Some(existing) = &existing {
+            self.refuse_other_target(existing, request.target)?;
+        }
+        let plan = self.plan_launch(request, existing.as_ref()).await?;
+        if existing.is_none() { plan.refuse_idle_machine() } else { Ok(()) }
     }
 
     /// The deployment of this name, if there is one that is not destroyed.
@@ -260,6 +271,9 @@ impl App {
         let id = existing.map_or_else(new_id, |deployment| deployment.id.clone());
         self.as_kept((&request.name, &id), settings, existing, &mut spec)?;
         self.as_placed(existing, &mut spec)?;
+        if let Some(cluster) = spec.cluster.as_ref().filter(|it| it.ingress.is_some()) {
+            refuse_taken_host(&request.name, cluster, &self.store().deployments(false)?)?;
+        }
         let sealed = self.engine().vault().seal(&id, Slot::Current, &secrets)?;
         let create = NewDeployment {
             id,

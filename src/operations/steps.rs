@@ -358,8 +358,8 @@ async fn unproven(target: &dyn Target, site: &Site, error: &ProveError) -> Failu
 async fn unknown_proxy(target: &dyn Target, site: &Site) -> String {
     let log = target.log_tail(site).await.unwrap_or_default();
     let from = match cause::proxy_of_log(&log) {
-        Some(address) => format!("comes from {address}: name that, or the range of its pods,"),
-        None => "is unknown to the gateway: name its addresses or their range".to_owned(),
+        Some(address) => format!("comes from {address}: name that"),
+        None => "is unknown to the gateway: name its addresses".to_owned(),
     };
     format!("what leads there {from} in OPENCLAW_PIPELINE_INGRESS_PROXIES; then launch it again")
 }

@@ -10,6 +10,7 @@ use crate::support::authority::Issued;
 use crate::support::cluster::{Cluster, until};
 use crate::support::cluster_case::{Case, works};
 use crate::support::lab::{Lab, Part};
+use crate::support::product::Run;
 
 /// The class that has a controller, of ingresses and of Gateways.
 const CLASS: &str = "lab";
@@ -77,6 +78,17 @@ fn is_at(case: &Case, origin: &str) {
     case.run(["doctor"]).done().answers(&format!("works at {origin}/"));
 }
 
+/// The address that what leads there comes from: it says for whom a request comes, and a gateway that
+/// was not told of it refuses that.
+#[track_caller]
+fn unknown(case: &Case, launch: Run) -> String {
+    let words =
+        ["runs, and refuses what comes through the proxy", "in OPENCLAW_PIPELINE_INGRESS_PROXIES"];
+    let done = case.launch_fails(launch, 1, &words);
+    let (_, from) = done.stderr.split_once("what leads there comes from ").expect("its address");
+    from.split(':').next().expect("an address").to_owned()
+}
+
 /// What is in the namespace, of these kinds.
 fn names(case: &Case, kinds: &str) -> Vec<String> {
     let said = case.said(&["get", kinds, "--output=name"]);
@@ -91,16 +103,15 @@ fn an_ingress_leads_to_it() {
     let _class = Applied::class(&cluster, version, "IngressClass", CLASS, "lab.test/ingress");
     let by = |host| ["launch", "--target", "eks", "--ingress-class", CLASS, "--ingress-host", host];
     let host = "gateway.lab.test";
-    // What leads there says for whom a request comes, and a gateway that was not told of it refuses that.
-    let words =
-        ["runs, and refuses what comes through the proxy", "in OPENCLAW_PIPELINE_INGRESS_PROXIES"];
-    let done = case.launch_fails(case.run(by(host)), 1, &words);
-    let (_, from) = done.stderr.split_once("what leads there comes from ").expect("its address");
-    let proxy = from.split(':').next().expect("an address").to_owned();
+    let proxy = unknown(&case, case.run(by(host)));
     case.product.set("OPENCLAW_PIPELINE_INGRESS_PROXIES", &proxy);
     works(case.run(by(host)));
     assert_eq!(case.configured()["gateway"]["trustedProxies"], json!([proxy]));
     is_at(&case, "http://gateway.lab.test");
+    // Its browsers would come to another one that had its name.
+    let other = ["launch", "other", "--target", "eks", "--ingress-class", CLASS];
+    let other = case.product.run(other).arg("--ingress-host").arg(host);
+    case.launch_fails(other, 4, &["entered is reached by the host name gateway.lab.test"]);
     let spec = case.get(&["ingress", "openclaw"])["spec"].clone();
     let rule = &spec["rules"][0];
     assert_eq!((&spec["ingressClassName"], &rule["host"]), (&json!(CLASS), &json!(host)));
@@ -162,11 +173,12 @@ fn a_gateway_of_the_gateway_api_leads_to_it() {
     let both = case.run(by(CLASS)).env("OPENCLAW_PIPELINE_INGRESS_CLASS", CLASS);
     case.launch_fails(both, 2, &["both name what leads to the gateway", "set one of them alone"]);
     assert!(!case.namespace.is_there(), "something was made");
-    let widest = case.run(by(CLASS)).env("OPENCLAW_PIPELINE_INGRESS_PROXIES", "0.0.0.0/0");
-    case.launch_fails(widest, 2, &["OPENCLAW_PIPELINE_INGRESS_PROXIES", "wider than a /8"]);
+    let wide = case.run(by(CLASS)).env("OPENCLAW_PIPELINE_INGRESS_PROXIES", "10.214.128.0/17");
+    case.launch_fails(wide, 2, &["OPENCLAW_PIPELINE_INGRESS_PROXIES", "is a range"]);
+    assert!(!case.namespace.is_there(), "something was made");
 
-    // The pods', in which no browser is.
-    case.product.set("OPENCLAW_PIPELINE_INGRESS_PROXIES", "10.214.128.0/17");
+    let proxy = unknown(&case, case.run(by(CLASS)));
+    case.product.set("OPENCLAW_PIPELINE_INGRESS_PROXIES", &proxy);
     let done = works(case.run(by(CLASS)));
     done.says("the name gated.lab.test has to lead to 198.51.100.");
     is_at(&case, "http://gated.lab.test");

@@ -120,7 +120,8 @@ pub fn checkout(dir: &std::path::Path) -> Result<(), Failure> {
         text::clean(&dir.display().to_string(), 200)
     ))
     .remedy(
-        "set PIPELINE_DIR to a directory with docker-compose.yml and terraform in it, or take it away",
+        "set PIPELINE_DIR to a directory with docker-compose.yml, terraform and k8s in it, or take it \
+         away",
     ))
 }
 

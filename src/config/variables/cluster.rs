@@ -67,5 +67,5 @@ pub(super) const INGRESS_PROXIES: Definition = row(
     Variable::IngressProxies,
     "OPENCLAW_PIPELINE_INGRESS_PROXIES",
     Unset("none is believed, and what it forwards is refused"),
-    "The addresses or ranges, separated by commas, that the controller's proxies come to the gateway from",
+    "The addresses, separated by commas, that the controller's proxies come to the gateway from",
 );
