@@ -377,6 +377,10 @@ async fn running(app: &App, site: &Site) -> Result<Vec<Finding>, Failure> {
         )),
     }
     findings.extend(policies(site));
+    if let Some(clusters) = target.clusters() {
+        let worries = clusters.worries(site).await.unwrap_or_else(|failure| vec![failure]);
+        findings.extend(worries.into_iter().map(|it| Finding::from(Verdict::Note, name, it)));
+    }
     match stale_origins(app, site).await {
         Ok(stale) if stale.is_empty() => {}
         Ok(stale) => findings.push(Finding::from(

@@ -1,4 +1,7 @@
-//! The manifests of a gateway on Kubernetes.
+//! The manifests of a gateway on Kubernetes, and what runs in its pod beside them.
+
+/// Puts an archive's state and workspace in place of the present ones, in a pod that has both volumes.
+pub const RESTORE: &str = include_str!("../../assets/cluster/restore.sh");
 
 /// A manifest, as `k8s/` has it.
 #[derive(Debug, Clone, Copy)]

@@ -13,6 +13,9 @@ pub const DOCKER_COMPOSE: &str = include_str!("../../docker-compose.yml");
 /// What a gateway image is built from on this machine.
 pub const GATEWAY_DOCKERFILE: &str = include_str!("../../assets/image/Dockerfile");
 
+/// Puts an archive's state and workspace in place of the present ones, in a container.
+pub const RESTORE_IN_CONTAINER: &str = include_str!("../../assets/container/restore.sh");
+
 /// What AWS asks for, row by row with its source and date.
 pub const PRICES: &str = include_str!("../../assets/prices.csv");
 

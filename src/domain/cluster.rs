@@ -104,7 +104,7 @@ pub struct IngressSpec {
     /// The secret with the certificate for that name. `None`: plain HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_secret: Option<String>,
-    /// The addresses and ranges of what leads there, whose word on a browser's address is taken.
+    /// The addresses of what leads there, whose word on a browser's address is taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proxies: Vec<String>,
 }
@@ -124,6 +124,13 @@ pub struct ClusterFacts {
     pub namespace: String,
     /// The namespace's own id: one of the same name on another cluster has another.
     pub uid: String,
+    /// The cluster's own id, that of the namespace which every cluster has; empty where nobody could
+    /// tell.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cluster: String,
+    /// The address of its API.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub server: String,
     /// The address or host name of its load balancer, once there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,

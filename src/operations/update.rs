@@ -75,6 +75,9 @@ fn fetch_new<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failur
             next: String::new(),
             next_version: None,
         };
+        if c.target().clusters().is_some() {
+            cluster::clusters(c)?.may_go_back(&site, c.work()).await?;
+        }
         site.deployment.spec = spec;
         let artefact = steps::fetch_newest(c, &site).await?;
         if c.target().clusters().is_some() {

@@ -201,11 +201,17 @@ pub trait Clusters: Send + Sync {
     /// cluster's own API, or by a name that was given.
     async fn address(&self, site: &Site, work: Work<'_>) -> Result<Option<String>, Failure>;
 
+    /// Fails unless its volumes have room for going back on an update. Changes nothing.
+    async fn may_go_back(&self, site: &Site, work: Work<'_>) -> Result<(), Failure>;
+
     /// Fails unless a deployment can be removed without its volumes. Changes nothing.
     async fn may_vacate(&self, site: &Site) -> Result<(), Failure>;
 
     /// Removes everything of a deployment but its volumes, which the next one of its name takes up.
     async fn vacate(&self, site: &Site, work: Work<'_>) -> Result<Vacated, Failure>;
+
+    /// What is to be known of one that runs: that it was started anew, that a volume is nearly full.
+    async fn worries(&self, site: &Site) -> Result<Vec<Failure>, Failure>;
 
     /// Whether the cluster enforces network policies, as a pod finds out; `None` where it cannot be
     /// told.

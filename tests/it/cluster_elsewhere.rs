@@ -25,13 +25,19 @@ impl<'a> NotAws<'a> {
             "provisioner": "ebs.csi.aws.com", "volumeBindingMode": "WaitForFirstConsumer",
         });
         cluster.told(&["apply", "-f", "-"], &class.to_string());
+        // As whoever applies AWS's manifests there gets it: nothing makes its volumes.
+        let by_name = json!({
+            "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+            "metadata": { "name": "gp3" }, "provisioner": "nobody.example.com",
+        });
+        cluster.told(&["apply", "-f", "-"], &by_name.to_string());
         Self(cluster)
     }
 }
 
 impl Drop for NotAws<'_> {
     fn drop(&mut self) {
-        let _ = self.0.kubectl(&["delete", "storageclass", CLASS]).output();
+        let _ = self.0.kubectl(&["delete", "storageclass", CLASS, "gp3"]).output();
         let driver = json!({
             "apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver",
             "metadata": { "name": "ebs.csi.aws.com" }, "spec": { "attachRequired": false },
@@ -85,7 +91,7 @@ fn on_another_cloud_its_own_volumes_and_addresses_are_found_out() {
         assert_eq!(claim["status"]["phase"], "Bound");
     }
     let classes = cluster.get(&["storageclasses"]);
-    assert_eq!(classes["items"].as_array().map(Vec::len), Some(1), "none was made");
+    assert_eq!(classes["items"].as_array().map(Vec::len), Some(2), "none was made");
     let service = case.get(&["service", "openclaw"]);
     let ip = text(&service["status"]["loadBalancer"]["ingress"][0]["ip"]);
     assert!(!ip.is_empty(), "{service:#}");
@@ -96,7 +102,7 @@ fn on_another_cloud_its_own_volumes_and_addresses_are_found_out() {
     // Without a default, the class has to be named, and then it is taken.
     let no_default = "storageclass.kubernetes.io/is-default-class-";
     cluster.said(&["annotate", "storageclass", CLASS, no_default]);
-    let words = ["no default storage class", "it has standard"];
+    let words = ["no default storage class", "it has gp3, standard"];
     case.launch_fails(case.launch(), 5, &words);
     assert!(!case.namespace.is_there(), "something was made");
     works(case.run(["launch", "--target", "eks", "--storage-class", CLASS, "--expose", "none"]));

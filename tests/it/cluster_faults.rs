@@ -36,17 +36,21 @@ fn a_pod_that_does_not_come_up_is_told_with_the_real_reason() {
     works(case.launch());
     case.destroys_all();
 
-    // A claim that never binds: nothing makes volumes of this class.
-    let class = json!({
-        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
-        "metadata": { "name": "nobody" }, "provisioner": "nobody.example.com",
-        "volumeBindingMode": "Immediate",
-    });
-    cluster.told(&["apply", "-f", "-"], &class.to_string());
-    let words = ["step start", "no node takes its pod", "check the storage class and its driver"];
-    case.launch_fails(soon(case.launch().arg("--storage-class").arg("nobody")), 1, &words);
-    case.destroys_all();
-    cluster.said(&["delete", "storageclass", "nobody"]);
+    // A claim that never binds: nothing makes volumes of this class, at once or for a node.
+    let unplaced =
+        ["step start", "no node takes its pod", "check the storage class and its driver"];
+    let unmade = ["step start", "its volume is not there yet", "nobody.example.com"];
+    for (binding, words) in [("Immediate", unplaced), ("WaitForFirstConsumer", unmade)] {
+        let class = json!({
+            "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+            "metadata": { "name": "nobody" }, "provisioner": "nobody.example.com",
+            "volumeBindingMode": binding,
+        });
+        cluster.told(&["apply", "-f", "-"], &class.to_string());
+        case.launch_fails(soon(case.launch().arg("--storage-class").arg("nobody")), 1, &words);
+        case.destroys_all();
+        cluster.said(&["delete", "storageclass", "nobody"]);
+    }
 
     // No node that takes it; its doctor says the same, with the same remedy.
     works(case.launch());
@@ -121,6 +125,18 @@ fn a_gateway_that_ends_is_told_in_its_own_words_and_comes_back() {
     let mend = "rm /home/node/.openclaw/standin.json\n";
     assert_eq!(case.run(["shell"]).stdin(mend).done().code, 0);
     works(case.run(["start"]));
+    // One that ended and runs again is told all the same.
+    let doctor = case.run(["doctor"]).done();
+    assert!(!doctor.stdout.contains("started anew"), "{}", doctor.stdout);
+    case.inside(
+        "for it in /proc/[0-9]*; do grep -q standin $it/comm && kill -KILL ${it#/proc/}; done; true",
+    );
+    until("its doctor says so", || {
+        let done = case.run(["doctor"]).done();
+        let told =
+            done.stdout.contains("it runs, and was started anew once; the last time it ended");
+        told.then_some(()).ok_or(done.stdout)
+    });
 
     // It hangs: its node asks it in vain, and says so.
     case.inside(

@@ -49,6 +49,17 @@ fn it_is_what_the_manifests_say_and_nothing_else_can_read_its_keys() {
     let of = format!("--selector=pipeline.openclaw.io/name={}", case.name);
     let found = case.get(&[kinds, &of]);
     assert_eq!(found["items"].as_array().expect("a list").len(), 7, "{found:#}");
+    let tags = "service.beta.kubernetes.io/aws-load-balancer-additional-resource-tags";
+    let labels = &service["metadata"]["labels"];
+    let (installation, id) = (
+        text(&labels["pipeline.openclaw.io/installation"]),
+        text(&labels["pipeline.openclaw.io/deployment"]),
+    );
+    assert!(!installation.is_empty() && !id.is_empty(), "{labels}");
+    assert_eq!(
+        service["metadata"]["annotations"][tags],
+        format!("openclaw-pipeline:installation={installation},openclaw-pipeline:deployment={id}")
+    );
     let managed = case.get(&["configmap", "openclaw-config", "--show-managed-fields"]);
     let managers = managed["metadata"]["managedFields"].as_array().expect("managers");
     assert_eq!(managers.len(), 1, "{managers:#?}");
@@ -156,7 +167,9 @@ fn what_can_be_done_to_it_is_done_where_it_runs() {
     assert_eq!(secret(&case, "ANTHROPIC_API_KEY"), other);
     reached_by_its_operator_alone(&case);
     // Reached by nobody but through the cluster's API.
-    works(case.run(["deploy", "--no-link", "--expose", "none"]));
+    // (By what `make k8s-apply` calls.)
+    let apply = ["infra", "apply", name, "--target", "eks", "--no-link", "--expose", "none"];
+    works(case.product.run(apply));
     assert_eq!(case.get(&["service", "openclaw"])["spec"]["type"], "ClusterIP");
     assert_eq!(case.status()["url"], "http://127.0.0.1:18789/");
     let doctor = case.run(["doctor"]).done();

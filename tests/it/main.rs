@@ -70,6 +70,7 @@ mod pruning;
 mod real_cloud;
 mod real_cluster;
 mod real_life;
+mod restoring;
 mod schemathesis;
 mod server_access;
 mod server_again;

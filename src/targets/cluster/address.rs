@@ -65,6 +65,8 @@ impl At<'_> {
         Ok(ClusterFacts {
             namespace: self.namespace.clone(),
             uid: found.metadata.uid.unwrap_or_default(),
+            cluster: self.identity().await?,
+            server: self.cluster.server().to_owned(),
             storage_class,
             ..before
         })
@@ -108,7 +110,8 @@ impl At<'_> {
                     |it| clean(it, 400),
                 );
                 return Err(Failure::failed(format!("its service got no address: {said}")).remedy(
-                    "EXPOSE=none reaches the gateway through the cluster's API instead (openclaw-\
+                    "where load balancers take the port on the nodes themselves (k3s), another service \
+                     may have it, and GATEWAY_PORT gives this one another; EXPOSE=none reaches the gateway through the cluster's API instead (openclaw-\
                      pipeline tunnel), OPENCLAW_PIPELINE_INGRESS_CLASS through an ingress, \
                      OPENCLAW_PIPELINE_GATEWAY_CLASS through a Gateway",
                 ));

@@ -5,7 +5,7 @@ use futures_util::future::try_join_all;
 use super::{At, entry, names};
 use crate::config::Variable;
 use crate::domain::Failure;
-use crate::drivers::kubernetes::{ApiError, Kind, Object, Right};
+use crate::drivers::kubernetes::{ApiError, Kind, Object, Problem, Right};
 
 /// The oldest cluster on which everything is there that is used: a disruption budget's
 /// unhealthyPodEvictionPolicy.
@@ -177,10 +177,15 @@ impl At<'_> {
         if let Some(class) = made.and_then(|it| it.storage_class.clone()) {
             return Ok(Class::There(class));
         }
-        if has(EBS_CLASS) {
+        // One of this name may be somebody's manifest on a cluster that has no such volumes.
+        let is_of_ebs = |it: &Object| {
+            it.metadata.name.as_deref() == Some(EBS_CLASS) && it.data["provisioner"] == EBS_DRIVER
+        };
+        if classes.iter().any(is_of_ebs) {
             return Ok(Class::There(EBS_CLASS.into()));
         }
-        if self.cluster.get(Kind::CSI_DRIVER, None, EBS_DRIVER).await?.is_some() {
+        if !has(EBS_CLASS) && self.cluster.get(Kind::CSI_DRIVER, None, EBS_DRIVER).await?.is_some()
+        {
             return Ok(Class::ToBeMade(EBS_CLASS.into()));
         }
         if classes.iter().any(is_default) {
@@ -204,6 +209,23 @@ impl At<'_> {
             names::CLAIMS.iter().any(|name| it.metadata.name.as_deref() == Some(*name))
         });
         Ok(claims)
+    }
+
+    /// The cluster's own id; empty where whoever asks may not look.
+    pub(super) async fn identity(&self) -> Result<String, Failure> {
+        match self.cluster.get(Kind::NAMESPACE, None, names::OF_CLUSTER).await {
+            Err(error) if error.problem == Problem::Forbidden => Ok(String::new()),
+            found => Ok(found?.and_then(|it| it.metadata.uid).unwrap_or_default()),
+        }
+    }
+
+    /// The deployment's namespace. That there is none says nothing on a cluster that is another one.
+    pub(super) async fn found(&self) -> Result<Option<Object>, Failure> {
+        let found = self.cluster.get(Kind::NAMESPACE, None, &self.namespace).await?;
+        if found.is_none() {
+            names::refuse_elsewhere(&self.identity().await?, self.cluster.server(), self.site)?;
+        }
+        Ok(found)
     }
 
     pub(super) async fn named(&self, kind: Kind) -> Result<Vec<String>, ApiError> {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::names;
 use crate::assets::kubernetes::{self, Manifest};
+use crate::config::rules::MEMORY_MIN_MIB;
 use crate::domain::{ClusterFacts, Expose, Failure};
 use crate::drivers::kubernetes::{Kind, Object};
 use crate::secrets::Secret;
@@ -97,9 +98,17 @@ impl<'a> Manifests<'a> {
             if let Some(metadata) = object["metadata"].as_object_mut() {
                 metadata.shift_remove("annotations");
             }
-        } else if spec.expose == Expose::Operator {
+            return typed(object);
+        }
+        if spec.expose == Expose::Operator {
             object["spec"]["loadBalancerSourceRanges"] = json!(spec.source_ranges);
         }
+        // What AWS makes for it is the installation's, too.
+        object["metadata"]["annotations"][TAGS] = json!(format!(
+            "openclaw-pipeline:installation={},openclaw-pipeline:deployment={}",
+            self.site.layout.installation(),
+            self.site.deployment.id
+        ));
         typed(object)
     }
 
@@ -179,7 +188,7 @@ impl<'a> Manifests<'a> {
         typed(object)
     }
 
-    /// Puts the image and the memory limit where they belong.
+    /// Puts the image and the memory where they belong. Half of the limit is kept for it on its node.
     fn fit(&self, pod: &mut Value, image: &str) {
         pod["initContainers"][0]["image"] = json!(image);
         let memory = self.site.deployment.spec.memory_mib;
@@ -187,9 +196,8 @@ impl<'a> Manifests<'a> {
         let gateway = &mut pod["containers"][0];
         gateway["image"] = json!(image);
         gateway["resources"]["limits"]["memory"] = json!(format!("{memory}Mi"));
-        if memory < 1024 {
-            gateway["resources"]["requests"]["memory"] = json!(format!("{memory}Mi"));
-        }
+        gateway["resources"]["requests"]["memory"] =
+            json!(format!("{}Mi", MEMORY_MIN_MIB.max(memory / 2)));
         let variables = gateway["env"].as_array_mut().into_iter().flatten();
         for variable in variables.filter(|it| it["name"] == "NODE_OPTIONS") {
             variable["value"] = json!(format!("--max-old-space-size={heap}"));
@@ -214,7 +222,14 @@ impl<'a> Manifests<'a> {
             }
         }
         container["command"] = json!(command);
-        if !has_volumes {
+        if has_volumes {
+            // Whole, so that what lies on one of them can be moved on it.
+            let whole = ["config", "workspace"]
+                .map(|it| json!({ "name": it, "mountPath": format!("/volumes/{it}") }));
+            if let Some(mounts) = container["volumeMounts"].as_array_mut() {
+                mounts.extend(whole);
+            }
+        } else {
             // Neither has it secrets: it runs what was just fetched.
             if let Some(container) = container.as_object_mut() {
                 container.shift_remove("envFrom");
@@ -243,6 +258,9 @@ impl<'a> Manifests<'a> {
         typed(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec }))
     }
 }
+
+/// Where a service says how its load balancer is tagged in AWS.
+const TAGS: &str = "service.beta.kubernetes.io/aws-load-balancer-additional-resource-tags";
 
 /// Where a claim says how large it is.
 const STORAGE: &str = "/spec/resources/requests/storage";

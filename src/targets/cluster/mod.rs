@@ -21,6 +21,7 @@ mod rise;
 mod route;
 mod state;
 mod vacate;
+mod worries;
 
 use std::path::Path;
 use std::time::Duration;
@@ -104,6 +105,14 @@ impl Clusters for ClusterTarget {
             return Ok(());
         }
         self.at(site).await?.may_vacate().await
+    }
+
+    async fn may_go_back(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
+        self.own(site).await?.may_go_back(work).await
+    }
+
+    async fn worries(&self, site: &Site) -> Result<Vec<Failure>, Failure> {
+        self.own(site).await?.worries().await
     }
 
     async fn vacate(&self, site: &Site, work: Work<'_>) -> Result<Vacated, Failure> {

@@ -42,6 +42,9 @@ const NAME: &str = "pipeline.openclaw.io/name";
 /// The mark of a namespace whose deployment was removed, and its volumes were not.
 pub(super) const KEPT: &str = "pipeline.openclaw.io/kept";
 
+/// The namespace that every cluster has for as long as it is there.
+pub(super) const OF_CLUSTER: &str = "kube-system";
+
 /// The deployment's namespace.
 pub(super) fn namespace(site: &Site) -> String {
     cluster::namespace(&site.deployment.name)
@@ -97,6 +100,25 @@ pub(super) fn refuse_lost(found: Option<&Object>, site: &Site) -> Result<(), Fai
     ))
     .remedy(format!(
         "name the context of the cluster that it is on; if it is gone for good, {} and launch it anew",
+        name.destroying()
+    )))
+}
+
+/// Refuses to take a deployment for gone that is not on this cluster: it may go on elsewhere.
+pub(super) fn refuse_elsewhere(cluster: &str, server: &str, site: &Site) -> Result<(), Failure> {
+    let known = site.deployment.facts.cluster.as_ref().map_or("", |it| &it.cluster);
+    if known.is_empty() || cluster.is_empty() || known == cluster {
+        return Ok(());
+    }
+    let name = &site.deployment.name;
+    Err(Failure::conflict(format!(
+        "{name} was put on another cluster than the one at {server}, and may go on there; nothing was \
+         changed"
+    ))
+    .remedy(format!(
+        "let the context that {name} was launched with lead to its own cluster again, or name one \
+         that does: openclaw-pipeline launch {name} --target eks --context CONTEXT; then try again. \
+         Where that cluster is gone: {} --unseen",
         name.destroying()
     )))
 }

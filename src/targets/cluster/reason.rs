@@ -17,8 +17,12 @@ pub(super) const NEEDS_DOCTOR: i32 = 78;
 const KILLED: i32 = 137;
 /// The event of a probe that failed.
 const UNHEALTHY: &str = "Unhealthy";
-/// The event of a node that ends a container, which is no warning.
-pub(super) const KILLING: &str = "Killing";
+/// The event of a node that ends a container.
+const KILLING: &str = "Killing";
+/// The event of a claim whose volume somebody else is to make.
+const PROVISIONING: &str = "ExternalProvisioning";
+/// The events that count although they are no warnings.
+pub(super) const TELLING: [&str; 2] = [KILLING, PROVISIONING];
 /// The longest words of the cluster's, in characters.
 const WORDS: usize = 400;
 
@@ -71,7 +75,7 @@ fn statuses<'a>(pod: &'a Object, list: &str) -> impl Iterator<Item = &'a Value> 
     pod.data["status"][list].as_array().into_iter().flatten()
 }
 
-fn container<'a>(pod: &'a Object, list: &str, name: &str) -> Option<&'a Value> {
+pub(super) fn container<'a>(pod: &'a Object, list: &str, name: &str) -> Option<&'a Value> {
     statuses(pod, list).find(|it| it["name"] == name)
 }
 
@@ -192,8 +196,14 @@ pub(super) fn of(pod: Option<&Object>, warnings: &[Value], memory_mib: u32) -> S
     }
     let merges = container(pod, "initContainerStatuses", names::CONFIGURE)
         .is_some_and(|it| it["state"]["running"].is_object());
-    let what = if merges { "merging the configuration" } else { "its pod is being made ready" };
-    Seen::Coming(what.into())
+    if merges {
+        return Seen::Coming("merging the configuration".into());
+    }
+    let has_node = pod.data["spec"]["nodeName"].is_string();
+    match last(warnings, &[PROVISIONING]).filter(|_| !has_node) {
+        Some(volume) => Seen::Coming(format!("its volume is not there yet: {}", said(volume))),
+        None => Seen::Coming("its pod is being made ready".into()),
+    }
 }
 
 /// The same of a pod beside the gateway's.
@@ -240,7 +250,7 @@ fn waits(status: &Value) -> Option<Trouble> {
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
             Trouble::new(
                 format!("its container cannot be made: {}", words()),
-                "openclaw-pipeline doctor, or kubectl describe pod, says more",
+                "kubectl describe pod says more, and launching it again puts back what it is made of",
                 true,
             )
         }
@@ -276,13 +286,14 @@ fn not_configured(status: &Value) -> Option<Trouble> {
     let why = if why.is_empty() { "it said nothing" } else { why };
     Some(Trouble::new(
         format!("the gateway's configuration cannot be merged: {}", clean(why, WORDS)),
-        "mend openclaw.json where it lies (openclaw-pipeline shell NAME), or move it away",
+        "mend openclaw.json where it lies (openclaw-pipeline stop NAME, then shell NAME), or move it \
+         away; then start it",
         false,
     ))
 }
 
 /// A gateway's process that ended.
-fn ended(status: &Value, memory_mib: u32) -> Option<(Option<i32>, Option<String>)> {
+pub(super) fn ended(status: &Value, memory_mib: u32) -> Option<(Option<i32>, Option<String>)> {
     let state = [&status["state"], &status["lastState"]]
         .into_iter()
         .find(|it| it["terminated"].is_object())?;
@@ -325,19 +336,25 @@ fn ended_by_probe(pod: &Object, warnings: &[Value], code: Option<i32>) -> Option
 
 /// A pod that no node takes.
 fn not_placed(pod: &Object, warnings: &[Value]) -> Option<Trouble> {
-    let placed = condition(pod, "PodScheduled").filter(|it| it["status"] == "False")?;
-    if let Some(claim) = last(warnings, &["ProvisioningFailed"]) {
+    let placed = condition(pod, "PodScheduled");
+    // A node is chosen before a volume is made for it, and has the pod only after that: until then
+    // nothing is said of the pod itself.
+    if placed.is_none_or(|it| it["status"] != "True")
+        && let Some(claim) = last(warnings, &["ProvisioningFailed"])
+    {
         return Some(Trouble::new(
             format!("its volume is not made: {}", said(claim)),
-            "check the storage class and its driver (kubectl get storageclass, csidriver)",
+            "check the storage class, its driver, and what the driver may do (kubectl get \
+             storageclass, csidriver; its log says more)",
             true,
         ));
     }
+    let placed = placed.filter(|it| it["status"] == "False")?;
     let words = clean(placed["message"].as_str().unwrap_or_default(), WORDS);
     let remedy = if words.contains("PersistentVolumeClaim") || words.contains("volume") {
         "check the storage class and its driver (kubectl get storageclass, csidriver)"
     } else if words.contains("Insufficient") || words.contains("Too many pods") {
-        "add a node, or a larger one, or give the gateway less memory (OPENCLAW_PIPELINE_MEMORY)"
+        "add a node, or a larger one"
     } else {
         "look at the nodes (kubectl get nodes, kubectl describe node)"
     };
@@ -397,100 +414,5 @@ fn said(event: &Value) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn pod(gateway: &Value) -> Object {
-        let mut gateway = gateway.clone();
-        gateway["name"] = json!(names::GATEWAY);
-        serde_json::from_value(json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "openclaw-a" },
-            "status": { "containerStatuses": [gateway] },
-        }))
-        .expect("a pod")
-    }
-
-    fn event(reason: &str, message: &str) -> Value {
-        json!({ "reason": reason, "message": message, "involvedObject": { "name": "openclaw-a" } })
-    }
-
-    #[test]
-    fn a_gateway_that_does_not_answer_its_probe_is_told_with_its_words() {
-        let failed = [event(UNHEALTHY, "Readiness probe failed: timed out")];
-        let running = |started: bool| {
-            let state = json!({ "running": {} });
-            pod(&json!({ "started": started, "ready": false, "state": state }))
-        };
-        // Before it has come up, that is as it is meant to be.
-        assert_eq!(of(Some(&running(false)), &failed, 2048), Seen::Running);
-        assert_eq!(of(Some(&running(true)), &[], 2048), Seen::Running);
-        let Seen::Stuck(trouble) = of(Some(&running(true)), &failed, 2048) else {
-            panic!("it is not well");
-        };
-        assert!(
-            trouble.what.ends_with("timed out") && trouble.remedy.contains("logs"),
-            "{trouble:?}"
-        );
-    }
-
-    #[test]
-    fn who_ended_a_gateway_is_told() {
-        let ended = |code: i32, reason: &str| {
-            let state = json!({ "terminated": { "exitCode": code, "reason": reason } });
-            let waiting = json!({ "waiting": { "reason": "CrashLoopBackOff" } });
-            pod(&json!({ "ready": false, "state": waiting, "lastState": state }))
-        };
-        let events = [
-            event(UNHEALTHY, "Liveness probe failed: no answer"),
-            event(KILLING, "Container openclaw failed liveness probe, will be restarted"),
-        ];
-        let why = |pod: &Object, events: &[Value]| match of(Some(pod), events, 2048) {
-            Seen::Ended { why, .. } => why,
-            seen => panic!("{seen:?}"),
-        };
-        let told = why(&ended(143, "Error"), &events).expect("told");
-        assert!(told.contains("its node ended it") && told.ends_with("no answer"), "{told}");
-        let memory = why(&ended(KILLED, "OOMKilled"), &events).expect("told");
-        assert!(memory.contains("more than its 2048 MiB"), "{memory}");
-        // What it did itself stands in its log.
-        assert_eq!(why(&ended(1, "Error"), &events), None);
-        assert_eq!(why(&ended(143, "Error"), &events[..1]), None);
-        let stopped = [event(KILLING, "Stopping container openclaw")];
-        assert_eq!(why(&ended(143, "Error"), &stopped), None);
-    }
-
-    #[test]
-    fn each_trouble_has_its_own_remedy() {
-        let unplaced = |words: &str| -> Object {
-            let condition = json!({ "type": "PodScheduled", "status": "False", "message": words });
-            serde_json::from_value(json!({
-                "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "openclaw-a" },
-                "status": { "conditions": [condition] },
-            }))
-            .expect("a pod")
-        };
-        let remedy = |pod: Option<&Object>, warnings: &[Value]| match of(pod, warnings, 2048) {
-            Seen::Stuck(trouble) => trouble.remedy,
-            seen => panic!("{seen:?}"),
-        };
-        for (words, does) in [
-            ("0/2 nodes are available: 2 Insufficient memory.", "add a node"),
-            ("0/2 nodes are available: 2 Too many pods.", "add a node"),
-            ("pod has unbound immediate PersistentVolumeClaims", "storage class"),
-            ("0/2 nodes are available: 2 node(s) had untolerated taint", "look at the nodes"),
-        ] {
-            let does_it = remedy(Some(&unplaced(words)), &[]);
-            assert!(does_it.contains(does), "{words}: {does_it}");
-        }
-        let made = [event("ProvisioningFailed", "no such provisioner")];
-        assert!(remedy(Some(&unplaced("none")), &made).contains("storage class"));
-        for (words, does) in [
-            ("pods \"a\" is forbidden: exceeded quota: small", "raise the namespace's quota"),
-            ("violates PodSecurity \"restricted\"", "admission rules"),
-        ] {
-            assert!(remedy(None, &[event("FailedCreate", words)]).contains(does), "{words}");
-        }
-    }
-}
+#[path = "reason_tests.rs"]
+mod tests;

@@ -52,9 +52,7 @@ pub(in crate::targets) async fn volume_is_gone(
 impl At<'_> {
     /// Removes the namespace with everything in it; says what that was.
     pub(super) async fn remove(&self, work: Work<'_>) -> Result<Vec<String>, Failure> {
-        let Some(found) = self.cluster.get(Kind::NAMESPACE, None, &self.namespace).await? else {
-            return Ok(Vec::new());
-        };
+        let Some(found) = self.found().await? else { return Ok(Vec::new()) };
         let facts = self.site.deployment.facts.cluster.clone().unwrap_or_default();
         let uid = found.metadata.uid.clone().unwrap_or_default();
         if uid != facts.uid && !names::is_own(&found, self.site) {

@@ -52,8 +52,7 @@ impl At<'_> {
 
     /// Lets the gateway drain, and waits until its pod is gone.
     pub(super) async fn stop(&self, work: Work<'_>) -> Result<(), Failure> {
-        let found = self.cluster.get(Kind::NAMESPACE, None, &self.namespace).await?;
-        let Some(found) = found else { return Ok(()) };
+        let Some(found) = self.found().await? else { return Ok(()) };
         names::refuse_others(&found, self.site)?;
         // One that a launch left, which did not come as far as to hear it.
         self.remove_now(names::PULL).await?;

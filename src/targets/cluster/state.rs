@@ -70,13 +70,14 @@ impl At<'_> {
         Ok(found.map(|it| it.data["spec"]["replicas"].as_u64().unwrap_or(1)))
     }
 
-    /// The warnings of the namespace that are not older than an hour, and that a node ends a
-    /// container, the newest last.
+    /// The warnings of the namespace that are not older than an hour, and what else tells why a pod
+    /// does not come up, the newest last.
     pub(super) async fn warnings(&self) -> Result<Vec<Value>, Failure> {
         let events = self.cluster.list_events(&self.namespace).await?;
+        let is_telling = |it: &Object| reason::TELLING.iter().any(|one| it.data["reason"] == *one);
         let mut warnings: Vec<(String, Value)> = events
             .into_iter()
-            .filter(|it| it.data["type"] == "Warning" || it.data["reason"] == reason::KILLING)
+            .filter(|it| it.data["type"] == "Warning" || is_telling(it))
             .map(|it| (reason::time_of(&it), it.data))
             .collect();
         warnings.sort_by(|one, other| one.0.cmp(&other.0));
@@ -116,8 +117,7 @@ impl At<'_> {
 
     /// What is seen of it, in the words of every target.
     pub(super) async fn observe(&self) -> Result<Observed, Failure> {
-        let found = self.cluster.get(Kind::NAMESPACE, None, &self.namespace).await?;
-        let Some(found) = found else { return Ok(Observed::Absent) };
+        let Some(found) = self.found().await? else { return Ok(Observed::Absent) };
         names::refuse_others(&found, self.site)?;
         Ok(match self.seen().await? {
             Seen::Absent => Observed::Absent,

@@ -31,9 +31,7 @@ const OBJECTS: [(Kind, &str, &str); 7] = [
 impl At<'_> {
     /// Removes everything but the volumes, and marks what stays.
     pub(super) async fn vacate(&self, work: Work<'_>) -> Result<Vacated, Failure> {
-        let Some(found) = self.cluster.get(Kind::NAMESPACE, None, &self.namespace).await? else {
-            return Ok(Vacated::default());
-        };
+        let Some(found) = self.found().await? else { return Ok(Vacated::default()) };
         names::refuse_others(&found, self.site)?;
         let mark = json!({ "metadata": { "labels": { names::KEPT: "true" } } });
         self.cluster.merge(Kind::NAMESPACE, None, &self.namespace, &mark).await?;

@@ -8,6 +8,7 @@ use super::super::site::Site;
 use super::super::{Work, archive};
 use super::engine::{Engine, failure};
 use super::{compose, container, owner, state, tarball};
+use crate::assets::RESTORE_IN_CONTAINER;
 use crate::domain::Failure;
 use crate::exec::{Cmd, free_bytes};
 
@@ -110,7 +111,7 @@ pub(super) async fn restore(
         .args(["--volumes-from", &container(site)])
         .args(["--env", "OPENCLAW_STATE_DIR=/tmp/empty"])
         .args(["--env", "OPENCLAW_CONFIG_PATH=/tmp/empty/openclaw.json"])
-        .args(["--entrypoint", "sh", &image, "-c", SCRIPT])
+        .args(["--entrypoint", "sh", &image, "-c", RESTORE_IN_CONTAINER])
         .output()
         .await?;
     if !made.success() {
@@ -144,47 +145,15 @@ async fn unpack(
     }
 }
 
-/// Unpacks into the state's own volume, so that putting the state in place is renames on one file
-/// system; what was there is removed last. No part of the script comes from outside.
-pub(in crate::targets) const SCRIPT: &str = r#"
-set -eu
-mkdir -p /tmp/empty
-cd /home/node/.openclaw
-rm -rf .restored .replaced
-mkdir .replaced
-node /app/openclaw.mjs backup restore /tmp/archive.tar.gz \
-  --target /home/node/.openclaw/.restored --json
-# put FROM INTO: moves what FROM holds into INTO, and what INTO held out of the way.
-put() {
-  mkdir -p ".replaced/$3"
-  for entry in "$2"/* "$2"/.[!.]*; do
-    case ${entry##*/} in '*' | '.[!.]*' | .restored | .replaced) continue ;; esac
-    mv "$entry" ".replaced/$3/"
-  done
-  for entry in "$1"/* "$1"/.[!.]*; do
-    [ -e "$entry" ] || continue
-    mv "$entry" "$2/"
-  done
-}
-find_in_archive() {
-  find .restored -type d -path "*/payload/posix$1" | head -n 1
-}
-state=$(find_in_archive /home/node/.openclaw)
-[ -n "$state" ] || { echo 'the backup holds no state' >&2; exit 1; }
-workspace=$(find_in_archive /home/node/openclaw/workspace)
-put "$state" . state
-[ -z "$workspace" ] || put "$workspace" /home/node/openclaw/workspace workspace
-rm -rf .restored .replaced
-"#;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_script_works_where_the_state_lies() {
-        assert!(SCRIPT.contains(&format!("cd {}\n", super::super::STATE)));
-        assert!(SCRIPT.contains(&format!("--target {}/.restored", super::super::STATE)));
-        assert!(SCRIPT.contains(super::super::WORKSPACE));
+        let (script, state) = (RESTORE_IN_CONTAINER, super::super::STATE);
+        assert!(script.contains(&format!("cd {state}\n")));
+        assert!(script.contains(&format!("--target {state}/.restored")));
+        assert!(script.contains(super::super::WORKSPACE));
     }
 }

@@ -26,7 +26,6 @@ use crate::domain::Failure;
 use crate::exec::Cmd;
 use crate::gateway::Dial;
 
-pub(in crate::targets) use archive::SCRIPT as RESTORE;
 pub use engine::{Engine, SETTINGS, failure};
 pub(in crate::targets) use owner::ID;
 pub use tunnel::{Seen, TUNNEL_ADDRESS, metrics_port};
@@ -34,7 +33,7 @@ pub use tunnel::{Seen, TUNNEL_ADDRESS, metrics_port};
 /// The gateway's port inside its container.
 pub const CONTAINER_PORT: u16 = 18789;
 /// Where the gateway keeps its state inside its container.
-const STATE: &str = "/home/node/.openclaw";
+pub(in crate::targets) const STATE: &str = "/home/node/.openclaw";
 /// Where the workspace lies inside its container.
 pub(in crate::targets) const WORKSPACE: &str = "/home/node/openclaw/workspace";
 /// The gateway's own command line inside its container.
