@@ -49,11 +49,18 @@ pub fn refuse_without_machine(name: &DeploymentName, target: TargetKind) -> Resu
     if target.has_machine() {
         return Ok(());
     }
+    let here = match target {
+        TargetKind::Eks => format!(
+            "here, openclaw-pipeline deploy {name} --expose none, operator or http, or a class of \
+             ingresses or Gateways, says who reaches it"
+        ),
+        _ => "here, GATEWAY_BIND says who reaches it".to_owned(),
+    };
     Err(Failure::bad_input(format!(
         "{name} is on the {target} target, and who reaches a gateway is chosen on machines of their \
          own"
     ))
-    .remedy("launch on ec2 or lightsail for a tunnel; here, GATEWAY_BIND says who reaches it"))
+    .remedy(format!("launch on ec2 or lightsail for a tunnel; {here}")))
 }
 
 impl App {

@@ -227,7 +227,8 @@ impl App {
     }
 
     /// Brings a deployment elsewhere to what the settings say now: the machine, its firewall, or its
-    /// place on a cluster; the gateway's configuration and keys. What runs is stopped for it, once nothing of that is refused.
+    /// place on a cluster; the gateway's configuration and keys. What runs is stopped for it, once
+    /// nothing of that is refused.
     pub async fn deploy(
         &self,
         request: LaunchRequest<'_>,
@@ -243,13 +244,20 @@ impl App {
         if existing.spec.target.is_local() {
             refuse_local(&existing)?;
         }
-        self.plan_launch(&request, Some(&existing)).await?;
+        let plan = self.plan_launch(&request, Some(&existing)).await?;
         if existing.spec.target.has_machine() && !self.is_served()? {
             // A server has credentials of its own.
             let site = self.engine().site(&existing)?;
             self.maker(&site)?.refuse_known_other_account(&site).await?;
         }
         if matches!(existing.status, DeploymentStatus::Running | DeploymentStatus::Degraded) {
+            let mut site = self.engine().site(&existing)?;
+            if self.target(&site).clusters().is_some() {
+                site.deployment.spec = plan.params.spec;
+                let lock = self.engine().lock(&name, "deploy").await?;
+                let work = Work { cancel, lock: &lock, progress: sink.progress() };
+                self.target(&site).preflight(&site, work).await?;
+            }
             self.order(&name, Order::Stop, sink, cancel).await?;
         }
         self.launch(request, sink, cancel).await

@@ -59,12 +59,14 @@ use crate::targets::machine::Tools;
 use crate::targets::{Checkout, Layout, Observed, Site, Target, Targets, keeper};
 
 pub use crate::exec::wait::back_off;
+pub use crate::operations::DestroyParams;
 pub use crate::operations::approval::Approved;
 pub use crate::store::{
     Answer as Repeated, AuditOutcome, AuditRecord, Backup, DeploymentFilter, EventFilter,
     IdempotencyKey, KEY_MAX, Once, OperationFilter, OwnerLimits, SESSION_HOURS, Unprotected,
 };
 pub use crate::targets::LogOptions;
+pub use crate::targets::eks::Clearing;
 pub use crate::webhooks::address::is_near;
 pub use access::{Access, AccessKind};
 pub use adopt::Adopted;

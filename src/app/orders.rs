@@ -31,12 +31,7 @@ pub enum Order<'a> {
     /// Make a backup.
     Backup,
     /// Remove it with all its data.
-    Destroy {
-        /// Make a last backup first.
-        backup: bool,
-        /// Leave its volumes, for the next launch of its name: on a cluster.
-        keep_volumes: bool,
-    },
+    Destroy(DestroyParams),
     /// Go to another version or image.
     Update(Wanted<'a>),
     /// Go back to a backup.
@@ -115,11 +110,19 @@ impl App {
                 Ok(Planned::unless_done(json!({}), done))
             }
             // However the one that was gone on with was asked for: it is gone.
-            Order::Destroy { backup, keep_volumes } => {
-                if keep_volumes {
-                    self.refuse_without_volumes(name)?;
+            Order::Destroy(how) => {
+                if how.keep_volumes {
+                    let why = "only on a cluster are there volumes which outlive a gateway";
+                    let remedy =
+                        "leave it out; a last backup (backup, or --backup) keeps its state";
+                    self.refuse_without_cluster(name, "keep_volumes", why, remedy)?;
                 }
-                let params = to_value(&DestroyParams { backup, keep_volumes })?;
+                if how.unseen {
+                    let why = "only a cluster may be gone and what was on it not";
+                    let remedy = "leave it out: a machine that is gone is removed all the same";
+                    self.refuse_without_cluster(name, "unseen", why, remedy)?;
+                }
+                let params = to_value(&how)?;
                 Ok(done.map_or_else(|| Planned::unless_done(params, None), Planned::Done))
             }
             Order::Restore { backup } => {
@@ -144,17 +147,19 @@ impl App {
         }
     }
 
-    /// Refuses to leave volumes of what has none that outlive it.
-    fn refuse_without_volumes(&self, name: &DeploymentName) -> Result<(), Failure> {
+    /// Refuses what is asked of a gateway that is on no cluster.
+    fn refuse_without_cluster(
+        &self,
+        name: &DeploymentName,
+        what: &str,
+        why: &str,
+        remedy: &str,
+    ) -> Result<(), Failure> {
         let target = self.deployment(name)?.spec.target;
         if target == TargetKind::Eks && name.is_gateway() {
             return Ok(());
         }
-        Err(Failure::bad_input(format!(
-            "keep_volumes: {name} is on {target}, and only on a cluster are there volumes which \
-             outlive a gateway"
-        ))
-        .remedy("leave it out; a last backup (backup, or --backup) keeps its state"))
+        Err(Failure::bad_input(format!("{what}: {name} is on {target}, and {why}")).remedy(remedy))
     }
 
     fn plan_sync(

@@ -16,9 +16,10 @@ use crate::domain::{
     Failure, MachineSpec, Operation, OperationKind, OperationStatus, TargetKind,
 };
 use crate::operations::vault::Slot;
-use crate::operations::{ClusterRemovalParams, LaunchParams, Sink};
+use crate::operations::{LaunchParams, Sink};
 use crate::secrets::Secret;
 use crate::store::{Begin, NewDeployment, NewEvent, new_id};
+use crate::targets::eks::Clearing;
 use crate::targets::{GatewaySecrets, Site, Work};
 
 /// What making the cluster would change.
@@ -153,10 +154,17 @@ impl App {
         Some(self.engine().targets().own_cluster().answers(facts).await)
     }
 
-    /// The gateways of this installation that are on it.
+    /// The gateways of this installation that are on it, however it was named.
     pub fn on_own_cluster(&self) -> Result<Vec<DeploymentName>, Failure> {
-        let is_on_it =
-            |it: &Deployment| it.spec.cluster.as_ref().is_some_and(|cluster| cluster.own.is_some());
+        let known = self.living(&DeploymentName::cluster())?;
+        let at = known.and_then(|it| it.facts.own_cluster).map(|it| it.at.server);
+        let is_there = |server: &str| {
+            at.as_deref().is_some_and(|it| it.trim_end_matches('/') == server.trim_end_matches('/'))
+        };
+        let is_on_it = |it: &Deployment| {
+            it.spec.cluster.as_ref().is_some_and(|cluster| cluster.own.is_some())
+                || it.facts.cluster.as_ref().is_some_and(|it| is_there(&it.server))
+        };
         let all = self.store().deployments(false)?.into_iter();
         Ok(all.filter(is_on_it).map(|it| it.name).collect())
     }
@@ -179,10 +187,10 @@ impl App {
         Ok(())
     }
 
-    /// Removes the cluster, and, where that is asked for, the volumes that gateways left on it.
+    /// Removes the cluster, and, where that is asked for, what gateways left on it.
     pub async fn destroy_cluster(
         &self,
-        volumes: bool,
+        asked: Clearing,
         sink: &dyn Sink,
         cancel: &CancellationToken,
     ) -> Result<Operation, Failure> {
@@ -195,7 +203,7 @@ impl App {
         }
         let lock = self.engine().lock(&name, "destroy").await?;
         self.refuse_with_gateways()?;
-        let params = json!(ClusterRemovalParams { volumes });
+        let params = json!(asked);
         let begin = Begin { params, ..Begin::new(OperationKind::Destroy, name) };
         let operation = self.store().begin(&begin)?;
         self.finish(&operation, lock, sink, cancel).await

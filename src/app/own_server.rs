@@ -21,7 +21,7 @@ use crate::domain::{
 };
 use crate::exec::{Cmd, find_program};
 use crate::operations::vault::Slot;
-use crate::operations::{ServerParams, Shipped, Sink};
+use crate::operations::{DestroyParams, ServerParams, Shipped, Sink};
 use crate::secrets::{Secret, certificate};
 use crate::store::{Begin, NewDeployment, NewEvent, new_id};
 use crate::targets::machine::server::{
@@ -377,7 +377,7 @@ impl App {
         sink: &dyn Sink,
         cancel: &CancellationToken,
     ) -> Result<Operation, Failure> {
-        let order = Order::Destroy { backup: false, keep_volumes: false };
+        let order = Order::Destroy(DestroyParams::default());
         self.order(&DeploymentName::server(), order, sink, cancel).await
     }
 }

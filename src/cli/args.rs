@@ -201,6 +201,9 @@ pub enum Command {
         /// Leave its volumes, which the next launch of this name takes up: on a cluster.
         #[arg(long)]
         keep_volumes: bool,
+        /// Forget it although its cluster is gone, or cannot be looked at: what is left there stays.
+        #[arg(long)]
+        unseen: bool,
         /// It is no failure when there is no such deployment.
         #[arg(long)]
         if_exists: bool,

@@ -22,6 +22,9 @@ pub struct DestroyParams {
     /// Whether its volumes stay, for the next deployment of its name: on a cluster.
     #[serde(default)]
     pub keep_volumes: bool,
+    /// Whether it is forgotten although its cluster cannot be looked at, and what is left there stays.
+    #[serde(default)]
+    pub unseen: bool,
 }
 
 /// What the step that removes says it did.
@@ -30,6 +33,7 @@ pub struct DestroyParams {
 enum Output {
     All(Vec<String>),
     ButVolumes(Vacated),
+    Unseen { removed: Vec<String>, left: String },
 }
 
 pub(super) const DEFINITION: OperationDef = OperationDef {
@@ -37,11 +41,14 @@ pub(super) const DEFINITION: OperationDef = OperationDef {
     done: Some(EventType::Destroyed),
     done_says: |c| {
         let output = c.output("remove").ok().flatten().unwrap_or(Output::All(Vec::new()));
+        let name = &c.deployment.name;
         let (removed, kept) = match output {
             Output::All(removed) => (removed, Vec::new()),
             Output::ButVolumes(Vacated { removed, kept }) => (removed, kept),
+            Output::Unseen { removed, left } => {
+                return format!("{name} is forgotten: removed {}; {left}", removed.join(", "));
+            }
         };
-        let name = &c.deployment.name;
         let mut text = match removed.len() {
             0 => format!("{name} is destroyed; nothing of it was left to remove"),
             _ => format!("{name} is destroyed: removed {}", removed.join(", ")),
@@ -83,9 +90,9 @@ const LAST_BACKUP: StepDef = StepDef {
 
 fn last_backup<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
     Box::pin(async move {
-        let DestroyParams { backup, keep_volumes } = c.params()?;
+        let DestroyParams { backup, keep_volumes, unseen } = c.params()?;
         refuse_other_account(c).await?;
-        if keep_volumes {
+        if keep_volumes && !unseen {
             clusters(c)?.may_vacate(&site(c)?).await?;
         }
         if backup {
@@ -100,8 +107,16 @@ const STOP: StepDef = StepDef { event: Some(EventType::Destroying), run: stop, .
 fn stop<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
     Box::pin(async move {
         let site = site(c)?;
+        let DestroyParams { unseen, .. } = c.params()?;
         refuse_other_account(c).await?;
         match steps::stop_at(c, &site).await {
+            Err(failure) if unseen && failure.kind != FailureKind::Interrupted => {
+                let failure = c.scrubbed(failure);
+                let why =
+                    format!("whether its gateway still runs could not be looked at: {failure}");
+                c.sink.progress().note(&why);
+                Ok(StepEnd::Skipped(why))
+            }
             // One that cannot be reached, or is gone, goes all the same, and its gateway with it.
             Err(failure) if is_of_its_own(c) && failure.kind != FailureKind::Interrupted => {
                 let failure = c.scrubbed(failure);
@@ -109,6 +124,14 @@ fn stop<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
                 c.sink.progress().note(&why);
                 keeper::stop(&site.layout, &site.deployment.name).await?;
                 Ok(StepEnd::Skipped(why))
+            }
+            Err(failure)
+                if failure.kind == FailureKind::Prerequisite && c.target().clusters().is_some() =>
+            {
+                let first = failure.remedy.clone().map(|it| format!("{it}; ")).unwrap_or_default();
+                let again = c.deployment.name.destroying();
+                Err(failure
+                    .remedy(format!("{first}where its cluster is gone for good: {again} --unseen")))
             }
             stopped => stopped,
         }
@@ -137,16 +160,25 @@ pub(super) const REMOVE: StepDef = StepDef {
 
 fn remove<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
     Box::pin(async move {
-        let DestroyParams { keep_volumes, .. } = c.params()?;
+        let DestroyParams { keep_volumes, unseen, .. } = c.params()?;
         let site = site(c)?;
-        if keep_volumes {
-            let vacated = clusters(c)?.vacate(&site, c.work()).await;
-            let vacated = vacated.map_err(|failure| half_removed(c, failure))?;
-            return Ok(StepEnd::Done(json!(vacated)));
+        let removed = if keep_volumes {
+            clusters(c)?.vacate(&site, c.work()).await.map(|it| json!(it))
+        } else {
+            c.target().remove(&site, c.work()).await.map(|it| json!(it))
+        };
+        match removed {
+            Err(failure) if unseen && failure.kind != FailureKind::Interrupted => {
+                let left = format!(
+                    "whatever is left of it in the namespace {} of its cluster stays there, and may \
+                     cost",
+                    cluster::namespace(&c.deployment.name)
+                );
+                let removed: Vec<String> = site.remove_files()?.into_iter().collect();
+                Ok(StepEnd::Done(json!({ "removed": removed, "left": left })))
+            }
+            removed => Ok(StepEnd::Done(removed.map_err(|failure| half_removed(c, failure))?)),
         }
-        let removed = c.target().remove(&site, c.work()).await;
-        let removed = removed.map_err(|failure| half_removed(c, failure))?;
-        Ok(StepEnd::Done(json!(removed)))
     })
 }
 

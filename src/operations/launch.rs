@@ -39,6 +39,13 @@ pub(super) const PREPARE: StepDef = StepDef {
 fn prepare<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
     Box::pin(async move {
         let LaunchParams { spec } = c.params()?;
+        let is_on_cluster = c.target().clusters().is_some();
+        if is_on_cluster {
+            // One that refuses it, or is another one, is not recorded as where it is.
+            let mut site = c.site()?;
+            site.deployment.spec = spec.clone();
+            c.target().preflight(&site, c.work()).await?;
+        }
         c.change_spec(spec)?;
         if c.deployment.facts.tunnel.is_some() && c.deployment.tunnel().is_none() {
             // Launched again to be reached in another way.
@@ -48,7 +55,9 @@ fn prepare<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>
             tunnel::lower(c).await?;
         }
         let site = c.site()?;
-        c.target().preflight(&site, c.work()).await?;
+        if !is_on_cluster {
+            c.target().preflight(&site, c.work()).await?;
+        }
         // An address of its own has every port free.
         let own_address = c.deployment.spec.target.has_own_address();
         let runs = own_address || c.target().observe(&site).await? == Observed::Running;

@@ -37,7 +37,6 @@ pub use destroy::DestroyParams;
 pub use engine::{Ended, Engine};
 pub use expose::ExposeParams;
 pub use launch::LaunchParams;
-pub use own_cluster::ClusterRemovalParams;
 pub use restart::RestartParams;
 pub use restore::RestoreParams;
 pub use rotate::RotateParams;

@@ -4,24 +4,15 @@
 //! made before its API took this program's credentials and a node took pods.
 
 use futures_util::future::BoxFuture;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::context::{Context, OperationDef, Repeat, StepDef, StepEnd};
 use super::{destroy, launch, update};
 use crate::domain::{Aftermath, EventType, Failure, FailureKind, OperationKind};
 use crate::store::now;
-use crate::targets::eks::{Cleared, EksMaker};
+use crate::targets::eks::{Cleared, Clearing, EksMaker};
 
 type Step<'a> = BoxFuture<'a, Result<StepEnd, Failure>>;
-
-/// What its removal is asked for with.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub struct ClusterRemovalParams {
-    /// Whether the volumes go that gateways left.
-    #[serde(default)]
-    pub volumes: bool,
-}
 
 /// The definition of an operation on it, where it has one of its own.
 pub(super) fn definition(kind: OperationKind) -> Option<&'static OperationDef> {
@@ -201,12 +192,12 @@ const CLEAR: StepDef = StepDef {
 
 fn clear<'a>(c: &'a mut Context<'_>) -> Step<'a> {
     Box::pin(async move {
-        let ClusterRemovalParams { volumes } = c.params()?;
+        let asked: Clearing = c.params()?;
         let Some(facts) = c.deployment.facts.own_cluster.clone() else {
             return Ok(StepEnd::Skipped("it was never whole".into()));
         };
         let site = destroy::site(c)?;
-        let cleared = maker(c).clear(&site, &facts, volumes, c.work()).await?;
+        let cleared = maker(c).clear(&site, &facts, asked, c.work()).await?;
         if let Some(why) = &cleared.unseen {
             let why = format!("what hangs by the cluster could not be looked at: {why}");
             c.sink.progress().note(&why);

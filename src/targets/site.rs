@@ -288,7 +288,7 @@ impl Site {
     }
 
     /// Removes that directory; says so, where there was one.
-    pub(super) fn remove_files(&self) -> Result<Option<String>, Failure> {
+    pub fn remove_files(&self) -> Result<Option<String>, Failure> {
         let dir = self.dir();
         match std::fs::remove_dir_all(&dir) {
             Ok(()) => Ok(Some(format!("the directory {}", dir.display()))),

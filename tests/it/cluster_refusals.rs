@@ -2,9 +2,11 @@
 //! that lack, what belongs to somebody else, what the cluster does not have.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::cluster::{Cluster, Namespace};
 use crate::support::cluster_case::{Case, works};
@@ -129,6 +131,123 @@ fn what_is_somebody_elses_is_never_touched() {
     theirs.launch_fails(theirs.launch(), 4, &words);
     assert!(!theirs.namespace.is_there(), "it was made anew");
     theirs.destroys_all();
+}
+
+#[test]
+fn what_runs_goes_on_where_something_else_is_refused() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let Some(mut case) = Case::of(&cluster, "goes-on") else { return };
+    // A file of its own, which is always the same.
+    let file = case.kubeconfig(|_| ());
+    case.product.set("KUBECONFIG", file);
+    works(case.launch());
+    let pods = || case.get(&["pods", "--selector=app.kubernetes.io/name=openclaw"]);
+    let before = pods()["items"][0]["metadata"]["uid"].clone();
+    for (flags, code, words) in [
+        (&["--storage-class", "none-such"][..], 4, "cannot change"),
+        (&["--ingress-class", "none-such", "--ingress-host", "a.example.com"], 2, "no such class"),
+    ] {
+        let run = flags.iter().fold(case.run(["deploy", "--no-link"]), |run, flag| run.arg(flag));
+        case.launch_fails(run, code, &[words]);
+        assert_eq!(case.status()["status"], "running");
+        assert_eq!(pods()["items"][0]["metadata"]["uid"], before, "it was stopped for it");
+    }
+    // A cluster that does not answer is not recorded as the one that it is on.
+    works(case.run(["stop"]));
+    let nowhere = |config: &mut Value| {
+        config["clusters"][0]["cluster"]["server"] = json!("https://127.0.0.1:1");
+    };
+    case.kubeconfig(|config| {
+        nowhere(config);
+        config["contexts"][0]["name"] = json!("nowhere");
+    });
+    case.launch_fails(case.launch().arg("--context").arg("nowhere"), 5, &["does not answer"]);
+    case.kubeconfig(|_| ());
+    works(case.run(["start"]));
+
+    // Where its own does not answer any more, it is forgotten, if that is asked for.
+    case.kubeconfig(nowhere);
+    case.launch_fails(case.run(["destroy", "--yes"]), 5, &["does not answer", "--unseen"]);
+    case.launch_fails(case.run(["destroy", "--yes", "--keep-volumes"]), 5, &["does not answer"]);
+    let done = works(case.run(["destroy", "--yes", "--unseen"]));
+    done.answers("goes-on is forgotten")
+        .answers("in the namespace openclaw-goes-on of its cluster");
+    assert!(case.namespace.is_there());
+    assert!(!case.product.deployment("goes-on").exists(), "its files are left");
+}
+
+#[test]
+fn a_proxy_leads_to_the_cluster_and_its_password_is_told_nobody() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let Some(case) = Case::of(&cluster, "proxied") else { return };
+    let proxy = Proxy::start();
+    let secret = "a-proxys-password";
+    let url = format!("http://somebody:{secret}@{}", proxy.address);
+    // It comes as far as the cluster, by the proxy, and is refused there.
+    let words = ["OPENCLAW_PIPELINE_STORAGE_CLASS names \"none-such\""];
+    let flags = ["--storage-class", "none-such"];
+    refused(&case, &flags, &[("HTTPS_PROXY", &url)], 2, &words);
+    let through = proxy.connections();
+    assert!(through > 0, "nothing came by the proxy");
+    let without = [("HTTPS_PROXY", url.as_str()), ("NO_PROXY", "10.214.0.0/16")];
+    refused(&case, &flags, &without, 2, &words);
+    assert_eq!(proxy.connections(), through, "NO_PROXY does not count");
+    // Of one that is not there, or no proxy, nothing is repeated but that.
+    for (scheme, words) in [("http", "does not answer"), ("ftp", "its proxy is of no kind")] {
+        let url = format!("{scheme}://somebody:{secret}@127.0.0.1:1");
+        let run = case.launch().env("HTTPS_PROXY", &url);
+        let done = case.launch_fails(run, 5, &[words]);
+        assert!(!done.stderr.contains(secret), "{}", done.stderr);
+    }
+    let events = case.run(["events"]).done();
+    assert!(!events.stdout.contains(secret), "{}", events.stdout);
+}
+
+/// A proxy for HTTPS, which counts who comes.
+struct Proxy {
+    address: SocketAddr,
+    came: Arc<AtomicUsize>,
+}
+
+impl Proxy {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let came = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&came);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                counted.fetch_add(1, Ordering::Relaxed);
+                std::thread::spawn(move || Self::lead(stream));
+            }
+        });
+        Self { address, came }
+    }
+
+    fn connections(&self) -> usize {
+        self.came.load(Ordering::Relaxed)
+    }
+
+    /// Leads one to where it says, both ways, until either ends.
+    fn lead(mut client: TcpStream) -> Option<()> {
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") {
+            client.read_exact(&mut byte).ok()?;
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).ok()?;
+        let place = head.strip_prefix("CONNECT ")?.split(' ').next()?;
+        let mut server = TcpStream::connect(place).ok()?;
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").ok()?;
+        let (mut back, mut to_client) = (server.try_clone().ok()?, client.try_clone().ok()?);
+        let answers = std::thread::spawn(move || {
+            let _ = std::io::copy(&mut back, &mut to_client);
+            let _ = to_client.shutdown(Shutdown::Both);
+        });
+        let _ = std::io::copy(&mut client, &mut server);
+        let _ = server.shutdown(Shutdown::Both);
+        answers.join().ok()
+    }
 }
 
 #[test]

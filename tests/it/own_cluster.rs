@@ -62,7 +62,8 @@ impl<'a> Own<'a> {
 
 #[test]
 fn a_cluster_is_made_used_and_removed() {
-    let Some(cluster) = Cluster::shared() else { return };
+    // Load balancers of other tests would keep it from being removed.
+    let Some(cluster) = Cluster::alone() else { return };
     let Some(own) = Own::of(&cluster) else { return };
     let namespace = Namespace::of(&cluster, "openclaw-mine");
     // Nothing is there, and nothing is made by a look.
@@ -102,11 +103,23 @@ fn a_cluster_is_made_used_and_removed() {
         assert_eq!(String::from_utf8_lossy(&found.stdout), "", "{secret} is kept");
     }
 
-    // It is not taken away from under it.
+    // It is not taken away from under it, nor from under one that was put there by its context.
     let refused = own.fails(["cluster", "destroy", "--yes"], 4);
     refused.says("mine").says("openclaw-pipeline destroy mine");
     own.works(["destroy", "mine", "--yes"]);
     assert!(!namespace.is_there());
+    let kubeconfig = cluster.kubeconfig().to_string_lossy().into_owned();
+    let launch = own.run(["launch", "mine", "--target", "eks", "--no-link", "--context", "lab"]);
+    let launched = patient(launch.env("KUBECONFIG", &kubeconfig));
+    assert_eq!(launched.code, 0, "{}", launched.stderr);
+    own.fails(["cluster", "destroy", "--yes"], 4).says("openclaw-pipeline destroy mine");
+    own.works(["destroy", "mine", "--yes"]);
+    // Whoever cannot look at what is on it does not remove it: another address of today's, here a proxy.
+    let unseen =
+        patient(own.run(["cluster", "destroy", "--yes"]).env("HTTPS_PROXY", "http://127.0.0.1:1"));
+    assert_eq!(unseen.code, 5, "{}", unseen.stderr);
+    unseen.says("nothing was removed").says("cluster apply").says("cluster destroy --unseen");
+    own.works(["cluster", "plan"]).answers("nothing would change");
     it_is_removed_and_says_what_stays(&own);
 }
 
@@ -235,6 +248,16 @@ fn what_cannot_be_made_is_refused_before_anything_is() {
     fails(&["apply", "--ssh-cidr", "0.0.0.0/0"], 2).says("0.0.0.0/0");
     case.cloud.quotas(&json!({ "L-0263D0A3": 0 }));
     fails(&["apply"], 5).says("elastic IPs");
+    // What a gateway on it would be refused for is found out before the cluster costs anything.
+    let for_launch = |name: &str, value: &str| {
+        let run = case.product.run(["cluster", "apply", "--for-launch"]).env(name, value);
+        let done = patient(run);
+        assert_eq!(done.code, 2, "{}", done.stderr);
+        done
+    };
+    for_launch("EXPOSE", "tunnel").says("none can be put in front");
+    for_launch("name", "Bad_Name").says("Bad_Name");
+    for_launch("ANTHROPIC_API_KEY", "").says("no credential of a provider was given");
     case.cloud.assert_empty();
     // What was refused is nothing to be afraid of.
     fails(&["destroy", "--yes"], 0);

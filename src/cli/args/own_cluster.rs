@@ -28,7 +28,15 @@ pub enum OwnCluster {
     Plan(OfCluster),
     /// Make the cluster (a quarter of an hour), go on with making it, or bring it to what its
     /// terraform.tfvars and the settings say.
-    Apply(OfCluster),
+    Apply {
+        /// What it should be.
+        #[command(flatten)]
+        of: OfCluster,
+        /// Refuse first what a launch of the gateway NAME on it would be refused for, while nothing
+        /// is made.
+        #[arg(long)]
+        for_launch: bool,
+    },
     /// Print where its API is, and how kubectl gets to know it.
     Show,
     /// Remove the cluster with its network, once no gateway is on it; say which volumes stay.
@@ -39,6 +47,10 @@ pub enum OwnCluster {
         /// Remove the volumes, too, that gateways of this installation left there.
         #[arg(long)]
         volumes: bool,
+        /// Remove it although its API does not answer: nobody sees what is on it, and what hangs by
+        /// it may hold its network, or stay and cost.
+        #[arg(long)]
+        unseen: bool,
     },
 }
 
@@ -46,7 +58,7 @@ impl OwnCluster {
     /// What the cluster should be, where that is said.
     pub fn of(&self) -> Option<&OfCluster> {
         match self {
-            Self::Plan(of) | Self::Apply(of) => Some(of),
+            Self::Plan(of) | Self::Apply { of, .. } => Some(of),
             Self::Init | Self::Show | Self::Destroy { .. } => None,
         }
     }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::progress::Shown;
 use super::super::terminal;
 use super::Session;
-use crate::app::Order;
+use crate::app::{DestroyParams, Order};
 use crate::domain::{Failure, FailureKind, TargetKind};
 
 /// How to destroy.
@@ -17,6 +17,8 @@ pub(super) struct How {
     pub backup: bool,
     /// Leave its volumes.
     pub keep_volumes: bool,
+    /// Forget it although its cluster cannot be looked at.
+    pub unseen: bool,
     /// Nothing there is no failure.
     pub if_exists: bool,
 }
@@ -39,8 +41,11 @@ pub(super) async fn run(
     };
     app.refuse_other_state(&deployment, &session.settings)?;
     let target = deployment.spec.target;
-    let keep_volumes = how.keep_volumes || (target == TargetKind::Eks && !how.yes && asks_for()?);
-    let what = if keep_volumes {
+    let is_asked = target == TargetKind::Eks && !how.yes && !how.unseen;
+    let keep_volumes = how.keep_volumes || (is_asked && asks_for()?);
+    let what = if how.unseen {
+        "from what is known here; what its cluster does not let remove stays there"
+    } else if keep_volumes {
         "with its address and keys. Its volumes stay, with conversations and workspace"
     } else {
         "with its conversations, workspace and keys"
@@ -54,7 +59,8 @@ pub(super) async fn run(
     terminal::confirm(session.out, name.as_str(), how.yes, (&removes, &lines))?;
     session.interruptible()?;
     let shown = Shown::new(*session.out);
-    let order = Order::Destroy { backup: how.backup, keep_volumes };
+    let How { backup, unseen, .. } = how;
+    let order = Order::Destroy(DestroyParams { backup, keep_volumes, unseen });
     let operation = app.order(&name, order, &shown, session.cancel).await?;
     drop(shown);
     let event = app.store().last_event(&operation.id)?;

@@ -101,7 +101,7 @@ pub(super) async fn end(
         if !session.out.is_json() {
             session.out.say("making a link for your browser…");
         }
-        Some(app.access(name).await?)
+        Some(Box::pin(app.access(name)).await?)
     };
     report(session.out, &launched.deployment, access.as_ref(), launched.ran_already);
     Ok(0)

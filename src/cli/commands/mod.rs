@@ -328,8 +328,8 @@ async fn dispatch(session: &Session<'_>, command: Command) -> Result<u8, Failure
         }
         Command::Backups { name, delete: None } => backups::list(session, name.as_deref()),
         Command::Restore { name, backup } => verbs::restore(session, name.as_deref(), backup).await,
-        Command::Destroy { name, yes, backup, keep_volumes, if_exists } => {
-            let how = destroy::How { yes, backup, keep_volumes, if_exists };
+        Command::Destroy { name, yes, backup, keep_volumes, unseen, if_exists } => {
+            let how = destroy::How { yes, backup, keep_volumes, unseen, if_exists };
             destroy::run(session, name.as_deref(), how).await
         }
         Command::Doctor { orphans: true, remove, yes, .. } => {

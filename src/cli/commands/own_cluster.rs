@@ -7,9 +7,10 @@ use super::super::output::to_do;
 use super::super::progress::Shown;
 use super::super::terminal;
 use super::Session;
-use crate::app::{App, PlannedCluster};
+use super::launch::refuse_broken;
+use crate::app::{App, Clearing, LaunchRequest, PlannedCluster};
 use crate::config::{Sources, Variable};
-use crate::domain::{Deployment, DeploymentName, Failure};
+use crate::domain::{Deployment, DeploymentName, Failure, TargetKind};
 
 /// The settings among the arguments.
 pub(super) fn flags(mut sources: Sources, args: &OfCluster) -> Sources {
@@ -29,9 +30,11 @@ pub(super) async fn run(session: &Session<'_>, args: OwnCluster) -> Result<u8, F
     match args {
         OwnCluster::Init => init(session).await,
         OwnCluster::Plan(_) => plan(session).await,
-        OwnCluster::Apply(_) => apply(session).await,
+        OwnCluster::Apply { for_launch, .. } => apply(session, for_launch).await,
         OwnCluster::Show => show(session),
-        OwnCluster::Destroy { yes, volumes } => destroy(session, yes, volumes).await,
+        OwnCluster::Destroy { yes, volumes, unseen } => {
+            destroy(session, yes, Clearing { volumes, unseen }).await
+        }
     }
 }
 
@@ -66,8 +69,15 @@ fn as_text(planned: &PlannedCluster) -> String {
     )
 }
 
-async fn apply(session: &Session<'_>) -> Result<u8, Failure> {
+async fn apply(session: &Session<'_>, for_launch: bool) -> Result<u8, Failure> {
     let app = session.app()?;
+    if for_launch {
+        refuse_broken(session)?;
+        let (name, target) = (session.name(None)?, Some(TargetKind::Eks));
+        let user_config = super::user_config()?;
+        let request = LaunchRequest { name, target, settings: &session.settings, user_config };
+        app.may_launch(&request).await?;
+    }
     session.interruptible()?;
     let shown = Shown::new(*session.out);
     let deployment = app.bring_cluster(&session.settings, &shown, session.cancel).await?;
@@ -114,7 +124,7 @@ fn show(session: &Session<'_>) -> Result<u8, Failure> {
     Ok(0)
 }
 
-async fn destroy(session: &Session<'_>, yes: bool, volumes: bool) -> Result<u8, Failure> {
+async fn destroy(session: &Session<'_>, yes: bool, asked: Clearing) -> Result<u8, Failure> {
     let app: App = session.app()?;
     let name = DeploymentName::cluster();
     let known = app.known_cluster()?;
@@ -125,7 +135,7 @@ async fn destroy(session: &Session<'_>, yes: bool, volumes: bool) -> Result<u8, 
         "This removes the cluster{} with its network and nodes, and whatever else runs there.",
         of.unwrap_or_default()
     );
-    let of_volumes = if volumes {
+    let of_volumes = if asked.volumes {
         "Volumes that gateways of this installation left there go, too."
     } else {
         "Volumes stay in the account, and are named at the end (--volumes removes them)."
@@ -134,7 +144,7 @@ async fn destroy(session: &Session<'_>, yes: bool, volumes: bool) -> Result<u8, 
     terminal::confirm(session.out, name.as_str(), yes, (removes, &[&line, of_volumes]))?;
     session.interruptible()?;
     let shown = Shown::new(*session.out);
-    let operation = app.destroy_cluster(volumes, &shown, session.cancel).await?;
+    let operation = app.destroy_cluster(asked, &shown, session.cancel).await?;
     drop(shown);
     let event = app.store().last_event(&operation.id)?;
     session.out.answer(&json!({ "name": name, "operation": operation }), || {

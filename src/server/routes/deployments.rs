@@ -18,7 +18,7 @@ use super::super::problem::Answer;
 use super::super::state::Server;
 use super::super::views::{DeploymentDetail, DeploymentView, OperationView, Page};
 use super::lifecycle::Nothing;
-use crate::app::{Alongs, DeploymentFilter, Order, Unprotected};
+use crate::app::{Alongs, DeploymentFilter, DestroyParams, Order, Unprotected};
 use crate::domain::{DeploymentStatus, Need, TargetKind};
 
 pub(super) fn routes() -> OpenApiRouter<Server> {
@@ -148,6 +148,10 @@ struct How {
     #[serde(default)]
     #[param(required = false)]
     keep_volumes: bool,
+    /// Forget it although its cluster is gone, or cannot be looked at: what is left there stays.
+    #[serde(default)]
+    #[param(required = false)]
+    unseen: bool,
 }
 
 /// Destroy a deployment
@@ -178,7 +182,8 @@ async fn destroy(
         return Ok(before);
     }
     let deployment = start.caller.deployment(&server, &name)?;
-    let order = Order::Destroy { backup: how.backup, keep_volumes: how.keep_volumes };
+    let How { backup, keep_volumes, unseen } = how;
+    let order = Order::Destroy(DestroyParams { backup, keep_volumes, unseen });
     let is_administrator = start.caller.may(Need::Admin).is_ok();
     let begin = |mut along: Alongs| {
         if !is_administrator {

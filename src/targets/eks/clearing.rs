@@ -18,6 +18,17 @@ use serde::{Deserialize, Serialize};
 /// How long the load balancers, and then the volumes, may take to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(600);
 
+/// What is asked for beside the cluster's own removal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clearing {
+    /// Whether the volumes go that gateways left.
+    #[serde(default)]
+    pub volumes: bool,
+    /// Whether it goes although its API does not answer, and nobody sees what is on it.
+    #[serde(default)]
+    pub unseen: bool,
+}
+
 /// What was removed, and what outlives the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cleared {
@@ -37,12 +48,23 @@ impl EksMaker {
         &self,
         site: &Site,
         facts: &OwnClusterFacts,
-        volumes: bool,
+        asked: Clearing,
         work: Work<'_>,
     ) -> Result<Cleared, Failure> {
         let cluster = self.api(&facts.at).await?;
         match cluster.version().await {
-            // One that is broken, or gone, is removed all the same.
+            // Load balancers would hold the network for good, and volumes stay that nobody names.
+            Err(error) if error.problem == Problem::Unreachable && !asked.unseen => {
+                return Err(Failure::prerequisite(format!(
+                    "the API of the cluster {} does not answer ({}), so nobody sees what on it would \
+                     hold its network or outlive it; nothing was removed",
+                    facts.at.name, error.words
+                ))
+                .remedy(
+                    "openclaw-pipeline cluster apply lets the address in that you have now; where \
+                     the cluster is broken, or gone: cluster destroy --unseen",
+                ));
+            }
             Err(error) if error.problem == Problem::Unreachable => {
                 let unseen = Some(Failure::from(error).to_string());
                 return Ok(Cleared { unseen, ..Cleared::default() });
@@ -50,7 +72,7 @@ impl EksMaker {
             Err(error) => return Err(refused(error.into())),
             Ok(_) => {}
         }
-        self.clear_at(&cluster, site, volumes, work).await.map_err(refused)
+        self.clear_at(&cluster, site, asked.volumes, work).await.map_err(refused)
     }
 
     async fn clear_at(
@@ -96,6 +118,10 @@ impl EksMaker {
             cleared.removed.push(format!("the load balancer of {}", called(object)));
         }
         let claims = cluster.list(Kind::CLAIM, None, "").await?;
+        let volumes_left = cluster.list(Kind::VOLUME, None, "").await?;
+        // Their claims are gone, and their class retains them.
+        let released = volumes_left.iter().filter(|it| it.data["status"]["phase"] == "Released");
+        cleared.kept.extend(released.map(|it| format!("the volume {}", described(it))));
         let mut going = Vec::new();
         for claim in &claims {
             let volume = volume_of(cluster, claim).await;
@@ -157,9 +183,14 @@ fn called(object: &Object) -> String {
 async fn volume_of(cluster: &Cluster, claim: &Object) -> String {
     let Some(name) = claim.data["spec"]["volumeName"].as_str() else { return "never made".into() };
     let found = cluster.get(Kind::VOLUME, None, name).await.ok().flatten();
-    let data = found.map(|it| it.data).unwrap_or_default();
-    let id = data["spec"]["csi"]["volumeHandle"].as_str().unwrap_or(name).to_owned();
-    let size = data["spec"]["capacity"]["storage"].as_str().unwrap_or("of unknown size").to_owned();
+    found.as_ref().map_or_else(|| clean(name, 140), described)
+}
+
+/// A volume as its driver knows it, with its size.
+fn described(volume: &Object) -> String {
+    let name = volume.metadata.name.as_deref().unwrap_or_default();
+    let id = volume.data["spec"]["csi"]["volumeHandle"].as_str().unwrap_or(name);
+    let size = volume.data["spec"]["capacity"]["storage"].as_str().unwrap_or("of unknown size");
     clean(&format!("{id} ({size})"), 140)
 }
 

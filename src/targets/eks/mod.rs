@@ -23,7 +23,7 @@ use crate::drivers::kubernetes::{Cluster, Whereabouts};
 use crate::drivers::terraform::{Message, Plan, Run, State};
 use crate::secrets::private::create_private_directory;
 
-pub use clearing::Cleared;
+pub use clearing::{Cleared, Clearing};
 
 /// What makes it, and looks after it.
 #[derive(Debug)]

@@ -240,7 +240,7 @@ impl Bench {
             // Of what does not run nobody asks for a last backup.
             OperationKind::Destroy => {
                 let backup = living.is_some_and(|it| it.status == DeploymentStatus::Running);
-                value(json!(DestroyParams { backup, keep_volumes: false }))
+                value(json!(DestroyParams { backup, ..DestroyParams::default() }))
             }
         };
         let plain = Begin::new(kind, self.name.clone());
