@@ -87,6 +87,7 @@ fn lab(folder: &str) -> PathBuf {
 fn a_machine_on_ec2_is_taken_over_with_what_it_holds() {
     let Some(mut case) = Case::start("ec2") else { return };
     let Some([image, _]) = case.cloud.standin() else { return };
+    case.product.set("OPENCLAW_PIPELINE_IMAGE", &image);
     let earlier = Earlier::make(&case, &lab("earlier/ec2"), &json!({}));
     let (id, before) = (case.only().id, earlier.state());
     // Any program will do: what counts is who has the port.

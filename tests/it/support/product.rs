@@ -35,7 +35,7 @@ pub const NODE: &str = "24.21.0";
 pub const TOKEN: &str = "tok~Zx81/qQ+0123456789abcdef=";
 
 /// How long anything may take before the test fails.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(240);
 /// The pause between two looks at something.
 const LOOK: Duration = Duration::from_millis(10);
 
