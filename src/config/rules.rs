@@ -5,7 +5,6 @@
 
 mod cluster;
 mod machine;
-mod range;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -37,6 +36,11 @@ pub(super) fn refused(
 ) -> Failure {
     Failure::bad_input(format!("{variable} is {rule}; {:?} is not", text::clean(given, 60)))
         .remedy(remedy)
+}
+
+/// The members of a list.
+fn members(given: &str) -> impl Iterator<Item = &str> {
+    given.split(',').map(str::trim).filter(|it| !it.is_empty())
 }
 
 /// A port.

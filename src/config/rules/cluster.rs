@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::range::members;
+use super::members;
 use crate::domain::{Failure, text};
 
 /// The addresses of proxies. Whoever comes from one is believed, whatever address it says that a browser

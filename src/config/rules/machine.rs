@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::range::{Range, members};
-use super::{refused, span};
+use super::{members, refused, span};
 use crate::domain::{Failure, TargetKind, text};
 
 /// The longest that a machine is waited for.
@@ -82,18 +81,27 @@ fn ranges(variable: &str, text: &str, least: u32) -> Result<Vec<String>, Failure
     };
     let mut ranges = Vec::new();
     for given in members(text) {
-        let Range { first, bits } = Range::of(given).map_err(|why| refused(given, &why))?;
-        if !first.is_ipv4() {
-            return Err(refused(given, "is no IPv4 range"));
+        let (address, bits) = given.split_once('/').unwrap_or((given, "32"));
+        let address: std::net::Ipv4Addr =
+            address.parse().map_err(|_| refused(given, "is no IPv4 range"))?;
+        let bits: u32 = bits
+            .parse()
+            .map_err(|_| refused(given, &format!("has no length from {least} to 32")))?;
+        if bits > 32 {
+            return Err(refused(given, "is longer than an address"));
         }
-        let bits = bits.unwrap_or(32);
         if bits < least {
             return Err(refused(
                 given,
-                &format!("is wider than a /{least}: SSH is never open to the world"),
+                "is not narrower than a /8: SSH is never open to the world",
             ));
         }
-        ranges.push(format!("{first}/{bits}"));
+        let mask = u32::MAX.checked_shl(32 - bits).unwrap_or_default();
+        if u32::from(address) & !mask != 0 {
+            let first = std::net::Ipv4Addr::from(u32::from(address) & mask);
+            return Err(refused(given, &format!("does not begin a range; {first}/{bits} does")));
+        }
+        ranges.push(format!("{address}/{bits}"));
     }
     if ranges.is_empty() {
         return Err(refused(text, "names no range"));
