@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::browser::Browser;
 use crate::support::cloud::Cloud;
+use crate::support::crowd;
 use crate::support::edge::Edge;
 use crate::support::lab::{Lab, Part};
 use crate::support::life::{Ground, Life, let_in, link};
@@ -27,6 +28,7 @@ fn image(tag: &str) -> String {
 
 async fn lives_its_whole_life(target: &str) {
     let Some(lab) = Lab::require(Part::Cloud) else { return };
+    let _room = crowd::room(1).await;
     let Some(cloud) = Cloud::start() else { return };
     let Some(netns) = NetNs::create() else { return };
     let Some(browser) = Browser::launch(&netns).await else { return };
@@ -61,6 +63,7 @@ async fn a_lightsail_gateway_lives_its_whole_life() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_targets_of_the_makefile_and_one_call_give_three_gateways_and_take_them_back() {
     let Some(lab) = Lab::require(Part::Cloud) else { return };
+    let _room = crowd::room(3).await;
     let Some(cloud) = Cloud::start() else { return };
     let Some(netns) = NetNs::create() else { return };
     // The machines' registry has the stand-in for cloudflared beside the real gateway.

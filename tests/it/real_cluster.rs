@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::support::browser::Browser;
 use crate::support::cloud::Cloud;
 use crate::support::cluster::{Cluster, Namespace};
+use crate::support::crowd;
 use crate::support::eks_identity::Identity;
 use crate::support::lab::{Lab, Part};
 use crate::support::life::{Ground, Life, let_in, link};
@@ -23,6 +24,7 @@ fn image(tag: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_is_made_and_gateways_on_it_live_their_whole_lives() {
     let Some(lab) = Lab::require(Part::Cluster) else { return };
+    let _room = crowd::room(2).await;
     let Some(cluster) = tokio::task::block_in_place(Cluster::shared) else { return };
     let namespaces = ["openclaw-first", "openclaw-life"].map(|it| Namespace::of(&cluster, it));
     let Some(cloud) = Cloud::start() else { return };

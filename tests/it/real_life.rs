@@ -6,6 +6,7 @@
 //! is destroyed without a trace.
 
 use crate::support::browser::Browser;
+use crate::support::crowd;
 use crate::support::engine::Engine;
 use crate::support::lab::{Lab, Part};
 use crate::support::life::{Ground, Life};
@@ -16,6 +17,7 @@ use crate::support::real::{BROKEN, CURRENT, PREVIOUS, Real};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_gateway_lives_its_whole_life() {
     let Some(lab) = Lab::require(Part::Npm(CURRENT)) else { return };
+    let _room = crowd::room(1).await;
     let Some(netns) = NetNs::create() else { return };
     let Some(browser) = Browser::launch(&netns).await else { return };
     let real = Real::new(&lab);
@@ -43,6 +45,7 @@ async fn a_docker_gateway_lives_its_whole_life() {
             return;
         }
     }
+    let _room = crowd::room(1).await;
     let Some(lab) = Lab::require(Part::Engine) else { return };
     let Some(engine) = Engine::get() else { return };
     let Some(netns) = NetNs::create() else { return };

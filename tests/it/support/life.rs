@@ -17,6 +17,7 @@ use super::control_ui::{self, View};
 use super::engine::Engine;
 use super::netns::{self, NetNs};
 use super::private_client::{self, Asked};
+use super::product::until;
 use super::real::{CURRENT, PREVIOUS, Real, TOKEN};
 
 /// How long a page may take to show something, on busy cores.
@@ -130,14 +131,16 @@ impl Life<'_> {
         let lock = self.real.data().join("locks").join(format!("{}.keeper", self.name));
         let keeper = || {
             let text = fs::read_to_string(&lock).expect("the keeper's lock");
-            let holder: Value = serde_json::from_str(&text).expect("who holds it");
+            let holder: Value = serde_json::from_str(&text).ok()?;
             holder["process"]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok())
         };
         let first = keeper().and_then(rustix::process::Pid::from_raw).expect("a keeper");
         rustix::process::kill_process(first, rustix::process::Signal::KILL).expect("it lived");
-        self.real.ok(&["status", &self.name]);
-        let second = keeper().expect("another keeper");
-        assert_ne!(second, first.as_raw_nonzero().get());
+        // Its lock is its own until it has ended, which it has not when the signal is sent.
+        until("another keeper", || {
+            self.real.ok(&["status", &self.name]);
+            keeper().filter(|it| *it != first.as_raw_nonzero().get())
+        });
     }
 
     /// Every command has exited: whoever lets these browsers in outlived them.

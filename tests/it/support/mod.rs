@@ -19,6 +19,7 @@ pub mod cluster;
 pub mod cluster_case;
 pub mod console;
 pub mod control_ui;
+pub mod crowd;
 pub mod disk;
 pub mod edge;
 pub mod eks_identity;
