@@ -197,6 +197,7 @@ impl App {
         let name = DeploymentName::cluster();
         self.known_cluster()?;
         self.refuse_with_gateways()?;
+        self.give_up_making(&name, sink).await?;
         let finished = self.go_on(&name, sink, cancel).await?;
         if let Some(done) = finished.filter(|it| it.kind == OperationKind::Destroy) {
             return Ok(done);

@@ -94,7 +94,7 @@ impl App {
         let kind = order.kind();
         self.deployment(name)?;
         if kind == OperationKind::Destroy {
-            self.give_up_launch(name, sink).await?;
+            self.give_up_making(name, sink).await?;
         }
         let done = self.go_on(name, sink, cancel).await?;
         let done = done.filter(|it| it.kind == kind && it.status == OperationStatus::Succeeded);
@@ -118,12 +118,21 @@ impl App {
         Ok(operation)
     }
 
-    /// Gives up a launch that was interrupted and makes a machine, or a place on a cluster: none is
-    /// made to be removed.
-    async fn give_up_launch(&self, name: &DeploymentName, sink: &dyn Sink) -> Result<(), Failure> {
+    /// Gives up a launch that was interrupted and makes a machine, a place on a cluster, or the
+    /// cluster: none is made to be removed.
+    pub(super) async fn give_up_making(
+        &self,
+        name: &DeploymentName,
+        sink: &dyn Sink,
+    ) -> Result<(), Failure> {
+        let is_making = |it: &Operation| match it.kind {
+            OperationKind::Launch => true,
+            // Another size, or another version, takes as long.
+            OperationKind::Update => name.is_cluster(),
+            _ => false,
+        };
         let begun = || -> Result<Option<Operation>, Failure> {
-            let operation = self.store().active_operation(name)?;
-            Ok(operation.filter(|it| it.kind == OperationKind::Launch))
+            Ok(self.store().active_operation(name)?.filter(is_making))
         };
         let has_own_place = !self.deployment(name)?.spec.target.is_local();
         if !has_own_place || begun()?.is_none() || self.is_served()? {
@@ -132,8 +141,10 @@ impl App {
         let _lock = self.engine().lock(name, OperationKind::Destroy.as_str()).await?;
         // It may have been finished while the lock was waited for.
         if let Some(operation) = begun()? {
-            sink.progress()
-                .note(&format!("giving up the launch that was interrupted ({})", operation.id));
+            sink.progress().note(&format!(
+                "giving up the {} that was interrupted ({})",
+                operation.kind, operation.id
+            ));
             self.engine().cancel(&operation)?;
         }
         Ok(())

@@ -20,6 +20,11 @@ for name, owner in [("openclaw-lost", "{installation}"), ("openclaw-theirs", "an
         TagSpecifications=tags("security-group", owner))
     ec2.allocate_address(Domain="vpc", TagSpecifications=tags("elastic-ip", owner))
 ec2.create_security_group(GroupName="somebodys", Description="x")
+claim = [{{"Key": "kubernetes.io/created-for/pvc/" + key, "Value": value}}
+         for key, value in [("namespace", "openclaw-gone"), ("name", "openclaw-workspace")]]
+volume = tags("volume", "{installation}")
+volume[0]["Tags"] += claim
+ec2.create_volume(AvailabilityZone="us-east-1a", Size=10, TagSpecifications=volume)
 "#
     ));
 }
@@ -39,23 +44,30 @@ fn a_sweep_finds_what_is_ours_and_in_no_deployment() {
     assert_eq!(output.status.code(), Some(1));
     let found: Value = serde_json::from_slice(&output.stdout).expect("an object");
     let orphans = found["sweep"]["orphans"].as_array().expect("a list");
-    assert_eq!(orphans.len(), 2, "{found:#}");
+    assert_eq!(orphans.len(), 3, "{found:#}");
     assert!(orphans.iter().all(|it| it["removed"] == false), "{found:#}");
     assert_eq!(cloud.state().len(), before, "looking removes nothing");
     let asked = real.run(&["doctor", "--orphans", "--remove"]);
     assert_eq!(asked.status.code(), Some(2), "without a terminal and --yes it refuses");
     assert_eq!(cloud.state().len(), before);
 
-    let removed = real.json(&["doctor", "--orphans", "--remove", "--yes"]);
+    let output = real.run(&["--json", "doctor", "--orphans", "--remove", "--yes"]);
+    assert_eq!(output.status.code(), Some(1), "something is left");
+    let removed: Value = serde_json::from_slice(&output.stdout).expect("an object");
     let orphans = removed["sweep"]["orphans"].as_array().expect("a list");
-    assert!(orphans.iter().all(|it| it["removed"] == true), "{removed:#}");
+    let (kept, gone): (Vec<_>, Vec<_>) = orphans.iter().partition(|it| it["removed"] == false);
+    assert_eq!((kept.len(), gone.len()), (1, 2), "{removed:#}");
     let left = cloud.state();
     assert_eq!(left.len(), before - 2, "{left:#?}");
-    let is_ours = |it: &crate::support::cloud::Resource| {
+    let is_ours = |it: &&crate::support::cloud::Resource| {
         it.tags.get("openclaw-pipeline:installation") == Some(&installation)
     };
-    assert!(!left.iter().any(is_ours), "{left:#?}");
-    assert_eq!(real.json(&["doctor", "--orphans"])["ok"], true);
+    // What a gateway on a cluster kept its data on is named, and nobody's to remove but its owner's.
+    let ours: Vec<_> = left.iter().filter(is_ours).collect();
+    assert!(ours.len() == 1 && ours[0].kind == "ec2:volume", "{left:#?}");
+    let (what, why) = (kept[0]["what"].to_string(), kept[0]["failure"].to_string());
+    assert!(what.contains("openclaw-gone/openclaw-workspace"), "{what}");
+    assert!(why.contains(&format!("--volume-id {}", ours[0].id)), "{why}");
 }
 
 /// What a sweep says, however it ends.

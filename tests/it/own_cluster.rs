@@ -162,6 +162,18 @@ fn it_outlives_what_its_values_say(own: &Own<'_>) {
     let refused = patient(apply);
     assert_eq!(refused.code, 4, "{}", refused.stderr);
     refused.says("would take away").says("nothing was changed").says("terraform.tfvars");
+    // What a state has lost is not made once more, nor taken away beneath it.
+    let state = own.case.product.deployment("cluster").join("terraform.tfstate");
+    let whole = std::fs::read_to_string(&state).expect("its state");
+    let mut lacking: Value = serde_json::from_str(&whole).expect("JSON");
+    let resources = lacking["resources"].as_array_mut().expect("a list");
+    resources.retain(|it| it["type"] != "aws_vpc");
+    std::fs::write(&state, lacking.to_string()).expect("written");
+    let there = own.case.cloud.state().len();
+    let refused = own.fails(["cluster", "apply"], 4);
+    refused.says("the VPC vpc-").says("stands in no state").says("put the state back");
+    assert_eq!(own.case.cloud.state().len(), there);
+    std::fs::write(&state, whole).expect("written");
     // Another size exchanges the nodes of the group that is there, one by one.
     std::fs::write(&path, before.replace("t3.medium", "t3.large")).expect("written");
     let planned = own.works(["cluster", "plan", "--json"]);

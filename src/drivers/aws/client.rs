@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Method, Url};
+use reqwest::Url;
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
@@ -21,7 +21,7 @@ use super::http::{Http, Reply, Request, host};
 use super::keys::{Keys, Origin};
 use super::profile::Profiles;
 use super::service::{Call, Service};
-use super::sign::Signer;
+use super::sign::{Signed, Signer};
 use super::xml;
 use crate::domain::{Failure, text};
 use crate::exec::wait;
@@ -250,14 +250,21 @@ impl Aws {
     }
 
     fn request(&self, call: &Call, keys: &Keys, within: Duration) -> Result<Request, Failure> {
-        let (url, region) = self.place(call.service)?;
+        let (mut url, region) = self.place(call.service)?;
+        let (method, query) = (call.method(), call.query());
+        if !call.of_path().is_empty() {
+            url.set_path(&format!("{}{}", url.path().trim_end_matches('/'), call.of_path()));
+            url.set_query(Some(query.as_str()).filter(|it| !it.is_empty()));
+        }
         let headers = call.headers();
         let body = call.body();
         let signer = signer(keys, call.service, &region);
-        let added = signer.sign(&host(&url), url.path(), &headers, body.as_bytes());
+        let host = host(&url);
+        let what = Signed { method: method.as_str(), host: &host, path: url.path(), query: &query };
+        let added = signer.sign(&what, &headers, body.as_bytes());
         let own = headers.into_iter().map(|(name, value)| (name, Secret::new(value)));
         Ok(Request {
-            method: Method::POST,
+            method,
             headers: own.chain(added).collect(),
             url,
             body,
@@ -306,7 +313,7 @@ fn signer<'a>(keys: &'a Keys, service: Service, region: &'a str) -> Signer<'a> {
 
 /// What a refusal is, and whether another try may help.
 fn refused(call: &Call, reply: &Reply, keys: &Keys) -> (CallError, bool) {
-    let mut error = ApiError::read(call, reply.status, &reply.body);
+    let mut error = ApiError::read(call, reply);
     error.message = text::clean(&keys.redactor().redact(&error.message), 300);
     let again = match error.problem() {
         Problem::Throttled | Problem::Service => true,

@@ -7,6 +7,7 @@
 
 use serde_json::Value;
 
+use super::http::Reply;
 use super::service::Call;
 use super::xml;
 use crate::domain::{Failure, text};
@@ -121,16 +122,32 @@ pub fn problem(code: &str, message: &str) -> Problem {
         code if code.ends_with("LimitExceeded") => Problem::Quota,
         "Unsupported" => Problem::Capacity,
         code if code.starts_with("Insufficient") && code.ends_with("Capacity") => Problem::Capacity,
-        "EntityAlreadyExists" | "EntityAlreadyExistsException" => Problem::NameTaken,
+        "EntityAlreadyExists"
+        | "EntityAlreadyExistsException"
+        | "ResourceAlreadyExistsException"
+        | "InvalidLaunchTemplateName.AlreadyExistsException"
+        | "InvalidSubnet.Conflict"
+        | "Resource.AlreadyAssociated" => Problem::NameTaken,
         // Lightsail has one code for every input that it does not take.
         "InvalidInputException" if message.contains("already in use") => Problem::NameTaken,
-        code if code.ends_with(".Duplicate") => Problem::NameTaken,
-        "NoSuchEntity" | "NotFoundException" | "NoSuchResourceException" | "DoesNotExist" => {
-            Problem::NotFound
+        // What EKS has one code for, too.
+        "ResourceInUseException"
+            if message.contains("already exists") || message.contains("already in use") =>
+        {
+            Problem::NameTaken
         }
+        code if code.ends_with(".Duplicate") => Problem::NameTaken,
+        "NoSuchEntity"
+        | "NotFoundException"
+        | "NoSuchResourceException"
+        | "ResourceNotFoundException"
+        | "NatGatewayNotFound"
+        | "DoesNotExist" => Problem::NotFound,
+        code if code.ends_with(".NotFoundException") => Problem::NotFound,
         code if code.ends_with(".NotFound") => Problem::NotFound,
         "DependencyViolation"
         | "DeleteConflict"
+        | "ResourceInUseException"
         | "VolumeInUse"
         | "InvalidIPAddress.InUse"
         | "IncorrectState"
@@ -150,10 +167,10 @@ pub fn problem(code: &str, message: &str) -> Problem {
 
 impl ApiError {
     /// Reads an answer that is not a success.
-    pub(super) fn read(call: &Call, status: u16, body: &str) -> Self {
-        let (code, message) = in_json(body)
-            .or_else(|| in_xml(body))
-            .unwrap_or_else(|| (format!("HTTP {status}"), String::new()));
+    pub(super) fn read(call: &Call, reply: &Reply) -> Self {
+        let (code, message) = in_json(reply)
+            .or_else(|| in_xml(&reply.body))
+            .unwrap_or_else(|| (format!("HTTP {}", reply.status), String::new()));
         Self {
             permission: call.permission(),
             code: text::clean(&code, 80),
@@ -206,9 +223,10 @@ fn in_xml(body: &str) -> Option<(String, String)> {
     Some((xml::text(error, &["Code"])?, xml::text(error, &["Message"]).unwrap_or_default()))
 }
 
-fn in_json(body: &str) -> Option<(String, String)> {
-    let fields: Value = serde_json::from_str(body).ok()?;
-    let code = fields["__type"].as_str().or_else(|| fields["code"].as_str())?;
+fn in_json(reply: &Reply) -> Option<(String, String)> {
+    let fields: Value = serde_json::from_str(&reply.body).ok()?;
+    let said = fields["__type"].as_str().or_else(|| fields["code"].as_str());
+    let code = said.or(reply.error_type.as_deref())?;
     // com.amazonaws.lightsail#NotFoundException:http://…
     let code = code.rsplit('#').next()?.split(':').next()?;
     let message = fields["message"].as_str().or_else(|| fields["Message"].as_str());

@@ -11,7 +11,11 @@ fn ec2(code: &str, message: &str) -> ApiError {
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response><Errors><Error><Code>{code}</Code>\
          <Message>{message}</Message></Error></Errors><RequestID>r</RequestID></Response>"
     );
-    ApiError::read(&Call::form(Service::Ec2, "RunInstances"), 400, &body)
+    ApiError::read(&Call::form(Service::Ec2, "RunInstances"), &reply(400, &body))
+}
+
+fn reply(status: u16, body: &str) -> Reply {
+    Reply { status, error_type: None, body: body.to_owned() }
 }
 
 #[test]
@@ -25,14 +29,22 @@ fn every_protocols_error_is_read() {
     let body = "<ErrorResponse xmlns=\"http://sts.example/\"><Error><Type>Sender</Type>\
                 <Code>InvalidClientTokenId</Code><Message>The security token included in the \
                 request is invalid.</Message></Error><RequestId>r</RequestId></ErrorResponse>";
-    let error = ApiError::read(&call, 403, body);
+    let error = ApiError::read(&call, &reply(403, body));
     assert_eq!(error.problem(), Problem::WrongCredentials);
     let call = Call::json(Service::Lightsail, "GetInstance", json!({}));
     let body =
         r#"{"__type":"com.amazonaws.lightsail#NotFoundException:http://x","message":"none"}"#;
-    let error = ApiError::read(&call, 400, body);
+    let error = ApiError::read(&call, &reply(400, body));
     assert_eq!((error.code.as_str(), error.problem()), ("NotFoundException", Problem::NotFound));
-    let error = ApiError::read(&call, 502, "<html>Bad gateway");
+    // EKS says what it is beside the body.
+    let said = Reply {
+        error_type: Some("ResourceNotFoundException:http://x".into()),
+        ..reply(404, r#"{"clusterName":"c","message":"No cluster found for name: c."}"#)
+    };
+    let error = ApiError::read(&call, &said);
+    assert_eq!(error.code, "ResourceNotFoundException");
+    assert_eq!(error.problem(), Problem::NotFound);
+    let error = ApiError::read(&call, &reply(502, "<html>Bad gateway"));
     assert_eq!((error.code.as_str(), error.message.as_str()), ("HTTP 502", ""));
     assert_eq!(error.problem(), Problem::Service);
 }

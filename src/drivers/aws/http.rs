@@ -68,6 +68,8 @@ impl Request {
 #[derive(Debug, Clone)]
 pub(super) struct Reply {
     pub(super) status: u16,
+    /// What kind of error it is, where the answer says so beside its body.
+    pub(super) error_type: Option<String>,
     pub(super) body: String,
 }
 
@@ -134,6 +136,8 @@ impl Http {
         let mut response =
             builder.body(request.body).send().await.map_err(|error| unreachable(&error))?;
         let status = response.status().as_u16();
+        let error_type = response.headers().get("x-amzn-errortype");
+        let error_type = error_type.and_then(|it| it.to_str().ok()).map(ToOwned::to_owned);
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error))? {
             if body.len() + chunk.len() > BODY_MAX {
@@ -142,7 +146,7 @@ impl Http {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Reply { status, body: String::from_utf8_lossy(&body).into_owned() })
+        Ok(Reply { status, error_type, body: String::from_utf8_lossy(&body).into_owned() })
     }
 
     /// Sends a request, and again where the answer was late or says that it is no final one. Where

@@ -1,8 +1,9 @@
 //! The services that are called, and what a call to each looks like.
 //!
-//! Owns versions, endpoints and the two protocols (form and XML, JSON). Refuses to send anything:
-//! what is made here is data.
+//! Owns versions, endpoints and the three protocols (form and XML, JSON, and paths that are answered
+//! in JSON). Refuses to send anything: what is made here is data.
 
+use reqwest::Method;
 use serde_json::Value;
 
 use crate::domain::text::percent_encode;
@@ -12,16 +13,24 @@ use crate::domain::text::percent_encode;
 pub enum Service {
     /// Instances, and what belongs to them.
     Ec2,
+    /// Clusters.
+    Eks,
     /// Roles and instance profiles. One for all regions of a partition.
     Iam,
+    /// Keys that encrypt.
+    Kms,
     /// Instances in bundles.
     Lightsail,
+    /// What services write while they run.
+    Logs,
     /// How much an account may have.
     ServiceQuotas,
     /// Parameters, of which AWS keeps some for everybody: the newest images.
     Ssm,
     /// Who is calling.
     Sts,
+    /// What carries a tag, of all services.
+    Tagging,
 }
 
 impl Service {
@@ -29,22 +38,30 @@ impl Service {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ec2 => "ec2",
+            Self::Eks => "eks",
             Self::Iam => "iam",
+            Self::Kms => "kms",
             Self::Lightsail => "lightsail",
+            Self::Logs => "logs",
             Self::ServiceQuotas => "servicequotas",
             Self::Ssm => "ssm",
             Self::Sts => "sts",
+            Self::Tagging => "tagging",
         }
     }
 
     pub(super) const fn endpoint_variable(self) -> &'static str {
         match self {
             Self::Ec2 => "AWS_ENDPOINT_URL_EC2",
+            Self::Eks => "AWS_ENDPOINT_URL_EKS",
             Self::Iam => "AWS_ENDPOINT_URL_IAM",
+            Self::Kms => "AWS_ENDPOINT_URL_KMS",
             Self::Lightsail => "AWS_ENDPOINT_URL_LIGHTSAIL",
+            Self::Logs => "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS",
             Self::ServiceQuotas => "AWS_ENDPOINT_URL_SERVICE_QUOTAS",
             Self::Ssm => "AWS_ENDPOINT_URL_SSM",
             Self::Sts => "AWS_ENDPOINT_URL_STS",
+            Self::Tagging => "AWS_ENDPOINT_URL_RESOURCE_GROUPS_TAGGING_API",
         }
     }
 
@@ -104,6 +121,8 @@ pub(super) struct Call {
 enum Input {
     Form(Vec<(String, String)>),
     Json(Value),
+    /// A path, each part encoded, and what narrows it.
+    Path(Method, String, Vec<(String, String)>),
 }
 
 impl Call {
@@ -117,11 +136,23 @@ impl Call {
         Self { service, action, input: Input::Json(input) }
     }
 
+    /// A call of a path, which is answered in JSON.
+    pub(super) fn path(
+        service: Service,
+        action: &'static str,
+        method: Method,
+        parts: &[&str],
+    ) -> Self {
+        let path: String =
+            parts.iter().flat_map(|it| ["/".to_owned(), percent_encode(it)]).collect();
+        Self { service, action, input: Input::Path(method, path, Vec::new()) }
+    }
+
     /// Adds a field.
     pub(super) fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let name = name.into();
         match &mut self.input {
-            Input::Form(pairs) => pairs.push((name, value.into())),
+            Input::Form(pairs) | Input::Path(_, _, pairs) => pairs.push((name, value.into())),
             Input::Json(fields) => fields[name] = Value::String(value.into()),
         }
         self
@@ -146,6 +177,8 @@ impl Call {
     /// The same call for the next page.
     pub(super) fn page(self, token: &str) -> Self {
         let name = match (&self.input, self.service) {
+            (Input::Json(_), Service::Logs) | (Input::Path(..), _) => "nextToken",
+            (Input::Json(_), Service::Tagging) => "PaginationToken",
             (Input::Json(_), _) => "pageToken",
             (Input::Form(_), Service::Iam) => "Marker",
             (Input::Form(_), _) => "NextToken",
@@ -155,7 +188,39 @@ impl Call {
 
     /// What it needs permission for.
     pub(super) fn permission(&self) -> String {
-        format!("{}:{}", self.service.name(), self.action)
+        let service = match self.service {
+            Service::Tagging => "tag",
+            service => service.name(),
+        };
+        format!("{service}:{}", self.action)
+    }
+
+    /// How it is asked for.
+    pub(super) fn method(&self) -> Method {
+        match &self.input {
+            Input::Path(method, ..) => method.clone(),
+            Input::Form(_) | Input::Json(_) => Method::POST,
+        }
+    }
+
+    /// Its path behind the service's own, as it stands in the URL.
+    pub(super) fn of_path(&self) -> &str {
+        match &self.input {
+            Input::Path(_, path, _) => path,
+            Input::Form(_) | Input::Json(_) => "",
+        }
+    }
+
+    /// Its query, in the order of its names, as it stands in the URL.
+    pub(super) fn query(&self) -> String {
+        match &self.input {
+            Input::Path(_, _, pairs) => {
+                let mut pairs: Vec<String> = pairs.iter().map(encoded).collect();
+                pairs.sort_unstable();
+                pairs.join("&")
+            }
+            Input::Form(_) | Input::Json(_) => String::new(),
+        }
     }
 
     /// The headers that say what the body is.
@@ -167,8 +232,11 @@ impl Call {
             }
             Input::Json(_) => {
                 let prefix = match self.service {
+                    Service::Kms => "TrentService",
+                    Service::Logs => "Logs_20140328",
                     Service::ServiceQuotas => "ServiceQuotasV20190624",
                     Service::Ssm => "AmazonSSM",
+                    Service::Tagging => "ResourceGroupsTaggingAPI_20170126",
                     _ => "Lightsail_20161128",
                 };
                 let target = format!("{prefix}.{}", self.action);
@@ -177,12 +245,14 @@ impl Call {
                     ("x-amz-target", target),
                 ]
             }
+            Input::Path(..) => Vec::new(),
         }
     }
 
     /// The body.
     pub(super) fn body(&self) -> String {
         match &self.input {
+            Input::Path(..) => String::new(),
             Input::Json(fields) => fields.to_string(),
             Input::Form(pairs) => {
                 let version = match self.service {
@@ -191,16 +261,18 @@ impl Call {
                     _ => "2016-11-15",
                 };
                 let mut body = format!("Action={}&Version={version}", self.action);
-                for (name, value) in pairs {
+                for pair in pairs {
                     body.push('&');
-                    body.push_str(&percent_encode(name));
-                    body.push('=');
-                    body.push_str(&percent_encode(value));
+                    body.push_str(&encoded(pair));
                 }
                 body
             }
         }
     }
+}
+
+fn encoded((name, value): &(String, String)) -> String {
+    format!("{}={}", percent_encode(name), percent_encode(value))
 }
 
 #[cfg(test)]
@@ -242,5 +314,19 @@ mod tests {
             ("x-amz-target", "Lightsail_20161128.GetBundles".to_owned()),
         ];
         assert_eq!(call.headers(), expected);
+    }
+
+    #[test]
+    fn a_path_has_its_parts_encoded_and_its_query_in_order() {
+        let parts = ["clusters", "c", "access-entries", "arn:aws:iam::1:role/x"];
+        let call = Call::path(Service::Eks, "DescribeAccessEntry", Method::GET, &parts);
+        assert_eq!(call.of_path(), "/clusters/c/access-entries/arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fx");
+        let call = call.with("z", "1").page("a=b");
+        assert_eq!(call.query(), "nextToken=a%3Db&z=1");
+        assert_eq!((call.method(), call.body()), (Method::GET, String::new()));
+        assert_eq!(call.permission(), "eks:DescribeAccessEntry");
+        let tagged = Call::json(Service::Tagging, "GetResources", json!({})).page("t");
+        assert_eq!(tagged.body(), "{\"PaginationToken\":\"t\"}");
+        assert_eq!(tagged.permission(), "tag:GetResources");
     }
 }

@@ -1,7 +1,6 @@
 //! Signature Version 4.
 //!
-//! Owns the signing of one request: a `POST` to a path without a query, which is all that this
-//! driver sends, and of one that another sends, in its query. Refuses to know a clock; the time is the
+//! Owns the signing of one request, and of one that another sends, in its query. Refuses to know a clock; the time is the
 //! caller's.
 //!
 //! Written by hand, and why: it is eighty lines over one HMAC, and that is compiled already for the
@@ -30,13 +29,23 @@ pub(super) struct Signer<'a> {
     pub(super) at: OffsetDateTime,
 }
 
+/// What of a request is signed beside its headers and its body.
+#[derive(Debug)]
+pub(super) struct Signed<'a> {
+    pub(super) method: &'a str,
+    /// The `Host` header's value.
+    pub(super) host: &'a str,
+    /// As it stands in the request.
+    pub(super) path: &'a str,
+    /// As it stands in the request, in the order of its names.
+    pub(super) query: &'a str,
+}
+
 impl Signer<'_> {
-    /// The headers that a request needs beside its own. `host` is the `Host` header's value, and
-    /// `path` stands in the request as it is here.
+    /// The headers that a request needs beside its own.
     pub(super) fn sign(
         &self,
-        host: &str,
-        path: &str,
+        what: &Signed<'_>,
         headers: &[(&'static str, String)],
         body: &[u8],
     ) -> Vec<(&'static str, Secret)> {
@@ -44,14 +53,18 @@ impl Signer<'_> {
         let day = &time[..8];
         let mut signed: Vec<(&str, &str)> =
             headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        signed.extend([("host", host), ("x-amz-date", time.as_str())]);
+        signed.extend([("host", what.host), ("x-amz-date", time.as_str())]);
         signed.extend(self.session_token.map(|token| ("x-amz-security-token", token.expose())));
         signed.sort_unstable();
         let names = signed.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
         let lines = signed.iter().map(|(name, value)| format!("{name}:{}", value.trim()));
         let lines = lines.collect::<Vec<_>>().join("\n");
         let body = hex(&Hash::hash(body));
-        let request = Zeroizing::new(format!("POST\n{path}\n\n{lines}\n\n{names}\n{body}"));
+        let Signed { method, query, .. } = what;
+        // What is encoded in the path already is encoded once more.
+        let path = what.path.split('/').map(percent_encode).collect::<Vec<_>>().join("/");
+        let request = format!("{method}\n{path}\n{query}\n{lines}\n\n{names}\n{body}");
+        let request = Zeroizing::new(request);
         let scope = self.scope(day);
         let signature = self.signature(&time, &request);
         let authorization = format!(
@@ -162,7 +175,8 @@ mod tests {
             at: datetime!(2015-08-30 12:36:00 UTC),
         };
         let headers: Vec<_> = headers.iter().map(|(name, it)| (*name, (*it).to_owned())).collect();
-        let added = signer.sign(host, "/", &headers, body.as_bytes());
+        let what = Signed { method: "POST", host, path: "/", query: "" };
+        let added = signer.sign(&what, &headers, body.as_bytes());
         assert_eq!(added[1].1.expose(), "20150830T123600Z");
         added[0].1.expose().to_owned()
     }
@@ -204,6 +218,45 @@ mod tests {
             "SignedHeaders=content-type;host;x-amz-date;x-amz-security-token;x-amz-target, \
              Signature=1a0a5c8bfd3baffbc6f9ec46545e378f7eeeea6e95a456caee9d20749c3dbccc"
         ));
+    }
+
+    /// What botocore 1.44.8 signs.
+    #[test]
+    fn a_path_is_signed_as_another_implementation_does() {
+        let secret = Secret::new("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY");
+        let signer = Signer {
+            access_key: "AKIDEXAMPLE",
+            secret_key: &secret,
+            session_token: None,
+            region: "eu-central-1",
+            service: "eks",
+            at: datetime!(2015-08-30 12:36:00 UTC),
+        };
+        for (method, path, query, expected) in [
+            (
+                "GET",
+                "/clusters/c/access-entries/arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fx",
+                "",
+                "8b9279238bb32fad8c3ff2dd27285d155611b896638caab833d60ed207aed300",
+            ),
+            (
+                "GET",
+                "/clusters/c/addons",
+                "nextToken=a%3Db",
+                "e53c92bc631bf5a7be21d6648b066efcff122fb81c2788e0db6ef18a29e7c84a",
+            ),
+            (
+                "DELETE",
+                "/clusters/c",
+                "",
+                "5a4deb2f12c1a0ce4d50c3f651d3717f58bb846233b82341a62286909205767f",
+            ),
+        ] {
+            let what = Signed { method, host: "eks.eu-central-1.amazonaws.com", path, query };
+            let added = signer.sign(&what, &[], b"");
+            let said = added[0].1.expose();
+            assert!(said.ends_with(&format!("Signature={expected}")), "{said}");
+        }
     }
 
     /// What botocore 1.44.8 signs.

@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use super::EksMaker;
+use super::strays::Taken;
 use crate::assets::terraform;
-use crate::domain::{EksCluster, Failure, MachineSpec, OwnClusterFacts};
+use crate::domain::{EksCluster, Failure, FailureKind, MachineSpec, OwnClusterFacts};
 use crate::drivers::aws::CallError;
 use crate::drivers::kubernetes::Kind;
-use crate::drivers::terraform::{Message, Outputs, Run};
+use crate::drivers::terraform::{Message, Outputs, Run, Workspace};
 use crate::secrets::private::create_private_directory;
 use crate::targets::looks::Looks;
 use crate::targets::machine::files::{Files, suffix};
@@ -21,7 +22,7 @@ const NODE_SIZE: &str = "t3.medium";
 /// How many nodes there are at first.
 const NODES: u32 = 2;
 /// What no apply takes away: gateways, their volumes and addresses hang by it.
-const KEPT: [&str; 4] = ["aws_eks_cluster", "aws_vpc", "aws_subnet", "aws_kms_key"];
+pub(super) const KEPT: [&str; 4] = ["aws_eks_cluster", "aws_vpc", "aws_subnet", "aws_kms_key"];
 
 impl EksMaker {
     /// Checks who calls, the region, the nodes' size, and whether there is room. Changes nothing.
@@ -89,9 +90,10 @@ impl EksMaker {
         operation: &str,
         work: Work<'_>,
     ) -> Result<OwnClusterFacts, Failure> {
-        let (files, terraform) = (Files::of(site), &self.tools.terraform);
+        let files = Files::of(site);
         let region = infra::region(site, infra::spec(site)?)?;
         let account = account::of(&self.tools, site, &region, work).await?;
+        let went_before = files.run().exists();
         if !account::has_begun(site) {
             files.write_account(&account)?;
         }
@@ -102,14 +104,48 @@ impl EksMaker {
         let told = |message: &Message| meter.told(message);
         let run = Run { cancel: work.cancel, lock: work.lock, told: &told };
         room.close()?;
+        let known = site.deployment.facts.own_cluster.as_ref();
+        if let Some(known) = known
+            && self.held(site, work).await?.held.is_empty()
+        {
+            return Err(lost(site, known));
+        }
+        if known.is_none() && went_before {
+            self.take_strays(site, Taken::NobodyNeeds, work).await?;
+        }
+        let applied = match self.apply(site, workspace, run, work).await {
+            // What was asked for last has the name: by a run that was killed, and it came only after
+            // the look; or by this one, whose answer was lost on its way.
+            Err(failure) if failure.kind == FailureKind::Conflict => {
+                if self.take_strays(site, Taken::NobodyNeeds, work).await?.is_empty() {
+                    return Err(failure);
+                }
+                self.apply(site, workspace, run, work).await
+            }
+            applied => applied,
+        };
+        let outputs = applied?;
+        if known.is_none() {
+            // What was asked for once more because no answer came is there twice.
+            self.take_strays(site, Taken::NobodyNeeds, work).await?;
+        }
+        facts(site, account, operation, &outputs)
+    }
+
+    /// One apply. What is there already is looked at first, and kept.
+    async fn apply(
+        &self,
+        site: &Site,
+        workspace: Workspace<'_>,
+        run: Run<'_>,
+        work: Work<'_>,
+    ) -> Result<Outputs, Failure> {
+        let terraform = &self.tools.terraform;
         let before = self.held(site, work).await?;
         if before.held.is_empty() {
-            if let Some(known) = &site.deployment.facts.own_cluster {
-                return Err(lost(site, known));
-            }
-            return facts(site, account, operation, &terraform.apply(workspace, run).await?);
+            return terraform.apply(workspace, run).await;
         }
-        let file = files.plan();
+        let file = Files::of(site).plan();
         let applied = async {
             let plan = terraform.plan(workspace, &file, run).await?;
             // What was never whole holds nobody's gateway.
@@ -126,7 +162,7 @@ impl EksMaker {
         };
         let applied = applied.await;
         let _ = std::fs::remove_file(&file);
-        facts(site, account, operation, &applied?)
+        applied
     }
 
     /// What there is of it by now, in words.

@@ -7,6 +7,7 @@
 
 mod clearing;
 mod making;
+mod strays;
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,8 @@ use crate::domain::{EksCluster, Failure, OwnClusterFacts};
 use crate::drivers::kubernetes::{Cluster, Whereabouts};
 use crate::drivers::terraform::{Message, Plan, Run, State};
 use crate::secrets::private::create_private_directory;
+
+use strays::Taken;
 
 pub use clearing::{Cleared, Clearing};
 
@@ -87,31 +90,42 @@ impl EksMaker {
         cluster.version().await.is_ok()
     }
 
-    /// Removes everything that the state holds, and the files; says what it was.
+    /// Removes everything that the state holds, what of it stands in none, and the files; says what it
+    /// was.
     pub async fn remove(&self, site: &Site, work: Work<'_>) -> Result<Vec<String>, Failure> {
         let mut removed = Vec::new();
-        if !self.held(site, work).await?.held.is_empty() {
+        let held = self.held(site, work).await?.held;
+        if account::has_begun(site) || !held.is_empty() {
             let region = infra::region(site, infra::spec(site)?)?;
             account::of(&self.tools, site, &region, work).await?;
-            let module = self.init(&site.layout, work.cancel).await?;
-            let room = Room::of(site, module);
-            let meter = Meter::new(work.progress);
-            let told = |message: &Message| meter.told(message);
-            let run = Run { cancel: work.cancel, lock: work.lock, told: &told };
-            self.tools.terraform.destroy(room.workspace(), run).await?;
-            removed = meter.ended();
-            let left = self.held(site, work).await?.held;
-            if !left.is_empty() {
-                return Err(Failure::failed(format!(
-                    "{} resources are still in the state in {}",
-                    left.len(),
-                    state::place(site)
-                )));
-            }
+            // What was under way when a run was killed is in the way of the rest.
+            removed.extend(self.take_strays(site, Taken::All, work).await?);
+        }
+        if !held.is_empty() {
+            removed.extend(self.destroy(site, work).await?);
+            removed.extend(self.take_strays(site, Taken::All, work).await?);
         }
         Kept::of(site).remove()?;
         site.layout.remove_looks(&site.deployment.name)?;
         removed.extend(site.remove_files()?);
         Ok(removed)
+    }
+
+    async fn destroy(&self, site: &Site, work: Work<'_>) -> Result<Vec<String>, Failure> {
+        let module = self.init(&site.layout, work.cancel).await?;
+        let room = Room::of(site, module);
+        let meter = Meter::new(work.progress);
+        let told = |message: &Message| meter.told(message);
+        let run = Run { cancel: work.cancel, lock: work.lock, told: &told };
+        self.tools.terraform.destroy(room.workspace(), run).await?;
+        let left = self.held(site, work).await?.held;
+        if left.is_empty() {
+            return Ok(meter.ended());
+        }
+        Err(Failure::failed(format!(
+            "{} resources are still in the state in {}",
+            left.len(),
+            state::place(site)
+        )))
     }
 }

@@ -1,28 +1,18 @@
 //! The account that machines are made in, asked directly.
 //!
-//! Owns whose account it is, and what of a deployment is left in it that no state knows of. Refuses
-//! to remove what does not carry the deployment's own id, and the credentials of another account
-//! than the one that the machine was made in: there, everything looks as if it were gone.
-
-use std::sync::Arc;
+//! Owns whose account it is. Refuses the credentials of another account than the one that the machine
+//! was made in: there, everything looks as if it were gone.
 
 use super::cloud::Cloud;
-use super::files::{Files, suffix};
+use super::files::Files;
 use super::state::Kept;
 use super::{Tools, adopted, infra, state};
 use crate::domain::Failure;
 use crate::domain::text::clean;
 use crate::drivers::aws::identity::Identity;
 use crate::drivers::aws::machines::{MachineId, MachineState};
-use crate::drivers::aws::sweep::{Found, Kind, Mark};
 use crate::drivers::aws::{Aws, Environment};
-use crate::drivers::terraform::State;
 use crate::targets::{Site, Work};
-
-/// The tag with the installation's id.
-pub(in crate::targets) const INSTALLATION: &str = "openclaw-pipeline:installation";
-/// The tag with the deployment's id.
-pub(in crate::targets) const DEPLOYMENT: &str = "openclaw-pipeline:deployment";
 
 pub(in crate::targets) fn aws(environment: &Environment, region: &str) -> Result<Aws, Failure> {
     Aws::new(environment.clone(), Some(region))
@@ -133,90 +123,6 @@ pub(super) async fn is_off(
         }
         Some(_) => None,
     })
-}
-
-fn kinds(cloud: Cloud, site: &Site) -> Vec<Kind> {
-    let is_server = site.deployment.name.is_server();
-    let of_it = |kind: &Kind| match (cloud, kind) {
-        (Cloud::Lightsail, kind) => kind.is_lightsail(),
-        // A gateway's machine has no role.
-        (Cloud::Ec2, Kind::Role | Kind::InstanceProfile) => is_server,
-        (Cloud::Ec2, kind) => !kind.is_lightsail(),
-    };
-    Kind::ALL.into_iter().filter(of_it).collect()
-}
-
-fn mark(site: &Site) -> Mark {
-    let ends = format!("-{}", suffix(site));
-    let is_own_name =
-        Arc::new(move |name: &str| name.starts_with("openclaw-") && name.contains(&ends));
-    Mark { key: DEPLOYMENT.into(), value: site.deployment.id.clone(), is_own_name }
-}
-
-/// What Terraform calls something of this kind, where a module makes one.
-fn made_as(kind: Kind) -> Option<&'static str> {
-    match kind {
-        Kind::Instance => Some("aws_instance"),
-        Kind::LightsailInstance => Some("aws_lightsail_instance"),
-        Kind::Address => Some("aws_eip"),
-        Kind::LightsailStaticIp => Some("aws_lightsail_static_ip"),
-        Kind::SecurityGroup => Some("aws_security_group"),
-        Kind::KeyPair => Some("aws_key_pair"),
-        Kind::LightsailKeyPair => Some("aws_lightsail_key_pair"),
-        Kind::InstanceProfile => Some("aws_iam_instance_profile"),
-        Kind::Role => Some("aws_iam_role"),
-        Kind::Volume => None,
-    }
-}
-
-/// What of a deployment's is not in its state.
-pub(super) fn strays(found: Vec<Found>, state: &State) -> Vec<Found> {
-    // An instance, its key and its firewall have the same name: only one of a kind is the same.
-    let held = |found: &Found| {
-        let is_it = |id: &str| id == found.id || found.name.as_deref() == Some(id);
-        state
-            .held
-            .iter()
-            .any(|held| Some(held.kind.as_str()) == made_as(found.kind) && is_it(&held.id))
-    };
-    // A disk goes with its instance.
-    let instance_is_held = found.iter().any(|it| it.kind == Kind::Instance && held(it));
-    // A cluster's nodes come and go by themselves, and stand in no state.
-    let has_nodes = state.has("aws_eks_node_group");
-    let goes_with_it = |it: &Found| match it.kind {
-        Kind::Volume => instance_is_held || has_nodes,
-        Kind::Instance => has_nodes,
-        Kind::SecurityGroup => {
-            has_nodes && it.name.as_ref().is_some_and(|it| it.starts_with("eks-cluster-sg-"))
-        }
-        _ => false,
-    };
-    let is_stray = |it: &Found| !held(it) && !goes_with_it(it);
-    let mut found = found;
-    found.retain(is_stray);
-    found
-}
-
-/// Removes what of the deployment is in the account and in no state: what a run that was killed had
-/// under way. Says what it removed.
-pub(super) async fn remove_strays(
-    environment: &Environment,
-    cloud: Cloud,
-    site: &Site,
-    region: &str,
-    state: &State,
-) -> Result<Vec<String>, Failure> {
-    let (aws, mark) = (aws(environment, region)?, mark(site));
-    let sweep = aws.sweep(&mark, &kinds(cloud, site)).await;
-    if let Some((kind, failure)) = sweep.unseen.into_iter().next() {
-        return Err(failure.context(format!("looking for what is left ({kind})")));
-    }
-    let mut removed = Vec::new();
-    for removal in aws.remove_all(strays(sweep.found, state), &mark).await {
-        removal.outcome.map_err(|failure| failure.context(removal.found.to_string()))?;
-        removed.push(format!("the {}", removal.found));
-    }
-    Ok(removed)
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 //! Owns the order: who calls, the region, the size, then what is allowed (by trying it, and by asking
 //! IAM about what cannot be tried) and whether there is room. Refuses to change anything: whether something may be made is asked by calls that make nothing.
 
-use super::account::{self, DEPLOYMENT, INSTALLATION};
+use super::account;
 use super::cloud::Cloud;
 use super::files::{Files, suffix};
+use super::strays::{DEPLOYMENT, INSTALLATION};
 use super::{Tools, infra, state};
 use crate::domain::{Failure, FailureKind, MachineSpec};
 use crate::drivers::aws::permissions::{Launch, Permissions};

@@ -6,7 +6,7 @@ use super::cloud::{Cloud, in_words};
 use super::files::{Files, Own};
 use super::meter::Meter;
 use super::state::{Room, held, place};
-use super::{Tools, account, adopted, reach};
+use super::{Tools, account, adopted, reach, strays};
 use crate::domain::{Failure, FailureKind, MachineFacts, MachineSpec};
 use crate::drivers::aws::address::public_address;
 use crate::drivers::ssh::{KeyKind, make_key, public_key};
@@ -159,11 +159,9 @@ pub(super) async fn make(
     // How many things were there that were made, and no state knows of.
     let sweep = async || {
         let known = held(terraform, site, work).await?;
-        let strays = account::remove_strays(&tools.aws, cloud, site, &region, &known).await?;
-        for stray in &strays {
-            work.progress.note(&format!("removed {stray}, which was made and is in no state"));
-        }
-        Ok::<usize, Failure>(strays.len())
+        let kinds = strays::of_machine(cloud, site);
+        let found = strays::find(&tools.aws, site, &region, &kinds, &known).await?;
+        Ok::<_, Failure>(strays::remove(&tools.aws, site, &region, found, work).await?.len())
     };
     if went_before {
         sweep().await?;
@@ -312,8 +310,9 @@ pub(super) async fn destroy(
         // What no state knows of, because a run was killed with it under way.
         let region = region_of_made(site)?;
         let nothing = State::default();
-        let strays = account::remove_strays(&tools.aws, cloud, site, &region, &nothing).await?;
-        removed.extend(strays);
+        let kinds = strays::of_machine(cloud, site);
+        let found = strays::find(&tools.aws, site, &region, &kinds, &nothing).await?;
+        removed.extend(strays::remove(&tools.aws, site, &region, found, work).await?);
     }
     Ok(removed)
 }

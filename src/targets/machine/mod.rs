@@ -18,6 +18,7 @@ mod reach;
 mod route;
 pub mod server;
 pub(super) mod state;
+pub(super) mod strays;
 mod sweep;
 mod tunnel;
 

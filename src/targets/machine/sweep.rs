@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::account::{self, DEPLOYMENT, INSTALLATION};
+use super::account;
 use super::state::resource_name;
+use super::strays::{self, DEPLOYMENT, INSTALLATION};
 use crate::domain::Failure;
 use crate::drivers::aws::identity::Identity;
 use crate::drivers::aws::sweep::{Found, Kind, Mark};
@@ -59,7 +60,10 @@ impl Sweep {
             Arc::new(move |text: &str| all.iter().any(|(name, _)| begins_with(text, name)));
         let mark =
             Mark { key: INSTALLATION.into(), value: layout.installation().to_owned(), is_own_name };
-        let seen = aws.sweep(&mark, &Kind::ALL).await;
+        // Who has no cluster needs no permission to look at one.
+        let has_cluster = sites.iter().any(|it| it.deployment.name.is_cluster());
+        let kinds = Kind::ALL.into_iter().filter(|it| has_cluster || !it.is_of_a_cluster());
+        let seen = aws.sweep(&mark, &kinds.collect::<Vec<_>>()).await;
         let owner = |found: &Found| {
             let by_name = || names.iter().find(|(name, _)| begins_with(&found.id, name));
             let tagged = found.tags.get(DEPLOYMENT).cloned();
@@ -93,22 +97,39 @@ impl Sweep {
         let mut orphans = Vec::new();
         for (owner, found) in of {
             let all = found.len();
-            let strays = match owner.and_then(|id| living.get(&id)) {
-                None => found,
-                Some(None) => Vec::new(),
-                Some(Some(state)) => account::strays(found, state),
-            };
-            swept.accounted += all - strays.len();
-            orphans.extend(strays);
+            match owner.and_then(|id| living.get(&id)) {
+                None => orphans.extend(strays::strays(&found, &State::default())),
+                Some(None) => swept.accounted += all,
+                Some(Some(state)) => {
+                    let strays = strays::strays(&found, state);
+                    swept.accounted += all - strays.len();
+                    orphans.extend(strays);
+                }
+            }
         }
         if remove {
+            let (data, orphans): (Vec<_>, Vec<_>) = orphans.into_iter().partition(holds_data);
             let removals = self.aws.remove_all(orphans, &self.mark).await.into_iter();
             swept.orphans = removals.map(|it| (it.found.to_string(), Some(it.outcome))).collect();
+            swept.orphans.extend(data.iter().map(|it| (it.to_string(), Some(Err(kept(it))))));
         } else {
             swept.orphans = orphans.iter().map(|found| (found.to_string(), None)).collect();
         }
         swept
     }
+}
+
+/// Whether it is what a gateway on a cluster kept its data on, and was left on purpose.
+fn holds_data(found: &Found) -> bool {
+    found.kind == Kind::Volume && found.tags.contains_key("kubernetes.io/created-for/pvc/name")
+}
+
+fn kept(found: &Found) -> Failure {
+    let id = &found.id;
+    Failure::conflict(format!(
+        "it has the data of a gateway, which nobody removes but you: aws ec2 delete-volume \
+         --volume-id {id}"
+    ))
 }
 
 /// Whether a name is this one, or a part's of what has it.

@@ -200,6 +200,12 @@ impl Cloud {
         self.ask("POST", "policies", Some(&json!({ "denied": actions })));
     }
 
+    /// How often calls of an action were struck by a fault so far, also those that are held yet.
+    pub fn struck(&self, action: &str) -> usize {
+        let struck: Vec<String> = self.list("faults", "struck");
+        struck.iter().filter(|it| *it == action).count()
+    }
+
     /// Forgets all faults.
     pub fn heal(&self) {
         self.ask("DELETE", "faults", None);

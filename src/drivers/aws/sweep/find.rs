@@ -36,6 +36,11 @@ impl Aws {
     }
 
     async fn marked(&self, kind: Kind, mark: &Mark) -> Result<Vec<Found>, CallError> {
+        match kind {
+            Kind::LogGroup | Kind::EncryptionKey => return self.named(kind, mark).await,
+            kind if kind.is_of_eks() => return self.clusters(kind, mark).await,
+            _ => {}
+        }
         let call = shape::call(kind, Which::Marked(mark));
         let all = self.pages(call, |body| shape::read(kind, body)).await?;
         if !matches!(kind, Kind::Role | Kind::InstanceProfile) {
@@ -52,6 +57,11 @@ impl Aws {
 
     /// One thing as it is now; none if it is gone.
     pub(super) async fn one(&self, kind: Kind, id: &str) -> Result<Option<Found>, CallError> {
+        match kind {
+            Kind::LogGroup | Kind::EncryptionKey => return self.one_named(kind, id).await,
+            kind if kind.is_of_eks() => return self.one_of_clusters(kind, id).await,
+            _ => {}
+        }
         let read = |body: &str| shape::read(kind, body);
         match self.xml(shape::call(kind, Which::One(id)), read).await {
             Ok(page) => Ok(page.items.into_iter().find(|found| found.id == id)),

@@ -3,7 +3,10 @@
 //! Owns the mark that tells it: a tag on everything that can carry one, and a name that only this
 //! installation makes on what cannot. Refuses to remove what lacks it, looked at anew just before.
 
+mod clusters;
 mod find;
+mod kind;
+mod named;
 mod remove;
 mod shape;
 
@@ -16,80 +19,7 @@ use time::OffsetDateTime;
 
 use crate::domain::Failure;
 
-/// What kinds of things are looked for, in the order in which they can be removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// A machine of EC2's.
-    Instance,
-    /// A machine of Lightsail's.
-    LightsailInstance,
-    /// An elastic IP.
-    Address,
-    /// Lightsail's equal of one.
-    LightsailStaticIp,
-    /// A disk that outlived its machine.
-    Volume,
-    /// A firewall.
-    SecurityGroup,
-    /// The public half of a key at EC2.
-    KeyPair,
-    /// The same at Lightsail.
-    LightsailKeyPair,
-    /// What gives a machine its role.
-    InstanceProfile,
-    /// A role.
-    Role,
-}
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 10] = [
-        Self::Instance,
-        Self::LightsailInstance,
-        Self::Address,
-        Self::LightsailStaticIp,
-        Self::Volume,
-        Self::SecurityGroup,
-        Self::KeyPair,
-        Self::LightsailKeyPair,
-        Self::InstanceProfile,
-        Self::Role,
-    ];
-
-    /// Whether AWS keeps tags on it.
-    pub const fn has_tags(self) -> bool {
-        !matches!(self, Self::LightsailStaticIp)
-    }
-
-    /// Whether it gets its tags by a call after the one that makes it: whoever is broken off between
-    /// the two leaves it without any.
-    const fn is_tagged_later(self) -> bool {
-        matches!(self, Self::LightsailKeyPair)
-    }
-
-    /// Whether it is Lightsail's.
-    pub const fn is_lightsail(self) -> bool {
-        matches!(self, Self::LightsailInstance | Self::LightsailStaticIp | Self::LightsailKeyPair)
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Instance => "EC2 instance",
-            Self::LightsailInstance => "Lightsail instance",
-            Self::Address => "elastic IP",
-            Self::LightsailStaticIp => "Lightsail static IP",
-            Self::Volume => "EBS volume",
-            Self::SecurityGroup => "security group",
-            Self::KeyPair => "EC2 key pair",
-            Self::LightsailKeyPair => "Lightsail key pair",
-            Self::InstanceProfile => "instance profile",
-            Self::Role => "IAM role",
-        })
-    }
-}
+pub use kind::Kind;
 
 /// Something in the account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -105,8 +35,10 @@ pub struct Found {
     /// When it was made, where AWS says.
     #[serde(with = "time::serde::rfc3339::option")]
     pub created: Option<OffsetDateTime>,
-    /// What it is attached to, in the form that detaching takes.
+    /// What it is attached to, or a part of, in the form that detaching takes.
     pub attached: Option<String>,
+    /// Whether somebody has asked already for it to be gone.
+    pub is_going: bool,
 }
 
 impl fmt::Display for Found {
@@ -116,6 +48,12 @@ impl fmt::Display for Found {
             _ => write!(f, "{} {}", self.kind, self.id),
         }
     }
+}
+
+/// A time as JSON has it: seconds since 1970.
+#[expect(clippy::cast_possible_truncation, reason = "bounded before")]
+fn seconds(at: f64) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp(at.clamp(0.0, 1e11) as i64).ok()
 }
 
 /// How an installation's own things are told.
@@ -168,5 +106,7 @@ pub struct Removal {
     pub outcome: Result<(), Failure>,
 }
 
+#[cfg(test)]
+mod clusters_tests;
 #[cfg(test)]
 mod tests;

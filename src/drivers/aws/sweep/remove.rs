@@ -18,8 +18,21 @@ use crate::exec::wait;
 
 /// How long a machine may take until it is gone. A large one takes minutes.
 const MACHINE_WITHIN: Duration = Duration::from_secs(10 * 60);
+/// How long a cluster, or its nodes, may take until they are gone, and until they may be asked to be:
+/// not before they were made as a whole.
+const CLUSTER_WITHIN: Duration = Duration::from_secs(30 * 60);
 /// How long something may still be in use by what was removed before it, or be shown after that.
 const FREE_WITHIN: Duration = Duration::from_secs(3 * 60);
+
+/// How long one of a kind may take until it may be removed, and then until it is gone.
+const fn within(kind: Kind) -> (Duration, Duration) {
+    match kind {
+        Kind::Instance | Kind::LightsailInstance => (FREE_WITHIN, MACHINE_WITHIN),
+        Kind::NodeGroup | Kind::Cluster => (CLUSTER_WITHIN, CLUSTER_WITHIN),
+        Kind::ClusterAddOn | Kind::NatGateway => (MACHINE_WITHIN, MACHINE_WITHIN),
+        _ => (FREE_WITHIN, FREE_WITHIN),
+    }
+}
 
 impl Aws {
     /// Removes several things in the order in which that works. One that fails stops no other one.
@@ -45,7 +58,9 @@ impl Aws {
             ))
             .remedy("remove it in the AWS console if it is yours and not needed"));
         }
-        self.delete(&now).await.map_err(|error| during(error.into()))?;
+        if !now.is_going {
+            self.delete(&now).await.map_err(|error| during(error.into()))?;
+        }
         self.until_gone(&now).await.map_err(|error| during(error.into()))
     }
 
@@ -55,6 +70,38 @@ impl Aws {
             Call::json(Service::Lightsail, action, json!({})).with(field, &found.id)
         };
         match found.kind {
+            Kind::NodeGroup | Kind::ClusterAddOn | Kind::ClusterEntry | Kind::Cluster => {
+                let call = Self::removal_of_clusters(found.kind, &found.id);
+                self.gone_within(&call, within(found.kind).0).await
+            }
+            Kind::LogGroup | Kind::EncryptionKey => {
+                self.gone(&Self::removal_of_named(found.kind, &found.id)).await
+            }
+            Kind::NatGateway => {
+                let call = ec2("DeleteNatGateway", "NatGatewayId");
+                self.gone_within(&call, within(found.kind).0).await
+            }
+            Kind::Subnet => self.gone(&ec2("DeleteSubnet", "SubnetId")).await,
+            Kind::RouteTable => self.gone(&ec2("DeleteRouteTable", "RouteTableId")).await,
+            Kind::RouteTableAssociation => {
+                self.gone(&ec2("DisassociateRouteTable", "AssociationId")).await
+            }
+            Kind::InternetGateway => {
+                if let Some(network) = &found.attached {
+                    let call = ec2("DetachInternetGateway", "InternetGatewayId");
+                    self.gone(&call.with("VpcId", network)).await?;
+                }
+                self.gone(&ec2("DeleteInternetGateway", "InternetGatewayId")).await
+            }
+            Kind::Vpc => self.gone(&ec2("DeleteVpc", "VpcId")).await,
+            Kind::LaunchTemplate => {
+                self.gone(&ec2("DeleteLaunchTemplate", "LaunchTemplateId")).await
+            }
+            Kind::SecurityGroupRule => {
+                let call = ec2("RevokeSecurityGroupIngress", "SecurityGroupRuleId.1");
+                self.gone(&call.with("GroupId", found.attached.as_deref().unwrap_or_default()))
+                    .await
+            }
             Kind::Instance => self.gone(&ec2("TerminateInstances", "InstanceId.1")).await,
             Kind::LightsailInstance => {
                 let input = json!({ "instanceName": found.id, "forceDeleteAddOns": true });
@@ -113,7 +160,11 @@ impl Aws {
 
     /// Asks for something to be gone, again while something else still uses it.
     async fn gone(&self, call: &Call) -> Result<(), CallError> {
-        let end = Instant::now() + FREE_WITHIN;
+        self.gone_within(call, FREE_WITHIN).await
+    }
+
+    async fn gone_within(&self, call: &Call, within: Duration) -> Result<(), CallError> {
+        let end = Instant::now() + within;
         let mut tries = 0;
         loop {
             let Err(error) = self.send(call).await else { return Ok(()) };
@@ -133,10 +184,7 @@ impl Aws {
 
     /// Looks until something is gone: that AWS took the call is not enough.
     async fn until_gone(&self, found: &Found) -> Result<(), CallError> {
-        let within = match found.kind {
-            Kind::Instance | Kind::LightsailInstance => MACHINE_WITHIN,
-            _ => FREE_WITHIN,
-        };
+        let within = within(found.kind).1;
         let end = Instant::now() + within;
         let mut tries = 0;
         while self.one(found.kind, &found.id).await?.is_some() {

@@ -1,10 +1,13 @@
 //! How each kind of thing is asked for, and how it is read from the answer.
 
+use std::collections::BTreeMap;
+
+use roxmltree::Node;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Found, Kind, Mark};
+use super::{Found, Kind, Mark, seconds};
 use crate::domain::Failure;
 use crate::drivers::aws::client::Page;
 use crate::drivers::aws::service::{Call, Service};
@@ -35,6 +38,50 @@ struct Shape {
 
 const fn shape(kind: Kind) -> Shape {
     let (actions, list, by_id, fields, attached) = match kind {
+        Kind::NatGateway => (
+            ("DescribeNatGateways", "DescribeNatGateways"),
+            "natGatewaySet",
+            "NatGatewayId.1",
+            ["natGatewayId", "", "createTime"],
+            "",
+        ),
+        Kind::SecurityGroupRule => (
+            ("DescribeSecurityGroupRules", "DescribeSecurityGroupRules"),
+            "securityGroupRuleSet",
+            "SecurityGroupRuleId.1",
+            ["securityGroupRuleId", "", ""],
+            "groupId",
+        ),
+        Kind::Subnet => (
+            ("DescribeSubnets", "DescribeSubnets"),
+            "subnetSet",
+            "SubnetId.1",
+            ["subnetId", "", ""],
+            "",
+        ),
+        // What it is attached to is read from around it.
+        Kind::RouteTable | Kind::RouteTableAssociation => (
+            ("DescribeRouteTables", "DescribeRouteTables"),
+            "routeTableSet",
+            "RouteTableId.1",
+            ["routeTableId", "", ""],
+            "",
+        ),
+        Kind::InternetGateway => (
+            ("DescribeInternetGateways", "DescribeInternetGateways"),
+            "internetGatewaySet",
+            "InternetGatewayId.1",
+            ["internetGatewayId", "", ""],
+            "",
+        ),
+        Kind::Vpc => (("DescribeVpcs", "DescribeVpcs"), "vpcSet", "VpcId.1", ["vpcId", "", ""], ""),
+        Kind::LaunchTemplate => (
+            ("DescribeLaunchTemplates", "DescribeLaunchTemplates"),
+            "launchTemplates",
+            "LaunchTemplateId.1",
+            ["launchTemplateId", "launchTemplateName", "createTime"],
+            "",
+        ),
         Kind::Instance => (
             ("DescribeInstances", "DescribeInstances"),
             "instancesSet",
@@ -93,6 +140,13 @@ const fn shape(kind: Kind) -> Shape {
         Kind::LightsailKeyPair => {
             (("GetKeyPairs", "GetKeyPair"), "keyPair", "keyPairName", ["name", "", ""], "")
         }
+        // Asked for by other files.
+        Kind::NodeGroup
+        | Kind::ClusterAddOn
+        | Kind::ClusterEntry
+        | Kind::Cluster
+        | Kind::LogGroup
+        | Kind::EncryptionKey => (("", ""), "", "", ["", "", ""], ""),
     };
     Shape { actions, list, by_id, fields, attached }
 }
@@ -112,6 +166,10 @@ pub(super) fn call(kind: Kind, which: Which<'_>) -> Call {
         (Service::Lightsail, Which::Marked(_)) => Call::json(service, shape.actions.0, json!({})),
         (Service::Lightsail, Which::One(id)) => {
             Call::json(service, shape.actions.1, json!({})).with(shape.by_id, id)
+        }
+        (_, Which::One(id)) if kind == Kind::RouteTableAssociation => {
+            let of = "association.route-table-association-id";
+            Call::form(service, shape.actions.1).filter(1, of, &[id])
         }
         (_, Which::One(id)) => Call::form(service, shape.actions.1).with(shape.by_id, id),
         (Service::Iam, Which::Marked(_)) => Call::form(service, shape.actions.0),
@@ -138,24 +196,61 @@ fn read_xml(kind: Kind, body: &str) -> Result<Page<Found>, Failure> {
         let single = shape.list.trim_end_matches('s');
         nodes = xml::find(root, single).map_or(nodes, |one| vec![one]);
     }
+    if kind == Kind::RouteTableAssociation {
+        let items = nodes.into_iter().flat_map(associations).collect();
+        return Ok(Page { items, next: xml::next_page(root) });
+    }
     let items = nodes.into_iter().filter_map(|node| {
         let field = |name: &str| if name.is_empty() { None } else { xml::text(node, &[name]) };
         let state = xml::text(node, &["instanceState", "name"]).or_else(|| field("status"));
-        if matches!(state.as_deref(), Some("terminated" | "deleting" | "deleted")) {
+        let state = state.or_else(|| field("state"));
+        // One that is going has its address, and its network, until it is gone.
+        let is_going = kind == Kind::NatGateway && state.as_deref() == Some("deleting");
+        if matches!(state.as_deref(), Some("terminated" | "deleting" | "deleted")) && !is_going {
             return None;
         }
         let tags = xml::tags(node);
+        let network = || xml::list(node, "attachmentSet").into_iter().next();
         let [id, name, created] = shape.fields;
         Some(Found {
             kind,
             id: field(id)?,
-            name: field(name).or_else(|| tags.get("Name").cloned()),
+            name: field(name).or_else(|| claim(&tags)).or_else(|| tags.get("Name").cloned()),
             created: field(created).and_then(|it| OffsetDateTime::parse(&it, &Rfc3339).ok()),
-            attached: field(shape.attached),
+            attached: match kind {
+                Kind::InternetGateway => network().and_then(|it| xml::text(it, &["vpcId"])),
+                _ => field(shape.attached),
+            },
             tags,
+            is_going,
         })
     });
     Ok(Page { items: items.collect(), next: xml::next_page(root) })
+}
+
+/// Which claim of a cluster's a volume was made for.
+fn claim(tags: &BTreeMap<String, String>) -> Option<String> {
+    let of = |what: &str| tags.get(&format!("kubernetes.io/created-for/pvc/{what}"));
+    Some(format!("{}/{}", of("namespace")?, of("name")?))
+}
+
+/// Those of a route table, but for what the network's own table has of itself. They have no tags: what
+/// the table has is theirs.
+fn associations(table: Node<'_, '_>) -> Vec<Found> {
+    let tags = xml::tags(table);
+    let found = |it: Node<'_, '_>| {
+        xml::text(it, &["subnetId"])?;
+        Some(Found {
+            kind: Kind::RouteTableAssociation,
+            id: xml::text(it, &["routeTableAssociationId"])?,
+            name: None,
+            created: None,
+            attached: xml::text(table, &["routeTableId"]),
+            tags: tags.clone(),
+            is_going: false,
+        })
+    };
+    xml::list(table, "associationSet").into_iter().filter_map(found).collect()
 }
 
 fn read_json(kind: Kind, body: &str) -> Result<Page<Found>, Failure> {
@@ -180,13 +275,9 @@ fn read_json(kind: Kind, body: &str) -> Result<Page<Found>, Failure> {
             tags: item["tags"].as_array().into_iter().flatten().filter_map(tag).collect(),
             created,
             attached: item[shape.attached].as_str().map(ToOwned::to_owned),
+            is_going: false,
         })
     });
     let next = fields["nextPageToken"].as_str().map(ToOwned::to_owned);
     Ok(Page { items: items.collect(), next })
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "bounded before")]
-fn seconds(at: f64) -> Option<OffsetDateTime> {
-    OffsetDateTime::from_unix_timestamp(at.clamp(0.0, 1e11) as i64).ok()
 }

@@ -6,13 +6,13 @@ use super::*;
 use crate::domain::FailureKind;
 use crate::drivers::aws::fake::{Asked, Fake};
 
-fn mark() -> Mark {
+pub(super) fn mark() -> Mark {
     let is_own_name =
         Arc::new(|name: &str| name.starts_with("openclaw-") && name.ends_with("-1a2b"));
     Mark { key: "openclaw:installation".into(), value: "i1".into(), is_own_name }
 }
 
-fn tags(value: &str) -> String {
+pub(super) fn tags(value: &str) -> String {
     format!(
         "<tagSet><item><key>Name</key><value>demo</value></item><item>\
          <key>openclaw:installation</key><value>{value}</value></item></tagSet>"
@@ -29,25 +29,27 @@ fn instance(state: &str, value: &str) -> String {
     )
 }
 
-fn refusal(code: &str) -> String {
+pub(super) fn refusal(code: &str) -> String {
     format!(
         "<Response><Errors><Error><Code>{code}</Code><Message>m</Message></Error></Errors></Response>"
     )
 }
 
-fn found(kind: Kind, id: &str) -> Found {
+pub(super) fn found(kind: Kind, id: &str) -> Found {
     let tags = BTreeMap::new();
-    Found { kind, id: id.into(), name: None, tags, created: None, attached: None }
+    Found { kind, id: id.into(), name: None, tags, created: None, attached: None, is_going: false }
 }
 
 /// The action of a request, in either protocol.
-fn action(asked: &Asked) -> String {
+pub(super) fn action(asked: &Asked) -> String {
     let form = asked.body.strip_prefix("Action=").and_then(|rest| rest.split('&').next());
-    let target = || asked.head.split("Lightsail_20161128.").nth(1)?.split('\r').next();
-    form.or_else(target).expect("an action").to_owned()
+    let target = || asked.head.split("x-amz-target: ").nth(1)?.split('\r').next();
+    let target = || target().and_then(|it| it.split('.').nth(1));
+    let path = || asked.head.split(" HTTP/").next();
+    form.or_else(target).or_else(path).expect("an action").to_owned()
 }
 
-fn actions(fake: &Fake) -> Vec<String> {
+pub(super) fn actions(fake: &Fake) -> Vec<String> {
     fake.asked().iter().map(action).collect()
 }
 
@@ -114,6 +116,9 @@ async fn a_sweep_finds_what_carries_the_mark_and_says_what_it_could_not_see() {
             }
             "GetRole" if asked.body.contains("demo") => (200, role("openclaw-demo-1a2b", "i1")),
             "GetRole" => (200, role("openclaw-other-1a2b", "i2")),
+            it if it.starts_with("GET /clusters") => (200, r#"{"clusters":[]}"#.into()),
+            "DescribeLogGroups" => (200, r#"{"logGroups":[]}"#.into()),
+            "GetResources" => (200, r#"{"ResourceTagMappingList":[]}"#.into()),
             _ => (200, "<R><InstanceProfiles/></R>".into()),
         }
     })
@@ -148,7 +153,8 @@ async fn a_sweep_finds_what_carries_the_mark_and_says_what_it_could_not_see() {
 #[tokio::test]
 async fn where_lightsail_is_not_it_is_not_asked() {
     let fake = Fake::with(|_| (200, "<R/>".into())).await;
-    let sweep = fake.aws().elsewhere("us-west-1").sweep(&mark(), &Kind::ALL).await;
+    let kinds = [Kind::Instance, Kind::LightsailInstance, Kind::LightsailKeyPair];
+    let sweep = fake.aws().elsewhere("us-west-1").sweep(&mark(), &kinds).await;
     assert!(sweep.unseen.is_empty());
     assert!(!actions(&fake).iter().any(|action| action.starts_with("Get")));
 }

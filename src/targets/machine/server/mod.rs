@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::account::INSTALLATION;
+use super::strays::INSTALLATION;
 use super::{Cloud, MachineTarget, infra, reach};
 use crate::assets::own_server::THERE;
 use crate::domain::{Failure, Reach, ServerFacts, ServerSpec};

@@ -8,6 +8,7 @@ machine. Refuses paths that it has not, with 404.
     GET    /_lab/instances                  {"instances": [{id, name, public, ...}]}
     GET    /_lab/address                    the caller's public address, as text
     POST   /_lab/faults                     see faults.Fault
+    GET    /_lab/faults                     {"struck": [action]}: so far, in order
     DELETE /_lab/faults
     POST   /_lab/ami                        newer images appear
     POST   /_lab/quotas                     {"L-1216C47A": 200.0}: from now on
@@ -86,6 +87,8 @@ class Control:
             case "POST", ["faults"]:
                 self.faults.add(given)
                 return shown({})
+            case "GET", ["faults"]:
+                return shown({"struck": list(self.faults.struck)})
             case "DELETE", ["faults"]:
                 self.faults.clear()
                 return shown({})

@@ -44,7 +44,7 @@ class Ec2:
             os.unlink(file)
 
     def _exchange(self, claim: Callable[..., str]) -> None:
-        from moto.ec2.models import elastic_ip_addresses, elastic_network_interfaces
+        from moto.ec2.models import elastic_ip_addresses, elastic_network_interfaces, nat_gateways
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
         from moto.ssm import models as ssm
 
@@ -52,6 +52,8 @@ class Ec2:
         exchange(elastic_network_interfaces, "random_public_ip", claim)
         addresses = elastic_ip_addresses.ElasticAddressBackend
         exchange(addresses, "associate_address", once(addresses.associate_address))
+        gateways = nat_gateways.NatGatewayBackend
+        exchange(gateways, "delete_nat_gateway", letting_go(gateways.delete_nat_gateway))
         real, known = ssm.load_resource, self.images
         exchange(
             ssm,
@@ -308,6 +310,19 @@ def once(associate):
         return found
 
     return keeping
+
+
+def letting_go(delete):
+    """A NAT gateway that is gone has no address any more; moto keeps it."""
+
+    def deleting(backend, nat_gateway_id):
+        gateway = delete(backend, nat_gateway_id)
+        for address in backend.addresses:
+            if address.eni is not None and address.eni is gateway._eni:
+                address.eni = address.association_id = None
+        return gateway
+
+    return deleting
 
 
 def networks(backend) -> list[tuple[str, object]]:

@@ -80,6 +80,7 @@ class Faults:
         self._lock = threading.Lock()
         self._pending: list[Fault] = []
         self._forgotten = threading.Event()
+        self.struck: list[str] = []
 
     def add(self, described: dict) -> None:
         """Takes one as a test describes it: a JSON object with Fault's fields."""
@@ -106,6 +107,7 @@ class Faults:
         with self._lock:
             for fault in self._pending:
                 if fault.action == call.action and fault.service in (None, call.service):
+                    self.struck.append(fault.action)
                     fault.times -= 1
                     if fault.times <= 0:
                         self._pending.remove(fault)
