@@ -76,7 +76,7 @@ pub use exposing::{Exposure, refuse_without_machine};
 pub use infra::{Held, MachineRequest, Planned, PlannedChange, Price};
 pub use launching::{LaunchRequest, Launched};
 pub use orders::Order;
-pub use orphans::{Orphan, Orphans};
+pub use orphans::{Kept, Orphan, Orphans};
 pub use own_cluster::PlannedCluster;
 pub use own_server::{LeftBehind, OwnServer, OwnServerRequest, OwnServerWork, certificate_here};
 pub use requests::{

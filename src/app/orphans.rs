@@ -14,7 +14,6 @@ use super::App;
 use super::handover::Unheard;
 use crate::config::Settings;
 use crate::domain::{Deployment, DeploymentStatus, Failure};
-use crate::drivers::terraform::State;
 use crate::exec::LockFile;
 use crate::targets::machine::{Known, Sweep, Swept};
 use crate::targets::{Site, Work};
@@ -28,8 +27,21 @@ pub struct Orphans {
     pub accounted: usize,
     /// What is there and in no deployment, or in no state of the one whose id it carries.
     pub orphans: Vec<Orphan>,
+    /// Volumes with the data of gateways that were on a cluster. Nobody removes them but their owner.
+    pub kept: Vec<Kept>,
     /// What could not be looked for.
     pub unseen: Vec<String>,
+}
+
+/// Data that was kept.
+#[derive(Debug, Clone, Serialize)]
+pub struct Kept {
+    /// In which region.
+    pub region: String,
+    /// What it is, in words.
+    pub what: String,
+    /// The command that removes it.
+    pub removing: String,
 }
 
 /// Something without a deployment.
@@ -51,8 +63,11 @@ impl App {
     /// asked for.
     pub async fn orphans(&self, settings: &Settings, remove: bool) -> Result<Orphans, Failure> {
         let all = self.store().deployments(true)?;
-        let machines: Vec<Deployment> =
-            all.into_iter().filter(|it| it.spec.machine.is_some()).collect();
+        let (machines, others): (Vec<Deployment>, Vec<Deployment>) =
+            all.into_iter().partition(|it| it.spec.machine.is_some());
+        // A cluster's controllers give what they make for a gateway its tags.
+        let others = others.into_iter().filter(|it| it.status != DeploymentStatus::Destroyed);
+        let others: BTreeMap<String, Known> = others.map(|it| (it.id, Known::Nothing)).collect();
         // Those of deployments that are gone, too: what was forgotten is theirs.
         let named = machines.iter().filter_map(|it| it.spec.machine.as_ref());
         let mut regions: BTreeSet<String> = named.map(|it| it.region.clone()).collect();
@@ -64,6 +79,7 @@ impl App {
             regions: regions.iter().cloned().collect(),
             accounted: 0,
             orphans: Vec::new(),
+            kept: Vec::new(),
             unseen: Vec::new(),
         };
         let environment = self.engine().targets().aws();
@@ -73,7 +89,7 @@ impl App {
             let elsewhere = elsewhere.filter_map(|site| sweep.elsewhere(site));
             found.unseen.extend(elsewhere.map(|why| format!("{region}: {why}")));
             // Read after the look: what was made meanwhile stands there by now.
-            let mut known: BTreeMap<String, Known> = BTreeMap::new();
+            let mut known = others.clone();
             let mut locks = Vec::new();
             for site in &living {
                 let id = &site.deployment.id;
@@ -83,22 +99,28 @@ impl App {
                 let state = match self.settled_state(site).await {
                     Ok((lock, state)) => {
                         locks.push(lock);
-                        Some(state)
+                        state
                     }
                     Err(why) => {
                         let name = &site.deployment.name;
                         found
                             .unseen
                             .push(format!("{region}: what of {name}'s is in no state: {why}"));
-                        None
+                        Known::Nothing
                     }
                 };
                 known.insert(id.clone(), state);
             }
-            let Swept { accounted, orphans, unseen } = sweep.settle(&known, remove).await;
+            let Swept { accounted, orphans, kept, unseen } = sweep.settle(&known, remove).await;
             drop(locks);
             found.accounted += accounted;
             found.unseen.extend(unseen.into_iter().map(|why| format!("{region}: {why}")));
+            let kept = kept.into_iter();
+            found.kept.extend(kept.map(|(what, removing)| Kept {
+                region: region.clone(),
+                what,
+                removing,
+            }));
             found.orphans.extend(orphans.into_iter().map(|(what, outcome)| Orphan {
                 region: region.clone(),
                 what,
@@ -111,7 +133,7 @@ impl App {
 
     /// What the state of a deployment holds that nobody is at work on, and the lock that keeps it
     /// so. Refuses a state that lacks the machine: what it says is not all that there is.
-    async fn settled_state(&self, site: &Site) -> Result<(LockFile, State), Failure> {
+    async fn settled_state(&self, site: &Site) -> Result<(LockFile, Known), Failure> {
         let name = &site.deployment.name;
         let lock = self.lock_idle(name).await?;
         let cancel = CancellationToken::new();
@@ -131,7 +153,16 @@ impl App {
                 machine.id
             )));
         }
-        Ok((lock, state))
+        let Some(made) = self.deployment(name)?.facts.own_cluster else {
+            return Ok((lock, Known::State(state)));
+        };
+        if !state.held.iter().any(|it| it.kind == "aws_eks_cluster" && it.id == made.at.name) {
+            return Err(Failure::conflict(format!(
+                "its state does not hold the cluster {}, which was made",
+                made.at.name
+            )));
+        }
+        Ok((lock, Known::Cluster(state)))
     }
 }
 

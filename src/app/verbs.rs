@@ -125,14 +125,9 @@ impl App {
         name: &DeploymentName,
         sink: &dyn Sink,
     ) -> Result<(), Failure> {
-        let is_making = |it: &Operation| match it.kind {
-            OperationKind::Launch => true,
-            // Another size, or another version, takes as long.
-            OperationKind::Update => name.is_cluster(),
-            _ => false,
-        };
         let begun = || -> Result<Option<Operation>, Failure> {
-            Ok(self.store().active_operation(name)?.filter(is_making))
+            let operation = self.store().active_operation(name)?;
+            Ok(operation.filter(|it| it.kind == OperationKind::Launch))
         };
         let has_own_place = !self.deployment(name)?.spec.target.is_local();
         if !has_own_place || begun()?.is_none() || self.is_served()? {
@@ -141,10 +136,8 @@ impl App {
         let _lock = self.engine().lock(name, OperationKind::Destroy.as_str()).await?;
         // It may have been finished while the lock was waited for.
         if let Some(operation) = begun()? {
-            sink.progress().note(&format!(
-                "giving up the {} that was interrupted ({})",
-                operation.kind, operation.id
-            ));
+            sink.progress()
+                .note(&format!("giving up the launch that was interrupted ({})", operation.id));
             self.engine().cancel(&operation)?;
         }
         Ok(())

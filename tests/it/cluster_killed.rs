@@ -23,8 +23,14 @@ fn killed_at(case: &Case, action: &str) {
 #[test]
 fn what_a_killed_run_had_under_way_is_found_and_removed() {
     let Some(case) = Case::start("eks") else { return };
-    for action in ["CreateVpc", "CreateCluster", "CreateNodegroup"] {
-        killed_at(&case, action);
+    killed_at(&case, "CreateVpc");
+    killed_at(&case, "CreateCluster");
+    assert_eq!(case.cloud.called("DeleteVpc"), 1, "the next run removed the first one's");
+    killed_at(&case, "CreateNodegroup");
+    assert_eq!(case.cloud.called("DeleteCluster"), 1, "and the one after that its cluster");
+    let kinds: Vec<String> = case.cloud.state().into_iter().map(|it| it.kind).collect();
+    for kind in ["ec2:vpc", "ec2:nat-gateway", "eks:cluster", "eks:node-group"] {
+        assert_eq!(kinds.iter().filter(|it| *it == kind).count(), 1, "{kinds:?}");
     }
     let done = patient(case.product.run(["cluster", "destroy", "--yes"]));
     assert_eq!(done.code, 0, "{}", done.stderr);

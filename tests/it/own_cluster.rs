@@ -125,8 +125,16 @@ fn a_cluster_is_made_used_and_removed() {
 
 /// Each end is gone on with by the same command.
 fn it_is_made_although_it_is_interrupted(own: &Own<'_>) {
+    let cloud = &own.case.cloud;
+    cloud.fault(&json!({ "action": "CreateCluster", "held": true }));
+    let live = Case::at(own.run(["cluster", "apply"]), "create_cluster");
+    until("the cluster is asked for", || (cloud.struck("CreateCluster") > 0).then_some(()));
+    live.signal(Signal::KILL);
+    assert_eq!(live.done().code, -9);
+    cloud.heal();
+    until("it is made", || (cloud.called("CreateCluster") > 0).then_some(()));
     let slow = json!({ "action": "CreateNodegroup", "delay_ms": 3000 });
-    own.case.cloud.fault(&slow);
+    cloud.fault(&slow);
     let live = Case::at(own.run(["cluster", "apply"]), "create_cluster");
     live.signal(Signal::INT);
     let done = live.done();
@@ -162,17 +170,23 @@ fn it_outlives_what_its_values_say(own: &Own<'_>) {
     let refused = patient(apply);
     assert_eq!(refused.code, 4, "{}", refused.stderr);
     refused.says("would take away").says("nothing was changed").says("terraform.tfvars");
-    // What a state has lost is not made once more, nor taken away beneath it.
+    // What a state has lost is not made once more, and neither taken away beneath gateways.
     let state = own.case.product.deployment("cluster").join("terraform.tfstate");
     let whole = std::fs::read_to_string(&state).expect("its state");
     let mut lacking: Value = serde_json::from_str(&whole).expect("JSON");
     let resources = lacking["resources"].as_array_mut().expect("a list");
-    resources.retain(|it| it["type"] != "aws_vpc");
+    resources.retain(|it| it["type"] != "aws_eks_node_group");
+    let there = own.case.cloud.state();
+    for worse in [lacking.to_string(), String::new()] {
+        std::fs::write(&state, worse).expect("written");
+        let swept = own.fails(["doctor", "--orphans", "--remove", "--yes"], 1);
+        swept.answers(" 0 to none").answers("not looked for");
+        assert_eq!(own.case.cloud.state(), there);
+    }
     std::fs::write(&state, lacking.to_string()).expect("written");
-    let there = own.case.cloud.state().len();
     let refused = own.fails(["cluster", "apply"], 4);
-    refused.says("the VPC vpc-").says("stands in no state").says("put the state back");
-    assert_eq!(own.case.cloud.state().len(), there);
+    refused.says("the EKS node group ").says("stands in no state").says("put the state back");
+    assert_eq!(own.case.cloud.state(), there);
     std::fs::write(&state, whole).expect("written");
     // Another size exchanges the nodes of the group that is there, one by one.
     std::fs::write(&path, before.replace("t3.medium", "t3.large")).expect("written");

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::super::terminal;
 use super::Session;
-use crate::app::Orphans;
+use crate::app::{Kept, Orphans};
 use crate::domain::Failure;
 
 pub(super) async fn run(session: &Session<'_>, remove: bool, yes: bool) -> Result<u8, Failure> {
@@ -12,7 +12,8 @@ pub(super) async fn run(session: &Session<'_>, remove: bool, yes: bool) -> Resul
     if remove && !yes {
         if !terminal::is_interactive() {
             return Err(Failure::bad_input(
-                "this removes machines and addresses in the cloud; there is no terminal to ask at",
+                "this removes machines, addresses, clusters and networks in the cloud; there is no terminal \
+                 to ask at",
             )
             .remedy("say --yes, or leave --remove out to see what it is"));
         }
@@ -37,7 +38,7 @@ fn answer(session: &Session<'_>, found: &Orphans) -> u8 {
 }
 
 fn lines(found: &Orphans) -> String {
-    let Orphans { regions, accounted, orphans, unseen } = found;
+    let Orphans { regions, accounted, orphans, kept, unseen } = found;
     let mut lines = vec![format!(
         "{}: {accounted} resources belong to deployments, {} to none",
         regions.join(", "),
@@ -51,6 +52,10 @@ fn lines(found: &Orphans) -> String {
         };
         lines.push(format!("  {} in {}{became}", orphan.what, orphan.region));
     }
+    lines.extend(kept.iter().map(|it| {
+        let Kept { region, what, removing } = it;
+        format!("  {what} in {region} is kept: it has a gateway's data, and costs. {removing}")
+    }));
     lines.extend(unseen.iter().map(|why| format!("  not looked for: {why}")));
     if orphans.iter().any(|it| !it.removed && it.failure.is_none()) {
         lines.push("Remove it: openclaw-pipeline doctor --orphans --remove".into());

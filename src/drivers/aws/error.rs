@@ -122,28 +122,21 @@ pub fn problem(code: &str, message: &str) -> Problem {
         code if code.ends_with("LimitExceeded") => Problem::Quota,
         "Unsupported" => Problem::Capacity,
         code if code.starts_with("Insufficient") && code.ends_with("Capacity") => Problem::Capacity,
-        "EntityAlreadyExists"
-        | "EntityAlreadyExistsException"
-        | "ResourceAlreadyExistsException"
-        | "InvalidLaunchTemplateName.AlreadyExistsException"
-        | "InvalidSubnet.Conflict"
-        | "Resource.AlreadyAssociated" => Problem::NameTaken,
+        "EntityAlreadyExists" | "EntityAlreadyExistsException" => Problem::NameTaken,
         // Lightsail has one code for every input that it does not take.
         "InvalidInputException" if message.contains("already in use") => Problem::NameTaken,
-        // What EKS has one code for, too.
-        "ResourceInUseException"
-            if message.contains("already exists") || message.contains("already in use") =>
-        {
-            Problem::NameTaken
-        }
         code if code.ends_with(".Duplicate") => Problem::NameTaken,
         "NoSuchEntity"
         | "NotFoundException"
         | "NoSuchResourceException"
         | "ResourceNotFoundException"
         | "NatGatewayNotFound"
+        // It was let go before.
+        | "Gateway.NotAttached"
         | "DoesNotExist" => Problem::NotFound,
         code if code.ends_with(".NotFoundException") => Problem::NotFound,
+        // What EKS says now and then of a cluster that has just gone.
+        "ClientException" if message.contains("No cluster found") => Problem::NotFound,
         code if code.ends_with(".NotFound") => Problem::NotFound,
         "DependencyViolation"
         | "DeleteConflict"

@@ -33,6 +33,7 @@ pub use admission::Admission;
 pub use backend::Bucket;
 pub use messages::{Diagnostic, Message, Said};
 pub use plan::{Change, Plan, Verb};
+pub use refusal::is_name_taken;
 pub use state::{Held, State, account_of, before_recovery};
 
 /// What says that a module is initialised.

@@ -10,6 +10,14 @@ use crate::exec::Output;
 /// How much of an error is told, in characters.
 const CHARS: usize = 600;
 
+/// What is said where something is there already: the one conflict that another look may end.
+const NAME_TAKEN: &str = "the account has something else of this name";
+
+/// Whether a run failed because something is there already that it was to make.
+pub fn is_name_taken(failure: &Failure) -> bool {
+    failure.kind == FailureKind::Conflict && failure.message.contains(NAME_TAKEN)
+}
+
 /// A refusal by what it says, and what is to be done.
 struct Known {
     /// What it has in it, in lower case; any of these.
@@ -83,9 +91,11 @@ const KNOWN: [Known; 10] = [
             "already in use",
             "invalidkeypair.duplicate",
             "invalidgroup.duplicate",
+            "invalidsubnet.conflict",
+            "resource.alreadyassociated",
         ],
         kind: FailureKind::Conflict,
-        what: "the account has something else of this name",
+        what: NAME_TAKEN,
         remedy: "launch under another name, or remove what is there",
     },
     Known {

@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use super::EksMaker;
-use super::strays::Taken;
 use crate::assets::terraform;
-use crate::domain::{EksCluster, Failure, FailureKind, MachineSpec, OwnClusterFacts};
+use crate::domain::{EksCluster, Failure, MachineSpec, OwnClusterFacts};
 use crate::drivers::aws::CallError;
+use crate::drivers::aws::sweep::Kind as Made;
 use crate::drivers::kubernetes::Kind;
-use crate::drivers::terraform::{Message, Outputs, Run, Workspace};
+use crate::drivers::terraform::{Message, Outputs, Run, Workspace, is_name_taken};
 use crate::secrets::private::create_private_directory;
 use crate::targets::looks::Looks;
 use crate::targets::machine::files::{Files, suffix};
@@ -22,7 +22,7 @@ const NODE_SIZE: &str = "t3.medium";
 /// How many nodes there are at first.
 const NODES: u32 = 2;
 /// What no apply takes away: gateways, their volumes and addresses hang by it.
-pub(super) const KEPT: [&str; 4] = ["aws_eks_cluster", "aws_vpc", "aws_subnet", "aws_kms_key"];
+const KEPT: [&str; 4] = ["aws_eks_cluster", "aws_vpc", "aws_subnet", "aws_kms_key"];
 
 impl EksMaker {
     /// Checks who calls, the region, the nodes' size, and whether there is room. Changes nothing.
@@ -45,10 +45,14 @@ impl EksMaker {
         };
         let (node, vcpus, addresses) = looked.await?;
         let held = self.held(site, work).await?;
-        if !held.has("aws_eks_node_group") {
+        // Whoever may not look for what a killed run left finds out now, and not when all is made. What
+        // it left counts, and goes.
+        let strays = self.strays(site, work).await?;
+        let left = |kind| strays.iter().any(|it| it.kind == kind);
+        if !held.has("aws_eks_node_group") && !left(Made::NodeGroup) {
             vcpus.check(node.vcpus * NODES)?;
         }
-        if !held.has("aws_eip") {
+        if !held.has("aws_eip") && !left(Made::Address) {
             addresses.check(1)?;
         }
         Ok(())
@@ -111,13 +115,16 @@ impl EksMaker {
             return Err(lost(site, known));
         }
         if known.is_none() && went_before {
-            self.take_strays(site, Taken::NobodyNeeds, work).await?;
+            self.remove_strays(site, work).await?;
         }
         let applied = match self.apply(site, workspace, run, work).await {
             // What was asked for last has the name: by a run that was killed, and it came only after
             // the look; or by this one, whose answer was lost on its way.
-            Err(failure) if failure.kind == FailureKind::Conflict => {
-                if self.take_strays(site, Taken::NobodyNeeds, work).await?.is_empty() {
+            Err(failure) if is_name_taken(&failure) => {
+                if known.is_some() {
+                    return Err(self.in_the_way(failure, site, work).await);
+                }
+                if self.remove_strays(site, work).await?.is_empty() {
                     return Err(failure);
                 }
                 self.apply(site, workspace, run, work).await
@@ -127,7 +134,7 @@ impl EksMaker {
         let outputs = applied?;
         if known.is_none() {
             // What was asked for once more because no answer came is there twice.
-            self.take_strays(site, Taken::NobodyNeeds, work).await?;
+            self.remove_strays(site, work).await?;
         }
         facts(site, account, operation, &outputs)
     }

@@ -24,8 +24,6 @@ use crate::drivers::kubernetes::{Cluster, Whereabouts};
 use crate::drivers::terraform::{Message, Plan, Run, State};
 use crate::secrets::private::create_private_directory;
 
-use strays::Taken;
-
 pub use clearing::{Cleared, Clearing};
 
 /// What makes it, and looks after it.
@@ -99,11 +97,11 @@ impl EksMaker {
             let region = infra::region(site, infra::spec(site)?)?;
             account::of(&self.tools, site, &region, work).await?;
             // What was under way when a run was killed is in the way of the rest.
-            removed.extend(self.take_strays(site, Taken::All, work).await?);
+            removed.extend(self.remove_strays(site, work).await?);
         }
         if !held.is_empty() {
             removed.extend(self.destroy(site, work).await?);
-            removed.extend(self.take_strays(site, Taken::All, work).await?);
+            removed.extend(self.remove_strays(site, work).await?);
         }
         Kept::of(site).remove()?;
         site.layout.remove_looks(&site.deployment.name)?;

@@ -1,52 +1,56 @@
 //! What of the cluster is in the account and in no state.
 //!
-//! Owns which of it goes: where the cluster is to be removed, all. Refuses to take away beneath gateways
-//! what was made for them and what a state has lost.
+//! Owns its removal, where the cluster was never whole or is to be removed. Refuses to take anything away
+//! from beneath gateways: of a cluster that was whole it is named, and somebody looks.
 
 use super::EksMaker;
-use super::making::KEPT;
 use crate::domain::Failure;
+use crate::drivers::aws::sweep::Found;
 use crate::targets::machine::{infra, state, strays};
 use crate::targets::{Site, Work};
 
-/// What of it goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Taken {
-    /// All: the cluster goes, too.
-    All,
-    /// What no gateway hangs by: all that there is of a cluster that was never whole.
-    NobodyNeeds,
-}
-
 impl EksMaker {
-    /// Removes it, and says what it was.
-    pub(super) async fn take_strays(
-        &self,
-        site: &Site,
-        taken: Taken,
-        work: Work<'_>,
-    ) -> Result<Vec<String>, Failure> {
+    /// What there is.
+    pub(super) async fn strays(&self, site: &Site, work: Work<'_>) -> Result<Vec<Found>, Failure> {
         let region = infra::region(site, infra::spec(site)?)?;
         work.progress.amount(0, 0, "what is in the account and in no state");
         let held = self.held(site, work).await?;
-        let (aws, kinds) = (&self.tools.aws, strays::of_cluster());
-        let found = strays::find(aws, site, &region, &kinds, &held).await?;
-        let is_kept = |kind| strays::made_as(kind).is_some_and(|it| KEPT.contains(&it));
-        let was_whole = site.deployment.facts.own_cluster.is_some();
-        if let Some(kept) = found.iter().find(|it| is_kept(it.kind))
-            && was_whole
-            && taken == Taken::NobodyNeeds
-        {
-            return Err(Failure::conflict(format!(
-                "the {kept} is this cluster's, and stands in no state of Terraform's; nothing of it \
-                 was removed"
-            ))
-            .remedy(format!(
-                "put the state back that has it (in {}, or its .backup), or remove it in the AWS \
-                 console if nothing needs it",
-                state::place(site)
-            )));
-        }
-        strays::remove(aws, site, &region, found, work).await
+        strays::find(&self.tools.aws, site, &region, &strays::of_cluster(), &held).await
+    }
+
+    /// Removes it, and says what it was.
+    pub(super) async fn remove_strays(
+        &self,
+        site: &Site,
+        work: Work<'_>,
+    ) -> Result<Vec<String>, Failure> {
+        let region = infra::region(site, infra::spec(site)?)?;
+        let found = self.strays(site, work).await?;
+        strays::remove(&self.tools.aws, site, &region, found, work).await
+    }
+
+    /// The failure of a run of a cluster that was whole, with what is in its way.
+    pub(super) async fn in_the_way(
+        &self,
+        failure: Failure,
+        site: &Site,
+        work: Work<'_>,
+    ) -> Failure {
+        let found = match self.strays(site, work).await {
+            Ok(found) if !found.is_empty() => found,
+            _ => return failure,
+        };
+        let all: Vec<String> = found.iter().map(|it| format!("the {it}")).collect();
+        Failure::conflict(format!(
+            "{} of this cluster stands in no state of Terraform's, and gateways may need it; nothing \
+             of it was removed ({})",
+            all.join(", "),
+            failure.message
+        ))
+        .remedy(format!(
+            "put the state back that has it (in {}, or its .backup); if a run was killed while it \
+             made it, remove it in the AWS console, and apply again",
+            state::place(site)
+        ))
     }
 }

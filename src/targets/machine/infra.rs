@@ -7,10 +7,12 @@ use super::files::{Files, Own};
 use super::meter::Meter;
 use super::state::{Room, held, place};
 use super::{Tools, account, adopted, reach, strays};
-use crate::domain::{Failure, FailureKind, MachineFacts, MachineSpec};
+use crate::domain::{Failure, MachineFacts, MachineSpec};
 use crate::drivers::aws::address::public_address;
 use crate::drivers::ssh::{KeyKind, make_key, public_key};
-use crate::drivers::terraform::{Message, Outputs, Run, State, Terraform, Workspace};
+use crate::drivers::terraform::{
+    Message, Outputs, Run, State, Terraform, Workspace, is_name_taken,
+};
 use crate::targets::{Site, Work};
 
 /// Writes the values that the machine is made with.
@@ -169,7 +171,7 @@ pub(super) async fn make(
     let applied = match apply(cloud, terraform, site, workspace, run, work).await {
         // What was asked for last has the name: by a run that was killed, and it came only after the
         // look; or by this one, whose answer was lost on its way.
-        Err(failure) if known.is_none() && failure.kind == FailureKind::Conflict => {
+        Err(failure) if known.is_none() && is_name_taken(&failure) => {
             if sweep().await? == 0 {
                 return Err(failure);
             }

@@ -48,7 +48,7 @@ fn mark(site: &Site) -> Mark {
 }
 
 /// What Terraform calls something of this kind, where a module makes one.
-pub(in crate::targets) fn made_as(kind: Kind) -> Option<&'static str> {
+fn made_as(kind: Kind) -> Option<&'static str> {
     match kind {
         Kind::NodeGroup => Some("aws_eks_node_group"),
         Kind::ClusterAddOn => Some("aws_eks_addon"),

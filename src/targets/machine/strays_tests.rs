@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::drivers::aws::sweep::Phase;
 use crate::drivers::terraform::Held;
 
 fn found(kind: Kind, id: &str) -> Found {
     let (tags, name) = (BTreeMap::new(), None);
-    Found { kind, id: id.into(), name, tags, created: None, attached: None, is_going: false }
+    Found { kind, id: id.into(), name, tags, created: None, attached: None, phase: Phase::Steady }
 }
 
 fn part(kind: Kind, id: &str, of: &str) -> Found {
@@ -56,6 +57,14 @@ fn a_part_is_one_only_where_the_whole_is_there_to_stay() {
         ("aws_eks_addon", "c:coredns"),
     ]);
     left(&all, &all_known, &[]);
+}
+
+#[test]
+fn a_table_goes_after_the_subnets_let_go_of_it() {
+    let way = part(Kind::RouteTableAssociation, "rtbassoc-1", "rtb-1");
+    let all = [found(Kind::Subnet, "subnet-1"), found(Kind::RouteTable, "rtb-1"), way];
+    left(&all, &state(&[("aws_subnet", "subnet-1")]), &["rtb-1", "rtbassoc-1"]);
+    assert!(Kind::RouteTableAssociation < Kind::RouteTable, "removed in this order");
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub struct Swept {
     pub accounted: usize,
     /// What none does, in words, and what became of its removal.
     pub orphans: Vec<(String, Option<Result<(), Failure>>)>,
+    /// What gateways on a cluster kept their data on, in words, and how its owner removes it.
+    pub kept: Vec<(String, String)>,
     /// What could not be looked for.
     pub unseen: Vec<String>,
 }
@@ -36,8 +38,16 @@ pub struct Sweep {
     unseen: Vec<String>,
 }
 
-/// What a state says of what is there; `None` where it could not be read.
-pub type Known = Option<State>;
+/// What is known of a deployment that is there.
+#[derive(Debug, Clone)]
+pub enum Known {
+    /// Nothing: its state could not be read, or it has none.
+    Nothing,
+    /// What stands in its state.
+    State(State),
+    /// The same of a cluster that was whole: gateways may be on what its state has lost.
+    Cluster(State),
+}
 
 impl Sweep {
     /// Looks through a region. `sites` are all deployments that ever were.
@@ -65,7 +75,7 @@ impl Sweep {
         let kinds = Kind::ALL.into_iter().filter(|it| has_cluster || !it.is_of_a_cluster());
         let seen = aws.sweep(&mark, &kinds.collect::<Vec<_>>()).await;
         let owner = |found: &Found| {
-            let by_name = || names.iter().find(|(name, _)| begins_with(&found.id, name));
+            let by_name = || names.iter().find(|(name, _)| begins_with(found.own_name(), name));
             let tagged = found.tags.get(DEPLOYMENT).cloned();
             tagged.or_else(|| by_name().map(|(_, id)| id.clone()))
         };
@@ -99,19 +109,32 @@ impl Sweep {
             let all = found.len();
             match owner.and_then(|id| living.get(&id)) {
                 None => orphans.extend(strays::strays(&found, &State::default())),
-                Some(None) => swept.accounted += all,
-                Some(Some(state)) => {
+                Some(Known::Nothing) => swept.accounted += all,
+                Some(Known::State(state)) => {
                     let strays = strays::strays(&found, state);
                     swept.accounted += all - strays.len();
                     orphans.extend(strays);
                 }
+                Some(Known::Cluster(state)) => {
+                    let lost = strays::strays(&found, state);
+                    swept.accounted += all - lost.len();
+                    swept.unseen.extend(lost.iter().map(|it| {
+                        format!(
+                            "the {it} is the cluster's, and stands in no state of Terraform's: \
+                             gateways may need it"
+                        )
+                    }));
+                }
             }
         }
+        let (data, orphans): (Vec<_>, Vec<_>) = orphans.into_iter().partition(holds_data);
+        let region = self.aws.region();
+        let removing =
+            |id: &str| format!("aws ec2 delete-volume --region {region} --volume-id {id}");
+        swept.kept = data.iter().map(|it| (it.to_string(), removing(&it.id))).collect();
         if remove {
-            let (data, orphans): (Vec<_>, Vec<_>) = orphans.into_iter().partition(holds_data);
             let removals = self.aws.remove_all(orphans, &self.mark).await.into_iter();
             swept.orphans = removals.map(|it| (it.found.to_string(), Some(it.outcome))).collect();
-            swept.orphans.extend(data.iter().map(|it| (it.to_string(), Some(Err(kept(it))))));
         } else {
             swept.orphans = orphans.iter().map(|found| (found.to_string(), None)).collect();
         }
@@ -119,17 +142,11 @@ impl Sweep {
     }
 }
 
-/// Whether it is what a gateway on a cluster kept its data on, and was left on purpose.
+/// Whether it is what a gateway on a cluster keeps its data on: it was left on purpose.
 fn holds_data(found: &Found) -> bool {
-    found.kind == Kind::Volume && found.tags.contains_key("kubernetes.io/created-for/pvc/name")
-}
-
-fn kept(found: &Found) -> Failure {
-    let id = &found.id;
-    Failure::conflict(format!(
-        "it has the data of a gateway, which nobody removes but you: aws ec2 delete-volume \
-         --volume-id {id}"
-    ))
+    // What the driver of a cluster says of all that it makes, and what it says where it is told to.
+    let signs = ["ebs.csi.aws.com/cluster", "CSIVolumeName", "kubernetes.io/created-for/pvc/name"];
+    found.kind == Kind::Volume && signs.iter().any(|it| found.tags.contains_key(*it))
 }
 
 /// Whether a name is this one, or a part's of what has it.

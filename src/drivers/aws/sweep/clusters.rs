@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::{Found, Kind, Mark, seconds};
+use super::{Found, Kind, Mark, Phase, seconds};
 use crate::domain::Failure;
 use crate::drivers::aws::client::{Aws, Page};
 use crate::drivers::aws::error::{CallError, Problem};
@@ -82,7 +82,7 @@ fn read(kind: Kind, id: &str, answer: &Value) -> Found {
         tags,
         created: about["createdAt"].as_f64().and_then(seconds),
         attached: id.split_once(':').map(|(cluster, _)| cluster.to_owned()),
-        is_going: about["status"] == "DELETING",
+        phase: Phase::of(about["status"].as_str()),
     }
 }
 

@@ -88,8 +88,9 @@ async fn a_cluster_of_ours_is_found_with_what_of_it_is_ours() {
             "KMS key k-1",
         ]
     );
-    let going: Vec<bool> = sweep.found.iter().map(|it| it.is_going).collect();
-    assert_eq!(going, [true, false, false, false, false]);
+    let phases: Vec<Phase> = sweep.found.iter().map(|it| it.phase).collect();
+    let (going, steady) = (Phase::Going, Phase::Steady);
+    assert_eq!(phases, [going, steady, steady, steady, steady]);
     assert_eq!(sweep.found[0].attached.as_deref(), Some(NAME));
     assert_eq!(sweep.found[2].created.map(OffsetDateTime::unix_timestamp), Some(1_700_000_000));
 }
@@ -105,9 +106,10 @@ async fn what_is_going_is_waited_for_and_what_is_being_made_too() {
     fake.aws().remove(&group, &mark()).await.expect("gone");
     assert!(actions(&fake).iter().all(|it| it.starts_with("GET ")), "{:?}", actions(&fake));
 
-    let busy = json!({ "__type": "ResourceInUseException", "message": "it is being created" });
+    let busy = json!({ "__type": "ResourceInUseException", "message": "it is being updated" });
     let fake = Fake::answering([
         nodes("CREATING"),
+        nodes("ACTIVE"),
         (409, busy.to_string()),
         (200, "{}".into()),
         nodes("DELETING"),
@@ -117,7 +119,7 @@ async fn what_is_going_is_waited_for_and_what_is_being_made_too() {
     fake.aws().remove(&group, &mark()).await.expect("gone");
     let deletes = actions(&fake).iter().filter(|it| it.starts_with("DELETE ")).count();
     assert_eq!(deletes, 2);
-    assert_eq!(actions(&fake)[1], "DELETE /clusters/c/node-groups/gateways");
+    assert_eq!(actions(&fake)[2], "DELETE /clusters/c/node-groups/gateways");
 }
 
 #[tokio::test]
@@ -171,4 +173,47 @@ async fn the_ways_of_subnets_are_their_tables() {
     let shown: Vec<_> = sweep.found.iter().map(|it| (it.id.as_str(), &it.attached)).collect();
     let of_table = Some("rtb-1".to_owned());
     assert_eq!(shown, [("rtbassoc-1", &of_table), ("rtb-1", &None)]);
+}
+
+#[tokio::test]
+async fn a_cluster_that_stays_keeps_what_it_needs() {
+    let fake = Fake::with(|asked: &Asked| {
+        if asked.head.starts_with("DELETE ") {
+            let denied = json!({ "__type": "AccessDeniedException", "message": "no" });
+            return (403, denied.to_string());
+        }
+        (200, json!({ "cluster": { "status": "ACTIVE", "tags": marked("i1") } }).to_string())
+    })
+    .await;
+    let all = [Kind::Cluster, Kind::Vpc, Kind::EncryptionKey, Kind::Role].map(|it| found(it, "c"));
+    let removals = fake.aws().remove_all(all.to_vec(), &mark()).await;
+    assert_eq!(removals.len(), 4);
+    for removal in &removals[1..] {
+        let failure = removal.outcome.as_ref().expect_err("it is needed");
+        assert!(failure.message.contains("the EKS cluster c could not be removed"), "{failure}");
+    }
+    assert_eq!(fake.asked().len(), 2, "a look, and the call that was denied");
+}
+
+#[tokio::test]
+async fn a_cluster_is_gone_when_it_is_gone_three_times() {
+    let there = || (200, json!({ "cluster": { "tags": marked("i1") } }).to_string());
+    let gone = || {
+        let said =
+            json!({ "__type": "ClientException", "message": "No cluster found for name: c." });
+        (404, said.to_string())
+    };
+    let answers = [there(), there(), gone(), there(), gone(), gone(), gone()];
+    let fake = Fake::answering(answers).await;
+    fake.aws().remove(&found(Kind::Cluster, "c"), &mark()).await.expect("gone");
+    assert_eq!(fake.asked().len(), 7);
+}
+
+#[test]
+fn logs_that_came_late_are_the_clusters_without_a_tag() {
+    let mut group = found(Kind::LogGroup, "/aws/eks/openclaw-cluster-1a2b/cluster");
+    assert!(mark().owns(&group));
+    group.tags.insert("openclaw:installation".into(), "i2".into());
+    assert!(!mark().owns(&group), "another installation's");
+    assert!(!mark().owns(&found(Kind::LogGroup, "/aws/eks/theirs/cluster")));
 }

@@ -2,6 +2,7 @@
 
 use futures_util::{StreamExt, stream};
 
+use super::kind::Family;
 use super::shape::{self, Which};
 use super::{Found, Kind, Mark, Sweep};
 use crate::domain::Failure;
@@ -36,10 +37,10 @@ impl Aws {
     }
 
     async fn marked(&self, kind: Kind, mark: &Mark) -> Result<Vec<Found>, CallError> {
-        match kind {
-            Kind::LogGroup | Kind::EncryptionKey => return self.named(kind, mark).await,
-            kind if kind.is_of_eks() => return self.clusters(kind, mark).await,
-            _ => {}
+        match kind.family() {
+            Family::Named => return self.named(kind, mark).await,
+            Family::Clusters => return self.clusters(kind, mark).await,
+            Family::Described => {}
         }
         let call = shape::call(kind, Which::Marked(mark));
         let all = self.pages(call, |body| shape::read(kind, body)).await?;
@@ -57,10 +58,10 @@ impl Aws {
 
     /// One thing as it is now; none if it is gone.
     pub(super) async fn one(&self, kind: Kind, id: &str) -> Result<Option<Found>, CallError> {
-        match kind {
-            Kind::LogGroup | Kind::EncryptionKey => return self.one_named(kind, id).await,
-            kind if kind.is_of_eks() => return self.one_of_clusters(kind, id).await,
-            _ => {}
+        match kind.family() {
+            Family::Named => return self.one_named(kind, id).await,
+            Family::Clusters => return self.one_of_clusters(kind, id).await,
+            Family::Described => {}
         }
         let read = |body: &str| shape::read(kind, body);
         match self.xml(shape::call(kind, Which::One(id)), read).await {

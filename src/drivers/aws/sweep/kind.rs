@@ -35,7 +35,7 @@ pub enum Kind {
     SecurityGroupRule,
     /// A firewall.
     SecurityGroup,
-    /// Which way a subnet's packets take. It goes with its subnet, too.
+    /// Which way a subnet's packets take. No table goes before it.
     RouteTableAssociation,
     /// A part of a network.
     Subnet,
@@ -59,6 +59,17 @@ pub enum Kind {
     InstanceProfile,
     /// A role.
     Role,
+}
+
+/// The ways that things are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    /// Lists with tags, or names (`shape`).
+    Described,
+    /// EKS (`clusters`).
+    Clusters,
+    /// Services that know names alone (`named`).
+    Named,
 }
 
 impl Kind {
@@ -95,10 +106,11 @@ impl Kind {
         !matches!(self, Self::LightsailStaticIp)
     }
 
-    /// Whether it gets its tags by a call after the one that makes it: whoever is broken off between
-    /// the two leaves it without any.
-    pub(super) const fn is_tagged_later(self) -> bool {
-        matches!(self, Self::LightsailKeyPair)
+    /// Whether there may be one of ours without tags. A key pair gets them by a call after the one that
+    /// makes it: whoever is broken off between the two leaves it without any. A group of logs that was
+    /// removed is made anew by EKS, for lines that come late.
+    pub(super) const fn may_lack_tags(self) -> bool {
+        matches!(self, Self::LightsailKeyPair | Self::LogGroup)
     }
 
     /// Whether it is Lightsail's.
@@ -106,14 +118,20 @@ impl Kind {
         matches!(self, Self::LightsailInstance | Self::LightsailStaticIp | Self::LightsailKeyPair)
     }
 
-    /// Whether it belongs to a cluster, or is one.
-    pub const fn is_of_eks(self) -> bool {
-        matches!(self, Self::NodeGroup | Self::ClusterAddOn | Self::ClusterEntry | Self::Cluster)
+    /// How one is asked for.
+    pub(super) const fn family(self) -> Family {
+        match self {
+            Self::NodeGroup | Self::ClusterAddOn | Self::ClusterEntry | Self::Cluster => {
+                Family::Clusters
+            }
+            Self::LogGroup | Self::EncryptionKey => Family::Named,
+            _ => Family::Described,
+        }
     }
 
     /// Whether only a cluster, or what was made for one, has it.
     pub const fn is_of_a_cluster(self) -> bool {
-        self.is_of_eks()
+        matches!(self.family(), Family::Clusters | Family::Named)
             || matches!(
                 self,
                 Self::NatGateway
@@ -124,20 +142,12 @@ impl Kind {
                     | Self::InternetGateway
                     | Self::Vpc
                     | Self::LaunchTemplate
-                    | Self::LogGroup
-                    | Self::EncryptionKey
             )
     }
 
     /// Whether it is gone as soon as what it is attached to is.
     pub const fn is_a_part(self) -> bool {
-        matches!(
-            self,
-            Self::ClusterAddOn
-                | Self::ClusterEntry
-                | Self::SecurityGroupRule
-                | Self::RouteTableAssociation
-        )
+        matches!(self, Self::ClusterAddOn | Self::ClusterEntry | Self::SecurityGroupRule)
     }
 }
 

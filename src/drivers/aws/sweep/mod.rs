@@ -37,8 +37,39 @@ pub struct Found {
     pub created: Option<OffsetDateTime>,
     /// What it is attached to, or a part of, in the form that detaching takes.
     pub attached: Option<String>,
-    /// Whether somebody has asked already for it to be gone.
-    pub is_going: bool,
+    /// What becomes of it by itself.
+    pub phase: Phase,
+}
+
+/// What becomes of something without anybody's doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Nothing: it stays.
+    Steady,
+    /// It is being made, or changed, and cannot be removed before that is done.
+    Busy,
+    /// Somebody has asked already for it to be gone.
+    Going,
+}
+
+impl Phase {
+    /// By the word that AWS has for it.
+    fn of(state: Option<&str>) -> Self {
+        match state.map(str::to_ascii_lowercase).as_deref() {
+            Some("creating" | "pending" | "updating") => Self::Busy,
+            Some("deleting") => Self::Going,
+            _ => Self::Steady,
+        }
+    }
+}
+
+impl Found {
+    /// The part of its name that says whose it is: a group of logs is called by its cluster.
+    pub fn own_name(&self) -> &str {
+        let of_cluster = named::cluster_of(&self.id).filter(|_| self.kind == Kind::LogGroup);
+        of_cluster.unwrap_or(&self.id)
+    }
 }
 
 impl fmt::Display for Found {
@@ -82,8 +113,8 @@ impl Mark {
         }
         match found.tags.get(&self.key) {
             Some(value) => *value == self.value,
-            None if found.kind.has_tags() && !found.kind.is_tagged_later() => false,
-            None => (self.is_own_name)(&found.id),
+            None if found.kind.has_tags() && !found.kind.may_lack_tags() => false,
+            None => (self.is_own_name)(found.own_name()),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Found, Kind, Mark, seconds};
+use super::{Found, Kind, Mark, Phase, seconds};
 use crate::domain::Failure;
 use crate::drivers::aws::client::{Aws, Page};
 use crate::drivers::aws::error::{CallError, Problem};
@@ -18,6 +18,11 @@ use crate::drivers::aws::xml;
 const LOG_GROUPS: &str = "/aws/eks/";
 /// How long AWS keeps a key that was asked to be gone: the shortest that it offers, in days.
 const KEPT_DAYS: u32 = 7;
+
+/// The cluster that writes to a group of logs.
+pub(super) fn cluster_of(group: &str) -> Option<&str> {
+    group.strip_prefix(LOG_GROUPS)?.split('/').next()
+}
 
 fn parsed(body: &str) -> Result<Value, Failure> {
     serde_json::from_str(body).map_err(|_| xml::unreadable())
@@ -56,10 +61,7 @@ impl Aws {
             let prefix = json!({ "logGroupNamePrefix": LOG_GROUPS });
             let list = Call::json(Service::Logs, "DescribeLogGroups", prefix);
             let all = self.pages(list, groups).await?.into_iter().map(|(name, _)| name);
-            let is_own = |id: &String| {
-                let name = id.strip_prefix(LOG_GROUPS).unwrap_or(id);
-                (mark.is_own_name)(name.split('/').next().unwrap_or(name))
-            };
+            let is_own = |id: &String| cluster_of(id).is_some_and(|it| (mark.is_own_name)(it));
             ids.extend(all.filter(is_own));
         } else {
             let marked = json!({
@@ -125,5 +127,5 @@ impl Aws {
 
 fn found(kind: Kind, id: String, tags: BTreeMap<String, String>, at: Option<f64>) -> Found {
     let created = at.and_then(seconds);
-    Found { kind, id, name: None, tags, created, attached: None, is_going: false }
+    Found { kind, id, name: None, tags, created, attached: None, phase: Phase::Steady }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Found, Kind, Mark, Removal};
+use super::{Found, Kind, Mark, Phase, Removal};
 use crate::domain::Failure;
 use crate::drivers::aws::client::{Aws, chance};
 use crate::drivers::aws::error::{CallError, Problem};
@@ -35,12 +35,22 @@ const fn within(kind: Kind) -> (Duration, Duration) {
 }
 
 impl Aws {
-    /// Removes several things in the order in which that works. One that fails stops no other one.
+    /// Removes several things in the order in which that works. One that fails stops no other one, but
+    /// for a cluster: as long as it is there, what it needs stays.
     pub async fn remove_all(&self, mut found: Vec<Found>, mark: &Mark) -> Vec<Removal> {
         found.sort_by(|a, b| (a.kind, &a.id).cmp(&(b.kind, &b.id)));
         let mut removals = Vec::with_capacity(found.len());
+        let mut stays: Option<String> = None;
         for found in found {
-            let outcome = self.remove(&found, mark).await;
+            let outcome = match &stays {
+                Some(cluster) if is_needed(found.kind) => Err(Failure::conflict(format!(
+                    "it was left, because the {cluster} could not be removed"
+                ))),
+                _ => self.remove(&found, mark).await,
+            };
+            if outcome.is_err() && matches!(found.kind, Kind::NodeGroup | Kind::Cluster) {
+                stays = Some(found.to_string());
+            }
             removals.push(Removal { found, outcome });
         }
         removals
@@ -50,7 +60,7 @@ impl Aws {
     /// now, whatever it did when it was found.
     pub async fn remove(&self, found: &Found, mark: &Mark) -> Result<(), Failure> {
         let during = |failure: Failure| failure.context(format!("removing {found}"));
-        let now = self.one(found.kind, &found.id).await.map_err(|error| during(error.into()))?;
+        let now = self.settled(found).await.map_err(|error| during(error.into()))?;
         let Some(now) = now else { return Ok(()) };
         if !mark.owns(&now) {
             return Err(Failure::conflict(format!(
@@ -58,10 +68,26 @@ impl Aws {
             ))
             .remedy("remove it in the AWS console if it is yours and not needed"));
         }
-        if !now.is_going {
+        if now.phase != Phase::Going {
             self.delete(&now).await.map_err(|error| during(error.into()))?;
         }
         self.until_gone(&now).await.map_err(|error| during(error.into()))
+    }
+
+    /// It as it is once it is not being made any more; none if it is gone.
+    async fn settled(&self, found: &Found) -> Result<Option<Found>, CallError> {
+        let end = Instant::now() + within(found.kind).0;
+        let mut tries = 0;
+        loop {
+            let now = self.one(found.kind, &found.id).await?;
+            let is_busy = now.as_ref().is_some_and(|it| it.phase == Phase::Busy);
+            tries += 1;
+            let pause = self.pace().pause(tries, chance());
+            if !is_busy || Instant::now() + pause > end {
+                return Ok(now);
+            }
+            wait::back_off(pause).await;
+        }
     }
 
     async fn delete(&self, found: &Found) -> Result<(), CallError> {
@@ -187,7 +213,17 @@ impl Aws {
         let within = within(found.kind).1;
         let end = Instant::now() + within;
         let mut tries = 0;
-        while self.one(found.kind, &found.id).await?.is_some() {
+        // EKS says that a cluster is gone, and for a moment it is there again.
+        let wanted = if found.kind == Kind::Cluster { 3 } else { 1 };
+        let mut missed = 0;
+        loop {
+            missed = match self.one(found.kind, &found.id).await? {
+                Some(_) => 0,
+                None => missed + 1,
+            };
+            if missed == wanted {
+                return Ok(());
+            }
             tries += 1;
             let pause = self.pace().pause(tries, chance());
             if Instant::now() + pause > end {
@@ -198,8 +234,12 @@ impl Aws {
             }
             wait::back_off(pause).await;
         }
-        Ok(())
     }
+}
+
+/// Whether a cluster does not work without it.
+const fn is_needed(kind: Kind) -> bool {
+    kind.is_of_a_cluster() || matches!(kind, Kind::Address | Kind::SecurityGroup | Kind::Role)
 }
 
 /// A field of each element of a list, or the elements themselves.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Found, Kind, Mark, seconds};
+use super::{Found, Kind, Mark, Phase, seconds};
 use crate::domain::Failure;
 use crate::drivers::aws::client::Page;
 use crate::drivers::aws::service::{Call, Service};
@@ -140,13 +140,12 @@ const fn shape(kind: Kind) -> Shape {
         Kind::LightsailKeyPair => {
             (("GetKeyPairs", "GetKeyPair"), "keyPair", "keyPairName", ["name", "", ""], "")
         }
-        // Asked for by other files.
         Kind::NodeGroup
         | Kind::ClusterAddOn
         | Kind::ClusterEntry
         | Kind::Cluster
         | Kind::LogGroup
-        | Kind::EncryptionKey => (("", ""), "", "", ["", "", ""], ""),
+        | Kind::EncryptionKey => unreachable!(),
     };
     Shape { actions, list, by_id, fields, attached }
 }
@@ -204,9 +203,15 @@ fn read_xml(kind: Kind, body: &str) -> Result<Page<Found>, Failure> {
         let field = |name: &str| if name.is_empty() { None } else { xml::text(node, &[name]) };
         let state = xml::text(node, &["instanceState", "name"]).or_else(|| field("status"));
         let state = state.or_else(|| field("state"));
-        // One that is going has its address, and its network, until it is gone.
-        let is_going = kind == Kind::NatGateway && state.as_deref() == Some("deleting");
-        if matches!(state.as_deref(), Some("terminated" | "deleting" | "deleted")) && !is_going {
+        // A gateway that is going has its address, and its network, until it is gone.
+        let phase = match kind {
+            Kind::NatGateway => Phase::of(state.as_deref()),
+            _ => Phase::Steady,
+        };
+        let is_gone = matches!(state.as_deref(), Some("terminated" | "deleting" | "deleted"));
+        // What a group lets out is not asked about: it goes with the group.
+        let is_outward = field("isEgress").as_deref() == Some("true");
+        if is_gone && phase == Phase::Steady || is_outward {
             return None;
         }
         let tags = xml::tags(node);
@@ -222,7 +227,7 @@ fn read_xml(kind: Kind, body: &str) -> Result<Page<Found>, Failure> {
                 _ => field(shape.attached),
             },
             tags,
-            is_going,
+            phase,
         })
     });
     Ok(Page { items: items.collect(), next: xml::next_page(root) })
@@ -247,7 +252,7 @@ fn associations(table: Node<'_, '_>) -> Vec<Found> {
             created: None,
             attached: xml::text(table, &["routeTableId"]),
             tags: tags.clone(),
-            is_going: false,
+            phase: Phase::Steady,
         })
     };
     xml::list(table, "associationSet").into_iter().filter_map(found).collect()
@@ -275,7 +280,7 @@ fn read_json(kind: Kind, body: &str) -> Result<Page<Found>, Failure> {
             tags: item["tags"].as_array().into_iter().flatten().filter_map(tag).collect(),
             created,
             attached: item[shape.attached].as_str().map(ToOwned::to_owned),
-            is_going: false,
+            phase: Phase::Steady,
         })
     });
     let next = fields["nextPageToken"].as_str().map(ToOwned::to_owned);

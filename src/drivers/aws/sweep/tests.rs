@@ -37,7 +37,15 @@ pub(super) fn refusal(code: &str) -> String {
 
 pub(super) fn found(kind: Kind, id: &str) -> Found {
     let tags = BTreeMap::new();
-    Found { kind, id: id.into(), name: None, tags, created: None, attached: None, is_going: false }
+    Found {
+        kind,
+        id: id.into(),
+        name: None,
+        tags,
+        created: None,
+        attached: None,
+        phase: Phase::Steady,
+    }
 }
 
 /// The action of a request, in either protocol.

@@ -305,7 +305,9 @@ impl MachineTarget {
             value: installation.to_owned(),
             is_own_name: Arc::new(|_| false),
         };
-        let sweep = aws.sweep(&mark, &Kind::ALL).await;
+        // Nobody makes a cluster there.
+        let kinds = Kind::ALL.into_iter().filter(|it| !it.is_of_a_cluster());
+        let sweep = aws.sweep(&mark, &kinds.collect::<Vec<_>>()).await;
         // Roles and Lightsail may be closed to whoever asks, or not there; machines on EC2 are not.
         if let Some((_, failure)) =
             sweep.unseen.into_iter().find(|(kind, _)| *kind == Kind::Instance)
