@@ -62,6 +62,7 @@ pub fn run() {
         ms(floor) * 1.05 + 1000.0,
         ms(launch)
     );
+    assert!(ms(launch) <= ms(floor) * 1.05 + 1000.0, "a launch takes longer than it may");
 }
 
 /// The whole command, from its start to its exit; answers how long each of its steps took.

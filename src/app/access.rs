@@ -94,7 +94,7 @@ impl App {
         name: &DeploymentName,
         by_tunnel: bool,
     ) -> Result<Access, Failure> {
-        let deployment = self.look(&self.deployment(name)?).await?;
+        let deployment = Box::pin(self.look(&self.deployment(name)?)).await?;
         refuse_unless_running(&deployment)?;
         let site = self.engine().site(&deployment)?;
         let way = Way::of(&site, by_tunnel)?;

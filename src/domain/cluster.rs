@@ -137,6 +137,10 @@ pub struct ClusterFacts {
     /// The class of its volumes; `None` is the cluster's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_class: Option<String>,
+    /// The address of who launched it, as a range: whom it is for where it is the operator's and no
+    /// ranges were named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
     /// Whether the cluster was seen to enforce network policies; `None` while nobody could tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforces_policies: Option<bool>,

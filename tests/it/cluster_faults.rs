@@ -31,9 +31,19 @@ fn a_pod_that_does_not_come_up_is_told_with_the_real_reason() {
     let words = ["step fetch", "openclaw:no-such-tag cannot be pulled", "name and tag"];
     case.launch_fails(soon(case.launch().arg("--image").arg(none)), 1, &words);
     let doctor = case.run(["doctor"]).done();
-    doctor.answers("launch failed");
+    doctor.answers("launch failed").answers(words[1]).answers(words[2]);
     // The same deployment with one that does goes on.
     works(case.launch());
+    // And one that is lost on its way to a node, as its doctor sees it there.
+    let lost = json!({ "spec": { "template": { "spec": { "containers": [
+        { "name": "openclaw", "image": none, "imagePullPolicy": "Always" },
+    ] } } } });
+    case.said(&["patch", "deployment", "openclaw", "--patch", &lost.to_string()]);
+    until("its doctor says so", || {
+        let done = case.run(["doctor"]).done();
+        let told = words[1..].iter().all(|it| done.stdout.contains(it));
+        told.then_some(()).ok_or(done.stdout)
+    });
     case.destroys_all();
 
     // A claim that never binds: nothing makes volumes of this class, at once or for a node.
@@ -48,6 +58,8 @@ fn a_pod_that_does_not_come_up_is_told_with_the_real_reason() {
         });
         cluster.told(&["apply", "-f", "-"], &class.to_string());
         case.launch_fails(soon(case.launch().arg("--storage-class").arg("nobody")), 1, &words);
+        let doctor = case.run(["doctor"]).done();
+        doctor.answers("launch failed").answers(words[1]).answers(words[2]);
         case.destroys_all();
         cluster.said(&["delete", "storageclass", "nobody"]);
     }
@@ -176,6 +188,23 @@ fn a_launch_goes_on_after_the_clusters_api_was_restarted() {
     live.signal(Signal::KILL);
     live.done();
     works(case.run(["start"]));
+    case.destroys_all();
+}
+
+#[test]
+fn a_launch_that_is_killed_again_and_again_is_gone_on_with() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let Some(case) = Case::of(&cluster, "killed") else { return };
+    // Each goes on with the one before, and comes further: what is between them takes its time.
+    for step in ["deploy_app", "configure", "prove"] {
+        let mut live = case.launch_at(step);
+        live.signal(Signal::KILL);
+        while live.line().is_some() {}
+        assert_eq!(live.done().code, -9, "{step}");
+    }
+    works(case.launch());
+    let events = works(case.run(["events"]));
+    assert_eq!(events.stdout.matches("completed").count(), 1, "{}", events.stdout);
     case.destroys_all();
 }
 

@@ -2,7 +2,7 @@
 //! pod, its log, the port here, stopping, backups, keys that change. The gateway is the stand-in.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -83,6 +83,13 @@ fn it_is_what_the_manifests_say_and_nothing_else_can_read_its_keys() {
         );
     assert_eq!(*origins, expected);
     assert_eq!(configured["gateway"]["nodes"]["pairing"]["autoApproveLocal"], false);
+
+    // What it may reach, and who reaches it, is what is checked against a table of flows.
+    let shipped = crate::manifests::policy(&cluster);
+    let applied = case.get(&["networkpolicy", "openclaw"]);
+    for way in ["ingress", "egress"] {
+        assert_eq!(applied["spec"][way], shipped["spec"][way]);
+    }
 
     // Nothing of whoever launched it is in there, and nothing of the cluster's.
     let inside =
@@ -171,10 +178,20 @@ fn what_can_be_done_to_it_is_done_where_it_runs() {
     let apply = ["infra", "apply", name, "--target", "eks", "--no-link", "--expose", "none"];
     works(case.product.run(apply));
     assert_eq!(case.get(&["service", "openclaw"])["spec"]["type"], "ClusterIP");
+    let policy = case.get(&["networkpolicy", "openclaw"])["spec"].clone();
+    assert!(policy["ingress"].is_null(), "nobody is let in: {policy}");
+    assert_eq!(policy["policyTypes"], json!(["Ingress", "Egress"]));
     assert_eq!(case.status()["url"], "http://127.0.0.1:18789/");
     let doctor = case.run(["doctor"]).done();
     doctor.answers("works at http://127.0.0.1:18789/");
 
+    // Without a backup there is no update.
+    let faults = "/home/node/.openclaw/standin.json";
+    case.inside(&format!("echo '{{\"backup_exit_code\":1}}' >{faults}"));
+    let refused = case.run(["update", "--image", &case.images[1]]).code(1);
+    refused.says("step backup");
+    assert_eq!(case.status()["status"], "running", "nothing was stopped for it");
+    case.inside(&format!("rm {faults}"));
     // An update whose image is not there stops nothing; one that does not come up goes back.
     let previous = case.images[1].clone();
     let broken = "ghcr.io/openclaw/openclaw:no-such-tag";
@@ -206,7 +223,47 @@ fn reached_by_its_operator_alone(case: &Case) {
     // Proven by the way that the operator takes.
     works(case.run(only));
     assert_eq!(service()["spec"]["loadBalancerSourceRanges"], json!(["10.214.0.0/24"]));
+    // A port of a node leads past the balancer: the policy lets in the same ones.
+    let policy = case.get(&["networkpolicy", "openclaw"]);
+    let rules = json!([{
+        "from": [{ "ipBlock": { "cidr": "10.214.0.0/24" } }],
+        "ports": [{ "port": 18789, "protocol": "TCP" }],
+    }]);
+    assert_eq!(policy["spec"]["ingress"], rules);
     until("a stranger does not reach it", || if comes() { Err(String::new()) } else { Ok(()) });
+}
+
+#[test]
+fn its_operator_is_who_launched_it_where_nobody_else_is_named() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let Some(case) = Case::of(&cluster, "operator") else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let tells = format!("http://{}/", listener.local_addr().expect("its address"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let _ = stream.read(&mut [0; 4096]);
+            let head = "HTTP/1.1 200 OK\r\ncontent-length: 13\r\nconnection: close\r\n\r\n";
+            let _ = writeln!(stream, "{head}203.0.113.77");
+        }
+    });
+    // It would not be proven from here: the lab's load balancer believes what it is told.
+    let launch = case.launch().arg("--expose").arg("operator").arg("--json");
+    let mut live = launch.env("OPENCLAW_PIPELINE_CHECKIP_URL", &tells).live();
+    while let Some(line) = live.line() {
+        if line.contains("\"step\":\"fetch\"") {
+            break;
+        }
+    }
+    live.signal(Signal::KILL);
+    while live.line().is_some() {}
+    live.done();
+    let service = case.get(&["service", "openclaw"]);
+    assert_eq!(service["spec"]["loadBalancerSourceRanges"], json!(["203.0.113.77/32"]));
+    let policy = case.get(&["networkpolicy", "openclaw"]);
+    let from = &policy["spec"]["ingress"][0]["from"];
+    assert_eq!(*from, json!([{ "ipBlock": { "cidr": "203.0.113.77/32" } }]));
+    case.destroys_all();
 }
 
 /// What the program's own merge makes of a configuration is what the pod's makes of it.

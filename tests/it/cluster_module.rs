@@ -89,6 +89,33 @@ fn it_is_made_once_and_removed_whole() {
         assert_eq!(placed.cloud.api(&asked).trim(), "ACTIVE", "{addon}");
     }
 
+    // Nodes have no address of their own, and reach the internet by the gateway; each role is what it is for.
+    let wiring = placed.cloud.api(
+        r#"
+eks, ec2 = [boto3.client(it, region_name="us-east-1") for it in ("eks", "ec2")]
+iam = boto3.client("iam")
+name = eks.list_clusters()["clusters"][0]
+group = eks.describe_nodegroup(clusterName=name, nodegroupName="gateways")["nodegroup"]
+for subnet in group["subnets"]:
+    about = ec2.describe_subnets(SubnetIds=[subnet])["Subnets"][0]
+    of = [{"Name": "association.subnet-id", "Values": [subnet]}]
+    routes = ec2.describe_route_tables(Filters=of)["RouteTables"][0]["Routes"]
+    out = [it for it in routes if it.get("DestinationCidrBlock") == "0.0.0.0/0"]
+    print("node", about["MapPublicIpOnLaunch"], [it.get("NatGatewayId", "")[:4] for it in out])
+for role in ("cluster", "node", "volumes"):
+    attached = iam.list_attached_role_policies(RoleName=f"{name}-{role}")["AttachedPolicies"]
+    trust = iam.get_role(RoleName=f"{name}-{role}")["Role"]["AssumeRolePolicyDocument"]
+    who = trust["Statement"][0]["Principal"]["Service"]
+    print(role, who, sorted(it["PolicyName"] for it in attached))
+"#,
+    );
+    let expected = "node False ['nat-']\nnode False ['nat-']\n\
+        cluster eks.amazonaws.com ['AmazonEKSClusterPolicy']\n\
+        node ec2.amazonaws.com ['AmazonEC2ContainerRegistryPullOnly', 'AmazonEKSWorkerNodePolicy', \
+        'AmazonEKS_CNI_Policy']\n\
+        volumes pods.eks.amazonaws.com ['AmazonEBSCSIDriverPolicy']";
+    assert_eq!(wiring.trim(), expected);
+
     // A second one finds nothing to do (2 would say that it does).
     let again = placed.terraform(&["plan", "-detailed-exitcode"]);
     assert_eq!(again.status.code(), Some(0), "{}", said(&again));

@@ -276,9 +276,9 @@ fn what_the_cluster_does_not_have_is_refused() {
     refused(
         &case,
         &["--expose", "operator"],
-        &[],
-        2,
-        &["OPENCLAW_PIPELINE_SSH_CIDR", "EXPOSE=none"],
+        &[("OPENCLAW_PIPELINE_CHECKIP_URL", "http://127.0.0.1:1/")],
+        5,
+        &["own address on the internet", "OPENCLAW_PIPELINE_SSH_CIDR", "EXPOSE=none"],
     );
     let name = case.launch().arg("--context").arg("a\nb");
     case.launch_fails(name, 2, &["is the name of a context"]);

@@ -156,7 +156,7 @@ fn a_pod_that_asks_for_more_is_refused() {
 // ------------------------------------------------------------------ who talks to whom
 
 /// The manifest as the API would have it: read by the cluster's own tool, and sent nowhere.
-fn policy(cluster: &Cluster) -> Value {
+pub fn policy(cluster: &Cluster) -> Value {
     let file = root().join("k8s/networkpolicy.yaml");
     let file = file.to_string_lossy();
     let read = ["create", "--dry-run=client", "--output=json", "-f", &file];
@@ -239,6 +239,9 @@ fn the_network_policy_evaluated_against_a_table_of_flows_lets_through_what_it_sh
         ("100.128.0.0", false, 443, true),
     ];
     lets_out_as_meant(&policy, &flows);
+    // Names are asked for by either.
+    let by = json!([{ "port": 53, "protocol": "UDP" }, { "port": 53, "protocol": "TCP" }]);
+    assert_eq!(policy["spec"]["egress"][0]["ports"], by);
     // In: the gateway's port, from everybody, and nothing else.
     let ingress = &policy["spec"]["ingress"];
     assert_eq!(*ingress, json!([{ "ports": [{ "port": 18789, "protocol": "TCP" }] }]));

@@ -147,13 +147,6 @@ impl Settings {
                      (OPENCLAW_PIPELINE_INGRESS_CLASS, OPENCLAW_PIPELINE_GATEWAY_CLASS)",
                 ));
             }
-            Expose::Operator if source_ranges.is_empty() => {
-                return Err(Failure::bad_input(
-                    "EXPOSE=operator on the eks target lets in only the ranges of \
-                     OPENCLAW_PIPELINE_SSH_CIDR, and there are none",
-                )
-                .remedy("name yours there, or set EXPOSE=none and use openclaw-pipeline tunnel"));
-            }
             Expose::Http | Expose::Operator | Expose::None => {}
         }
         if let Some(ingress) = ingress.as_ref().filter(|_| expose != Expose::Http) {

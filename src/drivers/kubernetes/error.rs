@@ -40,7 +40,7 @@ pub struct ApiError {
     pub problem: Problem,
     /// The cluster's own words, or those of the way there.
     pub words: String,
-    /// Whether nobody was there who could have taken it.
+    /// Whether it was not done: nobody was there who could have taken it, or who did.
     pub(super) was_never_sent: bool,
     server: String,
 }
@@ -60,7 +60,9 @@ impl ApiError {
             kube::Error::UpgradeConnection(_) => (Problem::Busy, words(error)),
             _ => (Problem::Other, words(error)),
         };
-        Self { problem, words, was_never_sent: is_refused(error), server: server.to_owned() }
+        let is_undone = matches!(error, kube::Error::Api(status) if is_not_up(status));
+        let was_never_sent = is_undone || is_refused(error);
+        Self { problem, words, was_never_sent, server: server.to_owned() }
     }
 
     /// Whether it may be another time.
@@ -92,10 +94,18 @@ pub(super) fn words(error: &kube::Error) -> String {
     text::clean(&last.to_string(), WORDS)
 }
 
+/// Whether an API server that has just started refuses, as if it were forbidden, because it does not
+/// reach itself yet: what looks an object over asks it. Nothing was done then.
+fn is_not_up(status: &Status) -> bool {
+    let signs = ["not yet ready to handle request", "dial tcp"];
+    status.code == 403 && signs.iter().any(|it| status.message.contains(it))
+}
+
 fn problem(status: &Status) -> Problem {
     match (status.code, status.reason.as_str()) {
         (401, _) => Problem::Unauthenticated,
         (403, _) if status.message.contains("exceeded quota") => Problem::Quota,
+        (403, _) if is_not_up(status) => Problem::Busy,
         (403, _) => Problem::Forbidden,
         (404, _) => Problem::NotFound,
         (409, _) => Problem::Conflict,
@@ -156,6 +166,7 @@ mod tests {
             (401, "Unauthorized", Problem::Unauthenticated),
             (403, "namespaces is forbidden: User \"u\" cannot create", Problem::Forbidden),
             (403, "pods \"a\" is forbidden: exceeded quota: small", Problem::Quota),
+            (403, "pods \"a\" is forbidden: not yet ready to handle request", Problem::Busy),
             (404, "pods \"a\" not found", Problem::NotFound),
             (409, "Apply failed with 1 conflict", Problem::Conflict),
             (422, "spec.replicas: Invalid value", Problem::Invalid),
@@ -164,6 +175,18 @@ mod tests {
         ] {
             assert_eq!(said(code, message).problem, problem, "{code}");
         }
+    }
+
+    #[test]
+    fn one_that_does_not_reach_itself_yet_has_done_nothing() {
+        let error = said(
+            403,
+            "pods \"a\" is forbidden: Get \"https://10.0.0.1:6443/api/v1/namespaces/a/limitranges\": \
+             dial tcp 10.0.0.1:6443: connect: connection refused",
+        );
+        assert!(error.may_pass() && error.was_never_sent);
+        let denied = said(403, "pods is forbidden: User \"u\" cannot create");
+        assert!(!denied.may_pass() && !denied.was_never_sent);
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use serde_json::json;
 
 use super::checks::Class;
+use super::manifests::Manifests;
 use super::{At, names};
 use crate::domain::text::clean;
 use crate::domain::{ClusterFacts, Expose, Failure, tunnel};
+use crate::drivers::aws::address::public_address;
 use crate::drivers::kubernetes::{Kind, Problem};
 use crate::targets::Work;
 use crate::targets::looks::Looks;
@@ -14,9 +16,28 @@ use crate::targets::looks::Looks;
 pub(super) const ENFORCES: &str = "pipeline.openclaw.io/enforces-network-policies";
 
 impl At<'_> {
+    /// The address that this machine has by now, as a range, where that is whom the gateway is for.
+    pub(super) async fn operator(&self) -> Result<Option<String>, Failure> {
+        let spec = self.site.deployment.spec.cluster.clone().unwrap_or_default();
+        if spec.expose != Expose::Operator || !spec.source_ranges.is_empty() {
+            return Ok(None);
+        }
+        let own = public_address(self.target.own_address.as_deref()).await.map_err(|failure| {
+            failure.remedy(
+                "name the ranges that may reach the gateway in OPENCLAW_PIPELINE_SSH_CIDR, or set \
+                 EXPOSE=none and use openclaw-pipeline tunnel",
+            )
+        })?;
+        Ok(Some(format!("{own}/32")))
+    }
+
     /// Makes the namespace, and what the gateway is reached by.
     pub(super) async fn claim(&self, work: Work<'_>) -> Result<ClusterFacts, Failure> {
-        let manifests = self.manifests();
+        let before = self.site.deployment.facts.cluster.clone().unwrap_or_default();
+        let operator = self.operator().await?;
+        let mut site = self.site.clone();
+        site.deployment.facts.cluster = Some(ClusterFacts { operator, ..before });
+        let manifests = Manifests::new(&site, &self.target.checkout);
         let (kind, namespace) = manifests.namespace()?;
         let found = self.cluster.get(kind, None, &self.namespace).await?;
         names::refuse_lost(found.as_ref(), self.site)?;
@@ -61,7 +82,7 @@ impl At<'_> {
         objects.extend(manifests.entry(port)?);
         let applied = objects.iter().map(|(kind, object)| self.cluster.apply(*kind, object));
         futures_util::future::try_join_all(applied).await?;
-        let before = self.site.deployment.facts.cluster.clone().unwrap_or_default();
+        let before = site.deployment.facts.cluster.unwrap_or_default();
         Ok(ClusterFacts {
             namespace: self.namespace.clone(),
             uid: found.metadata.uid.unwrap_or_default(),
@@ -79,7 +100,7 @@ impl At<'_> {
             self.entered(work).await?;
             return Ok(None);
         }
-        let mut looks = Looks::new(self.within, work);
+        let mut looks = Looks::new(self.target.within, work);
         loop {
             let found =
                 self.cluster.get(Kind::SERVICE, Some(&self.namespace), names::GATEWAY).await?;

@@ -94,6 +94,7 @@ impl At<'_> {
             .remedy("update the cluster, or name another one with --context"));
         }
         self.require(&RIGHTS).await?;
+        self.operator().await?;
         let found = self.cluster.get(Kind::NAMESPACE, None, &self.namespace).await?;
         names::refuse_lost(found.as_ref(), self.site)?;
         if let Some(found) = &found {

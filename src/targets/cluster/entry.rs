@@ -170,7 +170,7 @@ impl At<'_> {
         let class = self.cluster.get(Kind::GATEWAY_CLASS, None, &ingress.class).await?;
         let class = class.map(|it| it.data).unwrap_or_default();
         let controller = class["spec"]["controllerName"].as_str().unwrap_or_default();
-        let mut looks = Looks::new(self.within, work);
+        let mut looks = Looks::new(self.target.within, work);
         loop {
             let namespace = Some(self.namespace.as_str());
             let gateway = self.cluster.get(Kind::GATEWAY, namespace, names::ENTRY).await?;
@@ -212,6 +212,7 @@ impl At<'_> {
                     words
                 }
             };
+            let words = self.site.scrub(&words, 200);
             looks.next(&format!("waiting for the Gateway: {words}")).await?;
         }
     }

@@ -85,7 +85,7 @@ impl At<'_> {
         work: Option<Work<'_>>,
         is_up: &impl Fn(&crate::drivers::kubernetes::Object) -> bool,
     ) -> Result<(), Failure> {
-        let mut looks = Looks::new(self.within, work);
+        let mut looks = Looks::new(self.target.within, work);
         loop {
             let found = self.cluster.get(Kind::POD, Some(&self.namespace), names::ASIDE).await?;
             let pod = found.ok_or_else(|| Failure::conflict("somebody removed the pod"))?;

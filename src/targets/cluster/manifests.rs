@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::names;
 use crate::assets::kubernetes::{self, Manifest};
 use crate::config::rules::MEMORY_MIN_MIB;
-use crate::domain::{ClusterFacts, Expose, Failure};
+use crate::domain::{ClusterFacts, Deployment, Expose, Failure};
 use crate::drivers::kubernetes::{Kind, Object};
 use crate::secrets::Secret;
 use crate::targets::{Checkout, Site};
@@ -101,7 +101,7 @@ impl<'a> Manifests<'a> {
             return typed(object);
         }
         if spec.expose == Expose::Operator {
-            object["spec"]["loadBalancerSourceRanges"] = json!(spec.source_ranges);
+            object["spec"]["loadBalancerSourceRanges"] = json!(self.operators());
         }
         // What AWS makes for it is the installation's, too.
         object["metadata"]["annotations"][TAGS] = json!(format!(
@@ -114,10 +114,41 @@ impl<'a> Manifests<'a> {
 
     /// Who it talks to, and who may end its pod.
     pub(super) fn policies(&self) -> Result<Vec<Applied>, Failure> {
-        [&kubernetes::NETWORK_POLICY, &kubernetes::DISRUPTION_BUDGET]
-            .into_iter()
-            .map(|it| self.one(it).and_then(typed))
-            .collect()
+        let mut policy = self.one(&kubernetes::NETWORK_POLICY)?;
+        self.narrow(&mut policy);
+        let budget = self.one(&kubernetes::DISRUPTION_BUDGET)?;
+        [policy, budget].into_iter().map(typed).collect()
+    }
+
+    /// Whom it is for, where it is the operator's alone: the ranges that were named, else who
+    /// launched it.
+    fn operators(&self) -> Vec<String> {
+        let Deployment { spec, facts, .. } = &self.site.deployment;
+        let named = spec.cluster.as_ref().map(|it| it.source_ranges.clone()).unwrap_or_default();
+        if !named.is_empty() {
+            return named;
+        }
+        facts.cluster.iter().filter_map(|it| it.operator.clone()).collect()
+    }
+
+    /// Lets those in to the gateway's port whom its exposure is for. Its load balancer tells them
+    /// apart, too; a port of a node, and other pods, lead past that. What forwards a port through the
+    /// cluster's API comes from within the pod.
+    fn narrow(&self, policy: &mut Value) {
+        let spec = self.site.deployment.spec.cluster.clone().unwrap_or_default();
+        let Some(rules) = policy["spec"]["ingress"].as_array_mut() else { return };
+        let is_for_all = |rule: &Value| rule.get("from").is_none();
+        match spec.expose {
+            Expose::Operator => {
+                let block = |range: &String| json!({ "ipBlock": { "cidr": range } });
+                let from: Vec<Value> = self.operators().iter().map(block).collect();
+                for rule in rules.iter_mut().filter(|it| is_for_all(it)) {
+                    rule["from"] = json!(from);
+                }
+            }
+            Expose::None => rules.retain(|rule| !is_for_all(rule)),
+            Expose::Http | Expose::Tunnel => {}
+        }
     }
 
     /// Its volumes. One that is there has its class for good, and is made no smaller.

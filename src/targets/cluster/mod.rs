@@ -50,20 +50,22 @@ pub struct ClusterTarget {
     checkout: Checkout,
     /// How long a pod, or an address, may take to come.
     within: Duration,
+    /// Who tells this machine's own address, where that is not the usual one.
+    own_address: Option<String>,
 }
 
 impl ClusterTarget {
     /// The target, which finds clusters so, with the checkout and the patience of these tools.
     pub fn new(finder: Finder, tools: &super::machine::Tools) -> Self {
-        Self { finder, checkout: tools.checkout.clone(), within: tools.boot_within }
+        let own_address = tools.own_address.clone();
+        Self { finder, checkout: tools.checkout.clone(), within: tools.boot_within, own_address }
     }
 
     /// A look at one deployment.
     async fn at<'a>(&'a self, site: &'a Site) -> Result<At<'a>, Failure> {
         let cluster = self.finder.find(site).await?;
         let place = self.finder.place(site)?;
-        let (checkout, within) = (&self.checkout, self.within);
-        Ok(At { cluster, place, site, checkout, within, namespace: names::namespace(site) })
+        Ok(At { cluster, place, site, target: self, namespace: names::namespace(site) })
     }
 
     /// The same, where the namespace is there, and its own.
@@ -79,14 +81,13 @@ struct At<'a> {
     cluster: Cluster,
     place: Whereabouts,
     site: &'a Site,
-    checkout: &'a Checkout,
-    within: Duration,
+    target: &'a ClusterTarget,
     namespace: String,
 }
 
 impl<'a> At<'a> {
     fn manifests(&self) -> manifests::Manifests<'a> {
-        manifests::Manifests::new(self.site, self.checkout)
+        manifests::Manifests::new(self.site, &self.target.checkout)
     }
 }
 

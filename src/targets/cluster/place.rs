@@ -38,7 +38,7 @@ impl At<'_> {
         // The keys that are handed over depend on the plugins.
         let mut site = self.site.clone();
         site.deployment.facts.plugins.clone_from(&placed.plugins);
-        let manifests = super::manifests::Manifests::new(&site, self.checkout);
+        let manifests = super::manifests::Manifests::new(&site, &self.target.checkout);
         let facts = site.deployment.facts.cluster.clone().unwrap_or_default();
         let spec = site.deployment.spec.image.as_deref();
         let image = site.deployment.facts.artefact.as_deref().or(spec).unwrap_or(DEFAULT_IMAGE);

@@ -51,7 +51,7 @@ impl At<'_> {
         policies::ask(&mut pod);
         let changes = self.changes(&format!("app.kubernetes.io/name={}", names::PULL)).await;
         self.cluster.create(kind, &pod).await?;
-        let looks = Looks::new(self.within, work).hearing(changes);
+        let looks = Looks::new(self.target.within, work).hearing(changes);
         let pod = match self.pulled(looks).await {
             Ok(pod) => pod,
             Err(failure) => {

@@ -19,7 +19,7 @@ impl At<'_> {
         self.remove_pod(names::ASIDE).await?;
         let changes = self.changes(names::OF_GATEWAY).await;
         self.cluster.scale(&self.namespace, names::GATEWAY, 1).await?;
-        let mut looks = Looks::new(self.within, work).hearing(changes);
+        let mut looks = Looks::new(self.target.within, work).hearing(changes);
         let mut warnings = Vec::new();
         loop {
             let what = match self.look(reason::runs, looks.is_quiet(), &mut warnings).await? {
@@ -41,7 +41,7 @@ impl At<'_> {
                         .remedy("launch it again"));
                 }
             };
-            looks.next(&what).await?;
+            looks.next(&self.site.scrub(&what, 200)).await?;
         }
     }
 

@@ -22,7 +22,8 @@ const NODE_SIZE: &str = "t3.medium";
 /// How many nodes there are at first.
 const NODES: u32 = 2;
 /// What no apply takes away: gateways, their volumes and addresses hang by it.
-const KEPT: [&str; 4] = ["aws_eks_cluster", "aws_vpc", "aws_subnet", "aws_kms_key"];
+const KEPT: [&str; 6] =
+    ["aws_eks_cluster", "aws_eks_node_group", "aws_eip", "aws_vpc", "aws_subnet", "aws_kms_key"];
 
 impl EksMaker {
     /// Checks who calls, the region, the nodes' size, and whether there is room. Changes nothing.

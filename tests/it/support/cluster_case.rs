@@ -39,6 +39,8 @@ impl<'a> Case<'a> {
         product.set("KUBECONFIG", cluster.kubeconfig());
         product.set("OPENCLAW_PIPELINE_KUBE_CONTEXT", "lab");
         product.set("ANTHROPIC_API_KEY", KEY);
+        // Nothing of whoever launches gets to a gateway.
+        product.set("AWS_SECRET_ACCESS_KEY", "a-key-that-stays-here");
         product.set("OPENCLAW_PIPELINE_IMAGE", &images[0]);
         product.unset("GATEWAY_PORT");
         product.with_hosts(cluster.hosts());
