@@ -181,8 +181,8 @@ mod tests {
     fn one_that_does_not_reach_itself_yet_has_done_nothing() {
         let error = said(
             403,
-            "pods \"a\" is forbidden: Get \"https://10.0.0.1:6443/api/v1/namespaces/a/limitranges\": \
-             dial tcp 10.0.0.1:6443: connect: connection refused",
+            "pods \"a\" is forbidden: Get \"https://cluster.example:6443/api/v1/namespaces/a/limitranges\": \
+             dial tcp 192.0.2.1:6443: connect: connection refused",
         );
         assert!(error.may_pass() && error.was_never_sent);
         let denied = said(403, "pods is forbidden: User \"u\" cannot create");
