@@ -144,8 +144,8 @@ impl App {
             self.maker(site)?.held(site, work).await?
         };
         // What it is by now, with the lock: a launch may have come to its end meanwhile.
-        let machine = self.deployment(name)?.facts.machine;
-        if let Some(machine) = machine
+        let facts = self.deployment(name)?.facts;
+        if let Some(machine) = facts.machine
             && !state.held.iter().any(|held| held.id == machine.id)
         {
             return Err(Failure::conflict(format!(
@@ -153,7 +153,7 @@ impl App {
                 machine.id
             )));
         }
-        let Some(made) = self.deployment(name)?.facts.own_cluster else {
+        let Some(made) = facts.own_cluster else {
             return Ok((lock, Known::State(state)));
         };
         if !state.held.iter().any(|it| it.kind == "aws_eks_cluster" && it.id == made.at.name) {

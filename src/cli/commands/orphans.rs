@@ -12,8 +12,8 @@ pub(super) async fn run(session: &Session<'_>, remove: bool, yes: bool) -> Resul
     if remove && !yes {
         if !terminal::is_interactive() {
             return Err(Failure::bad_input(
-                "this removes machines, addresses, clusters and networks in the cloud; there is no terminal \
-                 to ask at",
+                "this removes machines, addresses, clusters and networks in the cloud; there is no \
+                 terminal to ask at",
             )
             .remedy("say --yes, or leave --remove out to see what it is"));
         }

@@ -1,7 +1,7 @@
 //! Signature Version 4.
 //!
-//! Owns the signing of one request, and of one that another sends, in its query. Refuses to know a clock; the time is the
-//! caller's.
+//! Owns the signing of one request, and of one that another sends, in its query. Refuses to know a
+//! clock; the time is the caller's.
 //!
 //! Written by hand, and why: it is eighty lines over one HMAC, and that is compiled already for the
 //! webhooks' signatures. `aws-config` with `aws-sigv4` adds 31 crates and 170 seconds of compiling,

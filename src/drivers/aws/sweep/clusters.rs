@@ -3,11 +3,10 @@
 //! Owns how they are listed (by names, without tags), looked at and asked to be gone. Refuses to look
 //! into a cluster that is not the mark's.
 
-use std::collections::BTreeMap;
-
 use reqwest::Method;
 use serde_json::Value;
 
+use super::named::{parsed, tags_of};
 use super::{Found, Kind, Mark, Phase, seconds};
 use crate::domain::Failure;
 use crate::drivers::aws::client::{Aws, Page};
@@ -63,7 +62,7 @@ fn about(kind: Kind, action: usize, method: Method, id: &str) -> Call {
 }
 
 fn names(kind: Kind, body: &str) -> Result<Page<String>, Failure> {
-    let fields: Value = serde_json::from_str(body).map_err(|_| xml::unreadable())?;
+    let fields = parsed(body)?;
     let all = fields[shape(kind).fields[0]].as_array().ok_or_else(xml::unreadable)?;
     let items = all.iter().filter_map(|it| it.as_str().map(ToOwned::to_owned)).collect();
     Ok(Page { items, next: fields["nextToken"].as_str().map(ToOwned::to_owned) })
@@ -71,15 +70,11 @@ fn names(kind: Kind, body: &str) -> Result<Page<String>, Failure> {
 
 fn read(kind: Kind, id: &str, answer: &Value) -> Found {
     let about = &answer[shape(kind).fields[1]];
-    let tags = about["tags"].as_object().into_iter().flatten();
-    let tags: BTreeMap<String, String> = tags
-        .map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned()))
-        .collect();
     Found {
         kind,
         id: id.to_owned(),
         name: None,
-        tags,
+        tags: tags_of(&about["tags"]),
         created: about["createdAt"].as_f64().and_then(seconds),
         attached: id.split_once(':').map(|(cluster, _)| cluster.to_owned()),
         phase: Phase::of(about["status"].as_str()),

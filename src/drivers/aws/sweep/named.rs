@@ -24,12 +24,18 @@ pub(super) fn cluster_of(group: &str) -> Option<&str> {
     group.strip_prefix(LOG_GROUPS)?.split('/').next()
 }
 
-fn parsed(body: &str) -> Result<Value, Failure> {
+pub(super) fn parsed(body: &str) -> Result<Value, Failure> {
     serde_json::from_str(body).map_err(|_| xml::unreadable())
 }
 
 fn text(value: &Value) -> Option<String> {
     value.as_str().map(ToOwned::to_owned)
+}
+
+/// Tags as an object has them.
+pub(super) fn tags_of(tags: &Value) -> BTreeMap<String, String> {
+    let pairs = tags.as_object().into_iter().flatten();
+    pairs.filter_map(|(key, value)| Some((key.clone(), text(value)?))).collect()
 }
 
 /// A log group's name and its ARN.
@@ -97,9 +103,7 @@ impl Aws {
         let Some((id, arn)) = all.into_iter().find(|(it, _)| it == name) else { return Ok(None) };
         let asked = Call::json(Service::Logs, "ListTagsForResource", json!({ "resourceArn": arn }));
         let answer = self.json(asked).await?;
-        let tags = answer["tags"].as_object().into_iter().flatten();
-        let tags = tags.filter_map(|(key, value)| Some((key.clone(), text(value)?))).collect();
-        Ok(Some(found(Kind::LogGroup, id, tags, None)))
+        Ok(Some(found(Kind::LogGroup, id, tags_of(&answer["tags"]), None)))
     }
 
     async fn key(&self, id: &str) -> Result<Option<Found>, CallError> {

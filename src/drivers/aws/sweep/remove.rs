@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{Found, Kind, Mark, Phase, Removal};
 use crate::domain::Failure;
-use crate::drivers::aws::client::{Aws, chance};
+use crate::drivers::aws::client::{Aws, Pace, chance};
 use crate::drivers::aws::error::{CallError, Problem};
 use crate::drivers::aws::service::{Call, Service};
 use crate::drivers::aws::xml;
@@ -76,17 +76,13 @@ impl Aws {
 
     /// It as it is once it is not being made any more; none if it is gone.
     async fn settled(&self, found: &Found) -> Result<Option<Found>, CallError> {
-        let end = Instant::now() + within(found.kind).0;
-        let mut tries = 0;
+        let mut turns = Turns::new(self.pace(), within(found.kind).0);
         loop {
             let now = self.one(found.kind, &found.id).await?;
             let is_busy = now.as_ref().is_some_and(|it| it.phase == Phase::Busy);
-            tries += 1;
-            let pause = self.pace().pause(tries, chance());
-            if !is_busy || Instant::now() + pause > end {
+            if !is_busy || !turns.next().await {
                 return Ok(now);
             }
-            wait::back_off(pause).await;
         }
     }
 
@@ -190,8 +186,7 @@ impl Aws {
     }
 
     async fn gone_within(&self, call: &Call, within: Duration) -> Result<(), CallError> {
-        let end = Instant::now() + within;
-        let mut tries = 0;
+        let mut turns = Turns::new(self.pace(), within);
         loop {
             let Err(error) = self.send(call).await else { return Ok(()) };
             match error.problem() {
@@ -199,20 +194,16 @@ impl Aws {
                 Some(Problem::InUse) => {}
                 _ => return Err(error),
             }
-            tries += 1;
-            let pause = self.pace().pause(tries, chance());
-            if Instant::now() + pause > end {
+            if !turns.next().await {
                 return Err(error);
             }
-            wait::back_off(pause).await;
         }
     }
 
     /// Looks until something is gone: that AWS took the call is not enough.
     async fn until_gone(&self, found: &Found) -> Result<(), CallError> {
         let within = within(found.kind).1;
-        let end = Instant::now() + within;
-        let mut tries = 0;
+        let mut turns = Turns::new(self.pace(), within);
         // EKS says that a cluster is gone, and for a moment it is there again.
         let wanted = if found.kind == Kind::Cluster { 3 } else { 1 };
         let mut missed = 0;
@@ -224,16 +215,37 @@ impl Aws {
             if missed == wanted {
                 return Ok(());
             }
-            tries += 1;
-            let pause = self.pace().pause(tries, chance());
-            if Instant::now() + pause > end {
+            if !turns.next().await {
                 let minutes = within.as_secs() / 60;
                 return Err(Failure::failed(format!("it is not gone after {minutes} minutes"))
                     .remedy("look at it in the AWS console, then try again")
                     .into());
             }
-            wait::back_off(pause).await;
         }
+    }
+}
+
+/// The turns of one wait, each after a longer pause than the one before.
+struct Turns {
+    pace: Pace,
+    end: Instant,
+    taken: u32,
+}
+
+impl Turns {
+    fn new(pace: Pace, within: Duration) -> Self {
+        Self { pace, end: Instant::now() + within, taken: 0 }
+    }
+
+    /// Waits for the next one; false where there is no time for it.
+    async fn next(&mut self) -> bool {
+        self.taken += 1;
+        let pause = self.pace.pause(self.taken, chance());
+        if Instant::now() + pause > self.end {
+            return false;
+        }
+        wait::back_off(pause).await;
+        true
     }
 }
 
