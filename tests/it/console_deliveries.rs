@@ -54,7 +54,7 @@ async fn what_was_given_up_is_sent_again_and_arrives() {
     receiver.forget();
     let console = Console::signed_in(&browser, served.url(), "/deliveries").await;
     console.wait(&format!("document.querySelector('tbody b')?.textContent === '{dead}'")).await;
-    console.follow(&receiver.url()).await;
+    console.follow_slowly(&receiver.url(), "tbody .badge").await;
     console.sees(&format!("{dead} dead deliveries")).await;
 
     // One, by its own button. The page shows that it arrived.

@@ -66,16 +66,14 @@ export function deliveriesPage({ main, signal }) {
   signal.addEventListener("abort", () => clearInterval(timer));
 }
 
-function makeRow() {
+// The link is made once: one that is made anew under a pressed mouse button loses the click.
+function makeRow(first) {
   const { node, cells } = row(COLUMNS, { class: "go" });
   const [url, state, gets, waiting, behind, dead] = cells;
-  const link = h("a");
-  url.append(link);
+  url.append(h("a", { href: `/deliveries/${encodeURIComponent(first.id)}` }, inert(first.url, 300)));
   return {
     node,
     update(it) {
-      link.setAttribute("href", `/deliveries/${encodeURIComponent(it.id)}`);
-      fill(link, inert(it.url, 300));
       if (it.is_frontend && !url.querySelector(".sub")) url.append(h("span", { class: "sub" }, "the front end (FRONTEND_URL)"));
       fill(state, badge(it.status), it.reason && h("span", { class: "sub" }, inert(it.reason, 200)));
       fill(gets, inert(filterText(it), 300));

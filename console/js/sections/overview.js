@@ -38,6 +38,7 @@ function operationCard(context) {
   const end = h("div", { class: "stack" });
   const node = h("section", { class: "card", "aria-label": "Operation" }, h("header", null, head, state), h("div", { class: "padded stack" }, line, bar, steps, end));
   let now = null;
+  let ended = "";
   let spoken = "";
   // Only the time goes on between two looks.
   const timer = setInterval(() => {
@@ -61,7 +62,10 @@ function operationCard(context) {
       bar.max = it.steps.length || 1;
       bar.value = done;
       reconcile(steps, it.steps, (step) => step.name, makeStep);
-      fill(end, ending(context, deployment, it));
+      // A button that is made anew under a pressed mouse button loses the click: not at every step.
+      const ends = JSON.stringify([it.id, it.status, it.interrupted, it.error, refusal("cancel", deployment), refusal("resume", deployment)]);
+      if (ends !== ended) fill(end, ending(context, deployment, it));
+      ended = ends;
       speak(it);
     },
   };
@@ -130,6 +134,7 @@ function aboutCard(context) {
   const foot = h("div", { class: "stack" });
   const node = h("section", { class: "card", "aria-label": "About" }, h("header", null, h("h2", null, "About")), h("div", { class: "padded stack" }, facts, foot));
   let seen = "";
+  let guarding = "";
   return {
     node,
     update(it) {
@@ -137,6 +142,9 @@ function aboutCard(context) {
       if (now === seen) return;
       seen = now;
       fill(facts, rows(it).map(([label, value]) => value && [h("dt", null, label), h("dd", null, value)]));
+      const guards = JSON.stringify([it.protected, refusal("protect", it)]);
+      if (guards === guarding) return;
+      guarding = guards;
       const flip = guarded(it.protected ? "Unprotect" : "Protect", { class: "compact", icon: "lock" }, () => protect(context, !it.protected));
       flip.refuse(refusal("protect", it));
       fill(foot, h("div", { class: "row apart" }, h("span", { class: "soft little" }, it.protected ? "Only an admin can destroy it." : "Whoever may destroy can destroy it."), flip));

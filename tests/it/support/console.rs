@@ -215,6 +215,17 @@ impl Console {
         self.press_on(&format!("pick('main a, nav a', {})", json!(text)), text).await;
     }
 
+    /// Clicks the link with this text, but holds the button down until the page was looked at anew:
+    /// until what the selector finds is another one.
+    pub async fn follow_slowly(&self, text: &str, anew: &str) {
+        self.aim(&format!("pick('main a', {})", json!(text)), text).await;
+        self.mouse("mousePressed").await;
+        let old = format!("window.old = document.querySelector({})", json!(anew));
+        self.page.eval(&format!("Boolean({old})")).await.expect("what is looked at");
+        self.wait("!window.old.isConnected").await;
+        self.mouse("mouseReleased").await;
+    }
+
     /// Chooses one of several, or ticks a box.
     pub async fn choose(&self, label: &str) {
         self.press_on(&format!("pick('label', {})", json!(label)), label).await;
@@ -293,20 +304,36 @@ impl Console {
         text.as_str().expect("a text").to_owned()
     }
 
-    /// Clicks the middle of something with the mouse, once it is there.
+    /// Clicks the middle of something with the mouse.
     async fn press_on(&self, find: &str, name: &str) {
-        let there = format!("{FIND}.{find} !== undefined");
-        self.page.wait_for(&there, SOON).await.unwrap_or_else(|why| panic!("{name}: {why}"));
-        let place = format!(
-            "(() => {{ const node = {FIND}.{find}; node.scrollIntoView({{ block: 'center' }}); \
-             const box = node.getBoundingClientRect(); \
-             return [box.x + box.width / 2, box.y + box.height / 2]; }})()"
+        self.aim(find, name).await;
+        self.mouse("mousePressed").await;
+        self.mouse("mouseReleased").await;
+    }
+
+    /// Aims at the middle of something, once it is there, nothing covers it, and it has stood in the
+    /// same place for two looks: what is still loading pushes it from under the mouse.
+    async fn aim(&self, find: &str, name: &str) {
+        let stands = format!(
+            "(() => {{
+               const node = {FIND}.{find};
+               if (!node) return false;
+               node.scrollIntoView({{ block: 'center' }});
+               const box = node.getBoundingClientRect();
+               const place = [box.x + box.width / 2, box.y + box.height / 2];
+               const stood = String(window.aim) === String(place);
+               window.aim = place;
+               return stood && node.contains(document.elementFromPoint(...place));
+             }})()"
         );
-        let place = self.page.eval(&place).await.expect("its place");
-        for kind in ["mousePressed", "mouseReleased"] {
-            let event = json!({ "type": kind, "x": place[0], "y": place[1], "button": "left",
-                                "clickCount": 1 });
-            self.page.call("Input.dispatchMouseEvent", event).await.expect("a click");
-        }
+        self.page.wait_for(&stands, SOON).await.unwrap_or_else(|why| panic!("{name}: {why}"));
+    }
+
+    /// Presses or releases the mouse's button where `aim` found something.
+    async fn mouse(&self, kind: &str) {
+        let place = self.page.eval("window.aim").await.expect("its place");
+        let event = json!({ "type": kind, "x": place[0], "y": place[1], "button": "left",
+                            "clickCount": 1 });
+        self.page.call("Input.dispatchMouseEvent", event).await.expect("a click");
     }
 }
