@@ -147,18 +147,13 @@ pub fn check_request_id(given: &str) -> Result<(), Failure> {
 }
 
 impl App {
-    /// Who waits and who is in, as it may be shown to others.
-    pub async fn device_list(&self, name: &DeploymentName) -> Result<Devices, Failure> {
+    /// Who waits and who is in, as it may be shown.
+    pub async fn devices(&self, name: &DeploymentName) -> Result<Devices, Failure> {
         self.pairing(name, async |site, pairing| {
             let list = listed(site, pairing).await?;
             Ok(Devices::of(&list, &Redactor::new(site.secrets.all())))
         })
         .await
-    }
-
-    /// Who waits and who is in.
-    pub async fn devices(&self, name: &DeploymentName) -> Result<PairingList, Failure> {
-        self.pairing(name, async |site, pairing| listed(site, pairing).await).await
     }
 
     /// Puts the device with this id out, with its tokens.

@@ -1,7 +1,7 @@
-//! Archives of a gateway's state: what both local targets share.
+//! Archives of a gateway's state: what the targets share.
 //!
-//! Owns reading what the gateway's own backup tool says, and finding the state inside an archive
-//! that it unpacked. Refuses an archive that was not verified.
+//! Owns reading what the gateway's own backup tool says, and ending what a killed run left of it in a
+//! container. Refuses an archive that was not verified.
 
 use serde::Deserialize;
 
@@ -33,6 +33,21 @@ struct ToldError {
 /// The arguments that make a verified archive in a directory.
 pub(super) fn create_args(directory: &str) -> [&str; 6] {
     ["backup", "create", "--verify", "--json", "--output", directory]
+}
+
+/// Ends what makes an archive in a directory, and removes the directory: a command in a container
+/// outlives whoever asked for it.
+const CLEAR: &str = r#"for it in /proc/[0-9]*; do
+  it=${it#/proc/}
+  [ "$it" != $$ ] || continue
+  2>/dev/null tr '\0' '\n' <"/proc/$it/cmdline" | grep -qxF -- "$1" || continue
+  kill -KILL "$it" 2>/dev/null
+done
+rm -rf "$1""#;
+
+/// The shell's arguments that have it do so.
+pub(super) fn clear_args(directory: &str) -> [&str; 4] {
+    ["-c", CLEAR, "sh", directory]
 }
 
 /// The path of the archive that was made and verified.
@@ -69,6 +84,33 @@ fn last_object<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exec::Cmd;
+
+    #[tokio::test]
+    async fn what_makes_an_archive_is_ended_and_nothing_else() {
+        let made = tempfile::tempdir().expect("a directory");
+        let (its, others) = (made.path().join("backup"), made.path().join("backup2"));
+        std::fs::create_dir_all(its.join("tmp")).expect("made");
+        std::fs::create_dir_all(&others).expect("made");
+        let log = tempfile::tempfile().expect("a log");
+        let begin = |directory: &std::path::Path| {
+            let mut cmd = Cmd::new("sh");
+            cmd.args(["-c", "kill -STOP $$", "sh", "backup", "--output"]).arg(directory);
+            cmd.supervised(&log).expect("starts")
+        };
+        let (mut left, mut other) = (begin(&its), begin(&others));
+        let clear = async || {
+            let args = clear_args(its.to_str().expect("a path"));
+            Cmd::new("sh").args(args).output().await.expect("runs").success()
+        };
+        assert!(clear().await);
+        assert!(!its.exists() && others.exists());
+        assert!(!left.wait().await.expect("ended").success());
+        assert!(other.try_wait().expect("looks").is_none(), "another one was ended");
+        other.kill().await.expect("ends");
+        // What is not there is no failure.
+        assert!(clear().await);
+    }
 
     #[test]
     fn an_object_after_other_lines_is_found() {

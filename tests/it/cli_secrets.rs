@@ -5,9 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-
 use crate::support::product::{Done, NEWEST, OLDER, Product, TOKEN};
+use crate::support::spellings::spellings;
 
 const KEY: &str = "sk-ant-D1stinct/ve+key==0123456789";
 const NEXT_KEY: &str = "sk-ant-N3xt/dist+inctive==9876543210";
@@ -15,33 +14,11 @@ const CHANNEL: &str = "channel/S3cret+value==5647382910";
 const NEXT_TOKEN: &str = "next/T0ken+distinctive==19283746";
 const SECRETS: [&str; 5] = [TOKEN, KEY, NEXT_KEY, CHANNEL, NEXT_TOKEN];
 
-/// Every spelling that is looked for: plain, base64 (both alphabets, at each offset), and as in
-/// a URL.
-fn spellings() -> Vec<String> {
-    use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-    let mut all = Vec::new();
-    for secret in SECRETS {
-        all.push(secret.to_owned());
-        let percent = secret.bytes().map(|byte| match byte {
-            b'/' | b'+' | b'=' => format!("%{byte:02X}"),
-            other => char::from(other).to_string(),
-        });
-        all.push(percent.collect());
-        for offset in 0..3 {
-            let bytes = &secret.as_bytes()[offset..];
-            let whole = &bytes[..bytes.len() / 3 * 3];
-            all.push(STANDARD_NO_PAD.encode(whole));
-            all.push(URL_SAFE_NO_PAD.encode(whole));
-        }
-    }
-    all
-}
-
 #[track_caller]
 fn clean(what: &str, bytes: &[u8]) {
     // Every spelling is ASCII, so what is no text may be replaced.
     let text = String::from_utf8_lossy(bytes);
-    for spelling in spellings() {
+    for spelling in spellings(&SECRETS) {
         assert!(!text.contains(&spelling), "{what} holds {spelling}");
     }
 }

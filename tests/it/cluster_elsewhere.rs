@@ -76,6 +76,47 @@ fn text(value: &Value) -> &str {
 }
 
 #[test]
+fn without_load_balancers_it_is_told_and_reached_by_the_clusters_api() {
+    let Some(cluster) = Cluster::alone() else { return };
+    let Some(case) = Case::of(&cluster, "unbalanced") else { return };
+    cluster.order("pause balancers");
+    let launch = case.launch().env("OPENCLAW_PIPELINE_BOOT_TIMEOUT", "8s");
+    let words = [
+        "its service got no address: nobody says why",
+        "nothing that makes load balancers",
+        "EXPOSE=none reaches the gateway through the cluster's API",
+    ];
+    case.launch_fails(launch, 1, &words);
+    case.run(["doctor"]).done().answers(words[0]).answers("EXPOSE=none");
+    works(case.launch().arg("--expose").arg("none"));
+    assert_eq!(case.status()["url"], "http://127.0.0.1:18789/");
+    cluster.order("resume balancers");
+    case.destroys_all();
+}
+
+#[test]
+fn one_that_is_on_another_cluster_is_not_taken_for_gone() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let Some(case) = Case::of(&cluster, "afar") else { return };
+    works(case.launch().arg("--expose").arg("none"));
+    // As if its context had come to lead to this cluster: nothing of it is here.
+    cluster.said(&["delete", "namespace", case.namespace.name()]);
+    let database = case.product.home().join("pipeline.db");
+    let store = rusqlite::Connection::open(database).expect("opens");
+    let afar = "UPDATE deployments SET facts = json_set(facts, '$.cluster.cluster', 'another')";
+    assert_eq!(store.execute(afar, []).expect("updates"), 1);
+    drop(store);
+    let words = ["afar was put on another cluster than the one at", "and may go on there"];
+    let destroys = || case.run(["destroy", "--yes"]);
+    case.launch_fails(destroys(), 4, &[words[0], words[1], "--unseen"]);
+    case.launch_fails(destroys().arg("--keep-volumes"), 4, &words);
+    let words = ["has its volumes in a namespace openclaw-afar that is not on this cluster"];
+    case.launch_fails(case.launch(), 4, &words);
+    assert!(!case.namespace.is_there(), "it was made anew");
+    works(destroys().arg("--unseen")).answers("afar is forgotten");
+}
+
+#[test]
 fn on_another_cloud_its_own_volumes_and_addresses_are_found_out() {
     let Some(cluster) = Cluster::alone() else { return };
     let Some(case) = Case::of(&cluster, "elsewhere") else { return };
@@ -105,7 +146,11 @@ fn on_another_cloud_its_own_volumes_and_addresses_are_found_out() {
     let words = ["no default storage class", "it has gp3, standard"];
     case.launch_fails(case.launch(), 5, &words);
     assert!(!case.namespace.is_there(), "something was made");
-    works(case.run(["launch", "--target", "eks", "--storage-class", CLASS, "--expose", "none"]));
+    let launch = case.run(["launch", "--target", "eks", "--storage-class", CLASS]);
+    let done = works(launch.arg("--expose").arg("none"));
+    // The driver is that of EBS here, and the class does not have it encrypt them.
+    done.says("the storage class standard does not ask for encrypted volumes");
+    case.run(["doctor"]).done().answers("the storage class standard does not ask for encrypted");
     case.destroys_all();
     drop(elsewhere);
 }

@@ -5,12 +5,14 @@
 use std::fs;
 
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
 use crate::support::authority::Issued;
 use crate::support::cluster::{Cluster, until};
 use crate::support::cluster_case::{Case, works};
 use crate::support::lab::{Lab, Part};
-use crate::support::product::Run;
+use crate::support::private_client;
+use crate::support::product::{Run, TOKEN};
 
 /// The class that has a controller, of ingresses and of Gateways.
 const CLASS: &str = "lab";
@@ -89,6 +91,21 @@ fn unknown(case: &Case, launch: Run) -> String {
     from.split(':').next().expect("an address").to_owned()
 }
 
+/// Who comes by the proxy and says to be of the gateway's own machine is asked for approval.
+fn a_forged_client_is_asked(case: &Case, host: &str) {
+    let address = case.cluster.address_of(host).expect("its address");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let asked = runtime.block_on(async {
+        let stream = TcpStream::connect((address.as_str(), 80)).await.expect("the proxy listens");
+        private_client::asks_through(stream, &format!("http://{host}"), TOKEN).await
+    });
+    assert_eq!(asked.answer, "NOT_PAIRED", "a client through the proxy was let in unasked");
+    let devices = works(case.run(["devices", "--json"])).json();
+    // The window of the launch may have let it in meanwhile.
+    let known = ["pending", "paired"].map(|it| devices[it].as_array().cloned().unwrap_or_default());
+    assert!(known.concat().iter().any(|it| it["device_id"] == *asked.device), "{devices:#}");
+}
+
 /// What is in the namespace, of these kinds.
 fn names(case: &Case, kinds: &str) -> Vec<String> {
     let said = case.said(&["get", kinds, "--output=name"]);
@@ -108,6 +125,7 @@ fn an_ingress_leads_to_it() {
     works(case.run(by(host)));
     assert_eq!(case.configured()["gateway"]["trustedProxies"], json!([proxy]));
     is_at(&case, "http://gateway.lab.test");
+    a_forged_client_is_asked(&case, host);
     // Its browsers would come to another one that had its name.
     let other = ["launch", "other", "--target", "eks", "--ingress-class", CLASS];
     let other = case.product.run(other).arg("--ingress-host").arg(host);

@@ -202,7 +202,17 @@ fn a_launch_that_is_killed_again_and_again_is_gone_on_with() {
         while live.line().is_some() {}
         assert_eq!(live.done().code, -9, "{step}");
     }
-    works(case.launch());
+    // The last one loses its pod on the way, and waits for the one that the cluster makes for it.
+    let mut live = case.launch_at("start");
+    let selector = "--selector=app.kubernetes.io/name=openclaw";
+    until("its pod is there", || {
+        let pods = case.get(&["pods", selector])["items"].clone();
+        if pods == json!([]) { Err(pods.to_string()) } else { Ok(()) }
+    });
+    case.said(&["delete", "pod", selector, "--grace-period=0", "--force"]);
+    while live.line().is_some() {}
+    let done = live.done();
+    assert_eq!(done.code, 0, "{}", done.stderr);
     let events = works(case.run(["events"]));
     assert_eq!(events.stdout.matches("completed").count(), 1, "{}", events.stdout);
     case.destroys_all();

@@ -8,14 +8,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::support::cluster::{Cluster, Namespace};
-use crate::support::cluster_case::{Case, works};
+use crate::support::cluster::{Cluster, Namespace, until};
+use crate::support::cluster_case::{Case, KEY, works};
+use crate::support::product::TOKEN;
 use crate::support::role::{documented, granted, used};
 
 /// What of the documented role that gateway's life need not show: newer clusters ask for a right to
 /// create, too, where a WebSocket begins as a read; an ingress is there where one is asked for; and the
 /// class of EBS is made by whoever is first.
-const UNSHOWN: [&str; 17] = [
+const UNSHOWN: [&str; 16] = [
     "create pods/exec",
     "create pods/portforward",
     "create ingresses.networking.k8s.io",
@@ -31,7 +32,6 @@ const UNSHOWN: [&str; 17] = [
     "get gatewayclasses.gateway.networking.k8s.io",
     "list gatewayclasses.gateway.networking.k8s.io",
     "create storageclasses.storage.k8s.io",
-    "get storageclasses.storage.k8s.io",
     "get csidrivers.storage.k8s.io",
 ];
 
@@ -88,6 +88,15 @@ fn a_kubeconfig_that_leads_nowhere_is_refused() {
     let silent = by("sh", json!(["-c", "echo signed out >&2; exit 1"]));
     let words = ["sh gives no credentials", "signed out", "sign in with it"];
     refused(&case, &[], &[("KUBECONFIG", &text(&silent))], 5, &words);
+    // It gets nothing of this program's that is none of its business.
+    let list = case.product.path("work").join("its-environment");
+    let looking = by("sh", json!(["-c", format!("export -p >{}; exit 1", text(&list))]));
+    refused(&case, &[], &[("KUBECONFIG", &text(&looking))], 5, &["sh gives no credentials"]);
+    let variables = std::fs::read_to_string(&list).expect("what it got");
+    assert!(variables.contains("KUBERNETES_EXEC_INFO="), "{variables}");
+    for foreign in ["ANTHROPIC", "OPENCLAW", KEY, TOKEN] {
+        assert!(!variables.contains(foreign), "{foreign}: {variables}");
+    }
     // Of what it says nothing is repeated.
     let odd = by("sh", json!(["-c", "echo a-secret-that-is-odd"]));
     let run = case.launch().env("KUBECONFIG", text(&odd));
@@ -116,6 +125,17 @@ fn what_is_somebody_elses_is_never_touched() {
     works(case.run(["destroy", "--yes"]));
     let after = cluster.get(&["all,configmaps,secrets", "--namespace", namespace]);
     assert_eq!(before["items"], after["items"]);
+
+    // One that is being removed is waited for by whoever launches.
+    let held = json!({ "metadata": { "finalizers": ["lab.test/held"] } }).to_string();
+    let theirs_in_it = ["--namespace", namespace, "patch", "configmap", "theirs", "--patch"];
+    cluster.said(&[&theirs_in_it[..], &[&held]].concat());
+    cluster.said(&["delete", "namespace", namespace, "--wait=false"]);
+    let words = ["the namespace openclaw-taken is being removed", "try again when it is gone"];
+    case.launch_fails(case.launch(), 4, &words);
+    let free = json!({ "metadata": { "finalizers": null } }).to_string();
+    cluster.said(&[&theirs_in_it[..], &[&free]].concat());
+    until("it is gone", || if case.namespace.is_there() { Err(String::new()) } else { Ok(()) });
 
     // Another installation's, of the same name.
     let Some(theirs) = Case::of(&cluster, "taken") else { return };
@@ -257,7 +277,7 @@ fn what_the_cluster_does_not_have_is_refused() {
     let words = ["OPENCLAW_PIPELINE_STORAGE_CLASS names \"none-such\"", "it has "];
     refused(&case, &["--storage-class", "none-such"], &[], 2, &words);
     let flags = ["--ingress-class", "none-such", "--ingress-host", "a.example.com"];
-    refused(&case, &flags, &[], 2, &["OPENCLAW_PIPELINE_INGRESS_CLASS names", "it has none"]);
+    refused(&case, &flags, &[], 2, &["OPENCLAW_PIPELINE_INGRESS_CLASS names", "it has "]);
     refused(&case, &["--ingress-class", "x"], &[], 2, &["OPENCLAW_PIPELINE_INGRESS_HOST too"]);
     refused(
         &case,

@@ -31,6 +31,7 @@ mod cluster_calls;
 mod cluster_elsewhere;
 mod cluster_entries;
 mod cluster_faults;
+mod cluster_hostile;
 mod cluster_killed;
 mod cluster_life;
 mod cluster_module;

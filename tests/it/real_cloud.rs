@@ -160,8 +160,9 @@ async fn by_https(real: &Real, browser: &Browser, netns: &NetNs, edge: &Edge, li
     // The gateway knows whose browser it was.
     let status = real.json(&["status", "b"]);
     assert_eq!(status["approvals"][0]["address"], netns.inside().to_string(), "{status:#}");
-    let host = address.trim_start_matches("https://").trim_end_matches('/');
-    let asked = private_client::asks_through(edge.connect(host).await, host, TOKEN).await;
+    let origin = address.trim_end_matches('/');
+    let stream = edge.connect(origin.trim_start_matches("https://")).await;
+    let asked = private_client::asks_through(stream, origin, TOKEN).await;
     assert_eq!(asked.answer, "NOT_PAIRED", "a forged local client was let in unasked");
     assert!(real.made(&["ls-approve", "NAME=b"]).contains("is in"), "its owner lets it in");
     let devices = real.json(&["devices", "b"]);

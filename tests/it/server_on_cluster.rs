@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support::client::{Answer, Call};
 use crate::support::cluster::{Cluster, Namespace, until};
 use crate::support::cluster_case::KEY;
-use crate::support::lab::{Lab, Part, command, own_image};
+use crate::support::lab::{Lab, Part, own_image};
 use crate::support::role::{documented, granted, used};
 use crate::support::source::{files, read, root};
 use crate::support::standin;
@@ -166,15 +166,6 @@ impl Drop for Api {
     }
 }
 
-/// Sees that the lab's registry has the server's image.
-fn has_image() -> bool {
-    let mut add = command(Lab::script("cloud/registry"));
-    let added = add.args(["add", &own_image("server"), "server"]).output().expect("run it");
-    let said = String::from_utf8_lossy(&added.stderr);
-    assert!(added.status.success(), "tests/lab/cloud/registry add: {said}");
-    !said.contains("skipped: ")
-}
-
 #[test]
 fn a_server_on_the_cluster_launches_a_gateway_beside_itself_and_its_successor_knows_it() {
     if Lab::require(Part::Server).is_none() {
@@ -182,7 +173,7 @@ fn a_server_on_the_cluster_launches_a_gateway_beside_itself_and_its_successor_kn
     }
     let Some(images) = standin::images() else { return };
     let Some(cluster) = Cluster::shared() else { return };
-    if !has_image() {
+    if standin::tagged(&own_image("server"), "server").is_none() {
         return;
     }
     let gateways = Namespace::of(&cluster, &format!("openclaw-{NAME}"));

@@ -5,8 +5,8 @@ use serde_json::json;
 use super::super::output::table;
 use super::super::progress::Shown;
 use super::Session;
+use crate::app::Devices;
 use crate::domain::Failure;
-use crate::gateway::PairingList;
 
 pub(super) async fn run(
     session: &Session<'_>,
@@ -31,7 +31,7 @@ pub(super) async fn run(
     Ok(0)
 }
 
-fn as_json(list: &PairingList) -> serde_json::Value {
+fn as_json(list: &Devices) -> serde_json::Value {
     let pending: Vec<_> = list
         .pending
         .iter()
@@ -39,11 +39,11 @@ fn as_json(list: &PairingList) -> serde_json::Value {
             json!({
                 "request_id": request.request_id,
                 "device_id": request.device_id,
-                "roles": request.distinct_roles(),
+                "roles": request.roles,
                 "scopes": request.scopes,
-                "address": request.remote_ip,
+                "address": request.address,
                 "platform": request.platform,
-                "new": request.is_new_device(list),
+                "new": request.is_new,
             })
         })
         .collect();
@@ -55,7 +55,7 @@ fn as_json(list: &PairingList) -> serde_json::Value {
                 "device_id": device.device_id,
                 "roles": device.roles,
                 "scopes": device.scopes,
-                "address": device.remote_ip,
+                "address": device.address,
                 "connected": device.connected,
             })
         })
@@ -63,7 +63,7 @@ fn as_json(list: &PairingList) -> serde_json::Value {
     json!({ "pending": pending, "paired": paired })
 }
 
-fn as_text(list: &PairingList) -> String {
+fn as_text(list: &Devices) -> String {
     let mut text = String::new();
     if list.pending.is_empty() && list.paired.is_empty() {
         return "No browser has asked yet.".into();
@@ -76,8 +76,8 @@ fn as_text(list: &PairingList) -> String {
                 vec![
                     request.request_id.clone(),
                     request.device_id.get(..12).unwrap_or(&request.device_id).to_owned(),
-                    request.remote_ip.clone().unwrap_or_default(),
-                    request.distinct_roles().join("+"),
+                    request.address.clone().unwrap_or_default(),
+                    request.roles.join("+"),
                     request.scopes.join(" "),
                 ]
             })
@@ -94,7 +94,7 @@ fn as_text(list: &PairingList) -> String {
             .map(|device| {
                 vec![
                     device.device_id.get(..12).unwrap_or(&device.device_id).to_owned(),
-                    device.remote_ip.clone().unwrap_or_default(),
+                    device.address.clone().unwrap_or_default(),
                     device.roles.join("+"),
                     if device.connected { "yes" } else { "no" }.to_owned(),
                 ]

@@ -275,7 +275,7 @@ async fn devices(
     caller.may(Need::Read)?;
     let name = caller.deployment(&server, &name)?.name;
     let _looks = server.look().await;
-    Ok(Json(server.app().device_list(&name).await?))
+    Ok(Json(server.app().devices(&name).await?))
 }
 
 /// Put a device out

@@ -93,7 +93,7 @@ impl At<'_> {
             cmd.args(args).deadline(DEADLINE).cancel_on(work.cancel).hold(work.lock)?;
             Ok(cmd)
         };
-        call("rm", &["-rf", SCRATCH])?.output().await?;
+        call("sh", &archive::clear_args(SCRATCH))?.output().await?;
         room(&inside, work).await?.require(1, "a backup")?;
         let made = call("mkdir", &["-p", "-m", "0700", SCRATCH, SCRATCH_TMP])?.output().await?;
         if !made.success() {

@@ -203,6 +203,29 @@ impl At<'_> {
         )))
     }
 
+    /// Says that a class of EBS volumes does not ask for encrypted ones: whether they are is up to the
+    /// account. Of other clouds' classes nothing is known.
+    pub(super) async fn unencrypted(&self, class: &str) -> Result<Option<Failure>, Failure> {
+        let found = match self.cluster.get(Kind::STORAGE_CLASS, None, class).await {
+            Err(error) if error.problem == Problem::Forbidden => None,
+            found => found?,
+        };
+        let asks_for_none = |it: &Object| {
+            it.data["provisioner"] == EBS_DRIVER && it.data["parameters"]["encrypted"] != "true"
+        };
+        Ok(found.filter(asks_for_none).map(|_| {
+            Failure::failed(format!(
+                "the storage class {class} does not ask for encrypted volumes: they are only where \
+                 the AWS account encrypts by itself"
+            ))
+            .remedy(format!(
+                "a gateway that is launched with {} gets another class for good; k8s/storageclass.yaml \
+                 is one that encrypts",
+                Variable::StorageClass.name()
+            ))
+        }))
+    }
+
     /// The volumes' claims that are there: this deployment's, or kept for it.
     pub(super) async fn claims(&self) -> Result<Vec<Object>, Failure> {
         let mut claims = self.cluster.list(Kind::CLAIM, Some(&self.namespace), "").await?;

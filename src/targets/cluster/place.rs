@@ -34,7 +34,7 @@ impl At<'_> {
             // A launch that failed may have changed what is asked for.
             self.close_entries(work).await?;
         }
-        let placed = self.foreseen(replicas.is_some(), &managed).await?;
+        let mut placed = self.foreseen(replicas.is_some(), &managed).await?;
         // The keys that are handed over depend on the plugins.
         let mut site = self.site.clone();
         site.deployment.facts.plugins.clone_from(&placed.plugins);
@@ -51,6 +51,12 @@ impl At<'_> {
         objects.extend(manifests.entry(site.port()?)?);
         let applied = objects.iter().map(|(kind, object)| self.cluster.apply(*kind, object));
         futures_util::future::try_join_all(applied).await?;
+        if replicas.is_none()
+            && let Some(class) = &facts.storage_class
+            && let Some(worry) = self.unencrypted(class).await?
+        {
+            placed.notices.push(worry.to_string());
+        }
         let (kind, deployment) = manifests.deployment(image, replicas.unwrap_or(0))?;
         self.cluster.apply(kind, &deployment).await?;
         Ok(placed)

@@ -1,4 +1,5 @@
-//! What is to be known of a gateway that runs: that it was restarted, that a volume is nearly full.
+//! What is to be known of a gateway that runs: that it was restarted, that a volume is nearly full,
+//! that its volumes are not said to be encrypted.
 //!
 //! Owns looking for it, in the pod's status and in the pod. Refuses to call it trouble: it works.
 
@@ -25,6 +26,10 @@ impl At<'_> {
             let mut cmd = self.inside(pod, names::GATEWAY)?.cmd("df");
             let output = cmd.args(["-Pk", STATE, WORKSPACE]).deadline(WITHIN).output().await?;
             worries.extend(nearly_full(&output.stdout));
+        }
+        let facts = self.site.deployment.facts.cluster.as_ref();
+        if let Some(class) = facts.and_then(|it| it.storage_class.as_deref()) {
+            worries.extend(self.unencrypted(class).await?);
         }
         Ok(worries)
     }

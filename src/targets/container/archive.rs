@@ -41,7 +41,8 @@ pub(super) async fn create(
         cmd.deadline(DEADLINE).cancel_on(work.cancel).hold(work.lock)?;
         Ok(cmd)
     };
-    inside(&["rm", "-rf", SCRATCH])?.output().await?;
+    let clear = ["sh"].into_iter().chain(archive::clear_args(SCRATCH)).collect::<Vec<_>>();
+    inside(&clear)?.output().await?;
     let made = inside(&["mkdir", "-m", "0700", SCRATCH])?.output().await?;
     if !made.success() {
         return Err(failure(&made));

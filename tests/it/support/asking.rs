@@ -6,6 +6,12 @@ use super::product::Product;
 
 /// Makes the gateway of a deployment find requests of devices at its next start, as if they had just asked.
 pub fn ask(product: &Product, name: &str, requests: &[(&str, &str, &[&str])]) {
+    let path = product.state(name).join("state/standin-pairing.json");
+    std::fs::write(path, pairing(requests).to_string()).expect("a file");
+}
+
+/// What a gateway keeps of such requests.
+pub fn pairing(requests: &[(&str, &str, &[&str])]) -> Value {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("now");
     let pending: Vec<Value> = requests
         .iter()
@@ -19,6 +25,5 @@ pub fn ask(product: &Product, name: &str, requests: &[(&str, &str, &[&str])]) {
             })
         })
         .collect();
-    let path = product.state(name).join("state/standin-pairing.json");
-    std::fs::write(path, json!({ "pending": pending, "paired": [] }).to_string()).expect("a file");
+    json!({ "pending": pending, "paired": [] })
 }

@@ -46,6 +46,7 @@ pub mod scene;
 pub mod schemathesis;
 pub mod server;
 pub mod source;
+pub mod spellings;
 pub mod standin;
 pub mod stub_provider;
 pub mod terraform;

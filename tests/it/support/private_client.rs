@@ -46,12 +46,13 @@ async fn asks_as(address: &str, token: &str, scopes: &[&str]) -> Asked {
     asks_on(tcp, address, &headers, token, scopes).await
 }
 
-/// Asks a gateway behind a proxy, through which the stream goes, and says of itself whatever would
-/// make it look like one of the gateway's own machine.
-pub async fn asks_through(stream: impl Stream, host: &str, token: &str) -> Asked {
+/// Asks a gateway behind a proxy, through which the stream goes and which is at this origin, and says
+/// of itself whatever would make it look like one of the gateway's own machine.
+pub async fn asks_through(stream: impl Stream, origin: &str, token: &str) -> Asked {
+    let (_, host) = origin.split_once("://").expect("an origin");
     let forged = "127.0.0.1".to_owned();
     let headers = [
-        ("Origin", format!("https://{host}")),
+        ("Origin", origin.to_owned()),
         ("X-Forwarded-For", forged.clone()),
         ("X-Real-IP", forged.clone()),
         ("CF-Connecting-IP", forged.clone()),

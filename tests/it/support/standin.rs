@@ -5,6 +5,7 @@
 //! Refuses to build it, and
 //! to run one that is older than its sources.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::lab::{Lab, REPOSITORY, command, skip};
@@ -35,14 +36,23 @@ pub fn binary() -> PathBuf {
 /// one before; returns the names of the two images. `None`, after `skipped: REASON`, where it is not
 /// to be had.
 pub fn images() -> Option<[String; 2]> {
-    let mut registry = command(Lab::script("cloud/registry"));
-    let put = registry.arg("standin").arg(binary()).output().expect("run it");
-    let said = String::from_utf8_lossy(&put.stderr);
-    assert!(put.status.success(), "tests/lab/cloud/registry standin: {said}");
-    if said.contains("skipped: ") {
-        return skip(&said);
-    }
+    registry(&[OsStr::new("standin"), binary().as_os_str()])?;
     Some(["standin", "standin-previous"].map(|tag| format!("{REPOSITORY}:{tag}")))
+}
+
+/// Sees that a tag of the lab's registry is this image of its engine; returns that image's name there.
+/// `None`, after `skipped: REASON`, where it is not to be had.
+pub fn tagged(image: &str, tag: &str) -> Option<String> {
+    registry(&["add", image, tag].map(OsStr::new))?;
+    Some(format!("{REPOSITORY}:{tag}"))
+}
+
+fn registry(args: &[&OsStr]) -> Option<()> {
+    let mut registry = command(Lab::script("cloud/registry"));
+    let put = registry.args(args).output().expect("run it");
+    let said = String::from_utf8_lossy(&put.stderr);
+    assert!(put.status.success(), "tests/lab/cloud/registry {args:?}: {said}");
+    if said.contains("skipped: ") { skip(&said) } else { Some(()) }
 }
 
 /// Writes a package of this version and state schema; returns the path of its `openclaw.mjs`.

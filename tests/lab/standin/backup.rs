@@ -8,6 +8,7 @@
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -18,8 +19,9 @@ use crate::install::Install;
 
 /// `backup create [--verify] [--output PATH] [--no-include-workspace] [--json]`.
 pub fn create(install: &Install, words: &[&str]) -> ExitCode {
-    let fault = Loaded::read(install).ok().and_then(|loaded| loaded.faults.backup_exit_code);
-    if let Some(code) = fault {
+    let faults = Loaded::read(install).map(|loaded| loaded.faults).unwrap_or_default();
+    std::thread::sleep(Duration::from_millis(faults.backup_delay_ms));
+    if let Some(code) = faults.backup_exit_code {
         eprintln!("Backup failed: stand-in fault");
         return ExitCode::from(code);
     }

@@ -66,8 +66,14 @@ pub struct Faults {
     /// `dashboard` issues no one-time owner links, as before 2026.8.
     #[serde(default)]
     pub no_owner_links: bool,
+    /// What it prints at each start, as it is.
+    #[serde(default)]
+    pub says: Vec<String>,
     /// `backup create` fails with this code.
     pub backup_exit_code: Option<u8>,
+    /// `backup create` begins only after this long.
+    #[serde(default)]
+    pub backup_delay_ms: u64,
     /// A schema that the state directory is stamped with, if it is newer than its own stamp.
     pub schema: Option<u64>,
 }

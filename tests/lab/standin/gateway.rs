@@ -178,6 +178,9 @@ pub fn run(install: Install, port_flag: Option<u16>) -> ExitCode {
         return ExitCode::from(EXIT_CONFIG);
     }
     log("[gateway] starting...");
+    for line in &loaded.faults.says {
+        println!("{line}");
+    }
     if loaded.faults.detached_tools {
         start_detached_tools();
     }
