@@ -82,7 +82,7 @@ fn policies<'a>(c: &'a mut Context<'_>) -> Step<'a> {
 /// Hears whether the cluster enforces network policies, and says so where it does not.
 pub(super) async fn see_policies(c: &mut Context<'_>) -> Result<Value, Failure> {
     let site = c.site()?;
-    let enforces = clusters(c)?.enforces_policies(&site, c.work()).await;
+    let enforces = clusters(c)?.enforces_policies(&site, c.work()).await?;
     if enforces == Some(false) {
         c.sink.progress().note(
             "this cluster does not enforce network policies: the gateway, which runs commands that \

@@ -214,8 +214,9 @@ pub trait Clusters: Send + Sync {
     async fn worries(&self, site: &Site) -> Result<Vec<Failure>, Failure>;
 
     /// Whether the cluster enforces network policies, as a pod finds out; `None` where it cannot be
-    /// told.
-    async fn enforces_policies(&self, site: &Site, work: Work<'_>) -> Option<bool>;
+    /// told. Fails only where it is interrupted.
+    async fn enforces_policies(&self, site: &Site, work: Work<'_>)
+    -> Result<Option<bool>, Failure>;
 }
 
 /// What was removed of a deployment, and which of its volumes stay.

@@ -211,6 +211,9 @@ async fn each(kinds: &[OperationKind]) -> Vec<(&'static OperationDef, Bench, Out
             let there = benches[0].fork();
             there.succeed(*kind).await;
             benches.push(there);
+        } else {
+            // A gateway on a cluster is reached in one way for good.
+            benches.push(Bench::on_cluster().at(*kind).await);
         }
         for bench in benches {
             let alone = bench.fork();

@@ -125,8 +125,15 @@ impl Clusters for ClusterTarget {
         Ok(vacated)
     }
 
-    async fn enforces_policies(&self, site: &Site, work: Work<'_>) -> Option<bool> {
-        self.own(site).await.ok()?.enforces_policies(work).await
+    async fn enforces_policies(
+        &self,
+        site: &Site,
+        work: Work<'_>,
+    ) -> Result<Option<bool>, Failure> {
+        match self.own(site).await {
+            Ok(at) => at.enforces_policies(work).await,
+            Err(_) => Ok(None),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::address::ENFORCES;
 use super::{At, names, reason};
-use crate::domain::Failure;
+use crate::domain::{Failure, FailureKind};
 use crate::drivers::kubernetes::{Kind, Object};
 use crate::targets::Work;
 use crate::targets::looks::Looks;
@@ -58,16 +58,18 @@ pub(super) fn ask(pod: &mut Object) {
 }
 
 impl At<'_> {
-    /// What the pod found out; what an earlier one did, where there is none.
-    pub(super) async fn enforces_policies(&self, work: Work<'_>) -> Option<bool> {
-        // Whether a gateway can be launched does not depend on it.
-        let _ = self.hear_policies(work).await;
-        let found = self.cluster.get(Kind::NAMESPACE, None, &self.namespace).await.ok()??;
-        match found.metadata.annotations?.get(ENFORCES)?.as_str() {
-            "true" => Some(true),
-            "false" => Some(false),
-            _ => None,
+    /// What the pod found out; what an earlier one did, where there is none. Whether a gateway can be
+    /// launched does not depend on it: nothing fails here but by an interruption.
+    pub(super) async fn enforces_policies(&self, work: Work<'_>) -> Result<Option<bool>, Failure> {
+        match self.hear_policies(work).await {
+            Err(failure) if failure.kind == FailureKind::Interrupted => return Err(failure),
+            _ => {}
         }
+        let Ok(found) = self.cluster.get(Kind::NAMESPACE, None, &self.namespace).await else {
+            return Ok(None);
+        };
+        let annotations = found.and_then(|it| it.metadata.annotations).unwrap_or_default();
+        Ok(annotations.get(ENFORCES).and_then(|it| it.parse().ok()))
     }
 
     /// Waits until the pod has said it, keeps that, and removes the pod.

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use openclaw_pipeline::domain::approval::ApprovalPolicy;
 use openclaw_pipeline::domain::{
-    Deployment, DeploymentName, DeploymentSpec, DeploymentStatus, EventType, ExecAsk, Expose,
-    Facts, Failure, MachineSpec, Operation, OperationKind, OperationStatus, StepStatus, TargetKind,
+    ClusterSpec, Deployment, DeploymentName, DeploymentSpec, DeploymentStatus, EventType, ExecAsk,
+    Expose, Facts, Failure, MachineSpec, Operation, OperationKind, OperationStatus, StepStatus,
+    TargetKind,
 };
 use openclaw_pipeline::exec::{LockFile, wait};
 use openclaw_pipeline::operations::vault::{Slot, Vault};
@@ -21,7 +22,7 @@ use openclaw_pipeline::operations::{
 };
 use openclaw_pipeline::secrets::{SealingKey, Secret};
 use openclaw_pipeline::store::{Begin, NewDeployment, NewEvent, Store, new_id};
-use openclaw_pipeline::targets::{GatewaySecrets, Layout, Targets};
+use openclaw_pipeline::targets::{GatewaySecrets, Layout, Target, Targets};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -120,6 +121,11 @@ impl Bench {
         }
     }
 
+    /// A new one, whose gateways are on a cluster.
+    pub fn on_cluster() -> Self {
+        Self { target: FakeTarget::on_cluster(), ..Self::new() }
+    }
+
     /// A new one, where nobody names a port.
     pub fn choosing() -> Self {
         Self { port: None, ..Self::new() }
@@ -163,8 +169,9 @@ impl Bench {
 
     /// The specification of a version.
     pub fn spec(&self, version: &str) -> DeploymentSpec {
+        let target = Target::kind(&self.target);
         DeploymentSpec {
-            target: TargetKind::Process,
+            target,
             port: self.port,
             bind: std::net::Ipv4Addr::LOCALHOST.into(),
             model: Some("anthropic/claude-sonnet-5".into()),
@@ -177,9 +184,9 @@ impl Bench {
             memory_mib: 1024,
             protected: false,
             keys_of_request: false,
-            cluster: None,
+            cluster: (target == TargetKind::Eks).then(ClusterSpec::default),
             // Who reaches it is said of a machine alone.
-            machine: Some(MachineSpec {
+            machine: (target != TargetKind::Eks).then(|| MachineSpec {
                 region: "in-memory-1".into(),
                 size: None,
                 expose: Expose::Http,
@@ -313,9 +320,14 @@ impl Bench {
         self.execute(&engine, &operation, &Quiet, &CancellationToken::new()).await
     }
 
-    /// Brings the bench to where an operation of this kind begins.
+    /// A new one, at where an operation of this kind begins.
     pub async fn arranged(kind: OperationKind) -> Self {
-        let bench = Self::new();
+        Self::new().at(kind).await
+    }
+
+    /// Brings the bench to where an operation of this kind begins.
+    pub async fn at(self, kind: OperationKind) -> Self {
+        let bench = self;
         let mark = |mark: &str| {
             let mut world = bench.target.world();
             world.data.as_mut().expect("it has data").marks.push(mark.into());

@@ -15,7 +15,8 @@ use openclaw_pipeline::domain::{Failure, FailureKind, TargetKind};
 use openclaw_pipeline::exec::Cmd;
 use openclaw_pipeline::gateway::Dial;
 use openclaw_pipeline::targets::{
-    Artefact, LogOptions, ManagedConfig, NotUp, Observed, Placed, Site, Target, Tunnels, Work,
+    Artefact, Clusters, LogOptions, ManagedConfig, NotUp, Observed, Placed, Site, Target, Tunnels,
+    Work,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -48,6 +49,8 @@ pub struct World {
     pub watched: bool,
     /// Whether a tunnel leads to it.
     pub tunnel: bool,
+    /// Whether it has its place on a cluster.
+    pub claimed: bool,
     /// The ports that a gateway could not have.
     pub lost: BTreeSet<u16>,
     /// How many more will be lost, and whether before or after the start.
@@ -74,6 +77,7 @@ struct Switches {
 
 #[derive(Debug)]
 struct Inner {
+    kind: TargetKind,
     world: Mutex<World>,
     switches: Mutex<Switches>,
     hung: Notify,
@@ -86,14 +90,20 @@ pub struct FakeTarget(Arc<Inner>);
 
 impl Default for FakeTarget {
     fn default() -> Self {
-        Self::of(World::default(), State::default())
+        Self::of(TargetKind::Process, World::default(), State::default())
     }
 }
 
 impl FakeTarget {
-    fn of(world: World, state: State) -> Self {
+    /// One whose gateways are on a cluster.
+    pub fn on_cluster() -> Self {
+        Self::of(TargetKind::Eks, World::default(), State::default())
+    }
+
+    fn of(kind: TargetKind, world: World, state: State) -> Self {
         let switches = Switches { heeds_cancel: true, ..Switches::default() };
         Self(Arc::new(Inner {
+            kind,
             world: Mutex::new(world),
             switches: Mutex::new(switches),
             hung: Notify::new(),
@@ -103,7 +113,7 @@ impl FakeTarget {
 
     /// Another target whose world is as this one's is now; its switches are off.
     pub fn fork(&self) -> Self {
-        let fork = Self::of(self.world().clone(), self.gateway().state().clone());
+        let fork = Self::of(self.0.kind, self.world().clone(), self.gateway().state().clone());
         fork.switches().never_start.clone_from(&self.switches().never_start);
         fork
     }
@@ -177,20 +187,32 @@ impl FakeTarget {
     }
 
     /// What every call begins with; answers its number.
-    async fn enter(&self, method: &'static str, work: Option<Work<'_>>) -> Result<usize, Failure> {
+    pub(super) async fn enter(
+        &self,
+        method: &'static str,
+        work: Option<Work<'_>>,
+    ) -> Result<usize, Failure> {
         let number = self.count(method)?;
+        self.goes_on(number, work).await?;
+        Ok(number)
+    }
+
+    pub(super) async fn goes_on(
+        &self,
+        number: usize,
+        work: Option<Work<'_>>,
+    ) -> Result<(), Failure> {
         self.hang(number, When::Before).await;
         let cancelled = work.is_some_and(|work| work.cancel.is_cancelled());
         if cancelled && self.switches().heeds_cancel {
             return Err(Failure::new(FailureKind::Interrupted, "interrupted"));
         }
-        Ok(number)
+        Ok(())
     }
 
     fn count(&self, method: &'static str) -> Result<usize, Failure> {
+        let number = self.number();
         let mut switches = self.switches();
-        let number = switches.calls;
-        switches.calls += 1;
         if switches.fail == Some(When::Before) {
             switches.fail = None;
             return Err(failing(method));
@@ -198,8 +220,14 @@ impl FakeTarget {
         Ok(number)
     }
 
+    pub(super) fn number(&self) -> usize {
+        let mut switches = self.switches();
+        switches.calls += 1;
+        switches.calls - 1
+    }
+
     /// What every call ends with.
-    async fn leave(&self, method: &'static str, number: usize) -> Result<(), Failure> {
+    pub(super) async fn leave(&self, method: &'static str, number: usize) -> Result<(), Failure> {
         self.hang(number, When::After).await;
         self.fails_after(method)
     }
@@ -213,7 +241,7 @@ impl FakeTarget {
         Ok(())
     }
 
-    async fn hang(&self, number: usize, when: When) {
+    pub(super) async fn hang(&self, number: usize, when: When) {
         let hangs = self.switches().hang.take_if(|hang| *hang == (number, when)).is_some();
         if hangs {
             self.0.hung.notify_one();
@@ -262,7 +290,11 @@ impl Tunnels for FakeTarget {
 #[async_trait]
 impl Target for FakeTarget {
     fn kind(&self) -> TargetKind {
-        TargetKind::Process
+        self.0.kind
+    }
+
+    fn clusters(&self) -> Option<&dyn Clusters> {
+        (self.0.kind == TargetKind::Eks).then_some(self as &dyn Clusters)
     }
 
     fn tunnels(&self) -> Option<&dyn Tunnels> {
@@ -289,6 +321,8 @@ impl Target for FakeTarget {
         work: Work<'_>,
     ) -> Result<Placed, Failure> {
         let call = self.enter("place", Some(work)).await?;
+        let is_claimed = self.world().claimed || self.clusters().is_none();
+        assert!(is_claimed, "placed where nothing was claimed");
         self.world().placed = Some(site.port()?);
         {
             let mut gateway = self.gateway().state();

@@ -24,6 +24,7 @@ pub mod disk;
 pub mod edge;
 pub mod eks_identity;
 pub mod engine;
+mod fake_cluster;
 pub mod fake_target;
 pub mod lab;
 pub mod life;
