@@ -68,6 +68,7 @@ export function pause(ms, signal) {
   });
 }
 
+/** One try: the response, with its text where that is an answer. */
 async function attempt(method, path, options) {
   const headers = { accept: "application/json", ...keyHeaders() };
   const init = { method, headers, cache: "no-store", credentials: "same-origin", redirect: "error" };
@@ -80,10 +81,13 @@ async function attempt(method, path, options) {
   if (options.key) headers["idempotency-key"] = options.key;
   try {
     const response = await fetch(path, init);
+    const text = response.ok && response.status !== 204 ? await response.text() : "";
     tell("reached");
-    return response;
+    return { response, text };
   } catch (error) {
     if (options.signal?.aborted) throw error;
+    // The browser gives calls up when the machine's network changes.
+    if (options.again > 0 && !timeout.aborted) return null;
     tell("unreachable");
     throw new Problem(0, null, {
       detail: timeout.aborted
@@ -99,13 +103,17 @@ async function attempt(method, path, options) {
  * Answers the parsed body, or null where there is none; throws a `Problem`.
  */
 export async function call(method, path, options = {}) {
+  // What changes something is not asked for once more, unless the server would know it again.
+  let again = method === "GET" || options.key ? 2 : 0;
   for (let tries = 0; ; tries += 1) {
-    const response = await attempt(method, path, options);
-    if (response.status === 204) return null;
-    if (response.ok) {
-      const text = await response.text();
-      return text ? JSON.parse(text) : null;
+    const answered = await attempt(method, path, { ...options, again });
+    if (!answered) {
+      again -= 1;
+      await pause(500, options.signal);
+      continue;
     }
+    const { response, text } = answered;
+    if (response.ok) return text ? JSON.parse(text) : null;
     const problem = await problemOf(response);
     if (problem.status === 429 && tries < 3 && problem.retryAfter <= PATIENCE_S) {
       tell("waiting", { seconds: problem.retryAfter });

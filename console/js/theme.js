@@ -8,15 +8,21 @@
   } catch {
     // Storage is off: the system's theme it is.
   }
-  addEventListener(
-    "error",
-    ({ target }) => {
-      const booting = document.getElementById("booting");
-      if (target?.localName === "script" && booting) {
-        booting.textContent = "The console did not arrive whole. Check the connection, and load the page again.";
-      }
-    },
-    true,
-  );
+  // The browser gives up what it loads when the machine's network changes: the page loads itself again,
+  // a few times. How often it has is kept with its place in the history, and nowhere else.
+  const lost = ({ target }) => {
+    const booting = document.getElementById("booting");
+    if (target?.localName !== "script" || !booting) return;
+    removeEventListener("error", lost, true);
+    const tries = history.state?.tries ?? 0;
+    if (tries < 3) {
+      history.replaceState({ tries: tries + 1 }, "");
+      setTimeout(() => location.reload(), 500 * 2 ** tries);
+      return;
+    }
+    history.replaceState(null, "");
+    booting.textContent = "The console did not arrive whole. Check the connection, and load the page again.";
+  };
+  addEventListener("error", lost, true);
   if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
 })();

@@ -320,3 +320,29 @@ async fn the_description_is_shown_without_the_world() {
     assert_eq!(console.violations().await, Vec::<String>::new());
     drop(served);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_does_not_arrive_whole_loads_itself_again() {
+    let Some(browser) = Browser::here().await else { return };
+    let served = tokio::task::block_in_place(Served::begin);
+    let console = Console::open(&browser, served.url(), "/sign-in").await;
+    let (asks, says) = (
+        "document.querySelector('main form input')",
+        "document.body.innerText.includes('did not arrive whole')",
+    );
+    // Three times, within three and a half seconds: a machine that is busy may let them pass.
+    for try_again in [true, true, true, true, false] {
+        console.go_without("main.js", "/sign-in").await;
+        console.wait(&format!("history.state?.tries > 0 || {says}")).await;
+        console.lose(None).await;
+        console.wait(&format!("{asks} || {says}")).await;
+        if console.count("main form input").await > 0 {
+            break;
+        }
+        assert!(try_again, "it does not load itself again");
+    }
+    // Not for ever.
+    console.go_without("main.js", "/sign-in").await;
+    console.wait(says).await;
+    drop(served);
+}

@@ -211,9 +211,14 @@ impl Drop for Page {
 impl Page {
     /// Opens `url` and waits until it is loaded.
     pub async fn goto(&self, url: &str) -> Result<(), String> {
-        let answer = self.call("Page.navigate", json!({"url": url})).await?;
-        if let Some(why) = answer["errorText"].as_str() {
-            return Err(format!("cannot open the page: {why}"));
+        for again in [true, true, false] {
+            let answer = self.call("Page.navigate", json!({"url": url})).await?;
+            match answer["errorText"].as_str() {
+                None => break,
+                // Containers and namespaces of other tests come and go.
+                Some("net::ERR_NETWORK_CHANGED") if again => tokio::time::sleep(LOOK).await,
+                Some(why) => return Err(format!("cannot open the page: {why}")),
+            }
         }
         self.wait_for("document.readyState === 'complete'", CALL).await?;
         Ok(())

@@ -91,6 +91,20 @@ impl Console {
             .expect("a heading");
     }
 
+    /// Goes to an address while a file of the console is lost on its way.
+    pub async fn go_without(&self, file: &str, path: &str) {
+        self.lose(Some(file)).await;
+        self.page.goto(&format!("{}{path}", self.url)).await.expect("the page opens");
+    }
+
+    /// Has a file of the console be lost on its way from now on, or none any more.
+    pub async fn lose(&self, file: Option<&str>) {
+        self.page.call("Network.enable", json!({})).await.expect("the network");
+        let urls: Vec<String> = file.iter().map(|it| format!("*/console/js/{it}")).collect();
+        let blocked = json!({ "urls": urls });
+        self.page.call("Network.setBlockedURLs", blocked).await.expect("it is kept away");
+    }
+
     /// Brings the tab to the front again: one that nobody sees follows nothing.
     pub async fn come_back(&self) {
         self.page.call("Page.bringToFront", json!({})).await.expect("the tab");
