@@ -116,6 +116,22 @@ fn a_gateway_that_ends_is_told_in_its_own_words_and_comes_back() {
     is_up(&case);
     assert_eq!(case.inside("cat /home/node/openclaw/workspace/note").trim(), "kept");
 
+    // Its node evicts it: what is left of that pod is in nobody's way.
+    let selector = "--selector=app.kubernetes.io/name=openclaw";
+    let evicted = case.get(&["pods", selector])["items"][0]["metadata"]["name"].clone();
+    let evicted = evicted.as_str().expect("a pod");
+    let status = json!({ "status": { "phase": "Failed", "reason": "Evicted", "message": "full" } });
+    case.said(&["patch", "pod", evicted, "--subresource=status", "--patch", &status.to_string()]);
+    until("another one is made", || {
+        let pods = case.get(&["pods", selector])["items"].as_array().map_or(0, Vec::len);
+        if pods == 2 { Ok(()) } else { Err(pods.to_string()) }
+    });
+    is_up(&case);
+    works(case.run(["stop"]));
+    assert_eq!(case.get(&["pods", selector])["items"], json!([]));
+    assert_eq!(case.status()["status"], "stopped");
+    works(case.run(["start"]));
+
     // It crashes at each start, and its restart says why.
     let fault = json!({ "exit_code": 1 });
     case.inside(&format!("echo '{fault}' >/home/node/.openclaw/standin.json"));

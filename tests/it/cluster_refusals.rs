@@ -58,9 +58,14 @@ fn a_kubeconfig_that_leads_nowhere_is_refused() {
     let missing = text(&case.product.path("work").join("none"));
     refused(&case, &[], &[("KUBECONFIG", &missing)], 5, &["no kubeconfig at", "set KUBECONFIG"]);
     let broken = case.product.path("work").join("broken");
-    std::fs::write(&broken, "{ clusters: [").expect("written");
-    let words = ["cannot be read", "make it anew"];
-    refused(&case, &[], &[("KUBECONFIG", &text(&broken))], 5, &words);
+    let secret = "a-token-beside-the-fault";
+    let users =
+        format!("apiVersion: v1\nusers:\n- name: a\n  user:\n    token: {secret}\n   - {{\n");
+    std::fs::write(&broken, users).expect("written");
+    let words = ["cannot be read: it is no kubeconfig from line", "make it anew"];
+    let run = case.launch().env("KUBECONFIG", text(&broken));
+    let done = case.launch_fails(run, 5, &words);
+    assert!(!done.stderr.contains(secret), "{}", done.stderr);
     let nowhere = case.kubeconfig(|config| {
         config["clusters"][0]["cluster"]["server"] = json!("https://127.0.0.1:9");
     });

@@ -16,6 +16,8 @@ use crate::exec::{Cmd, ExecError};
 
 /// How long it may take: it may ask its cloud.
 const WITHIN: Duration = Duration::from_secs(30);
+/// From how much on what it says is no credential, in bytes.
+const SAID_MAX: usize = 1 << 20;
 /// What the clouds' own tools are told by.
 pub const CLOUDS: [&str; 4] = ["AWS_", "AZURE_", "CLOUDSDK_", "GOOGLE_"];
 
@@ -70,7 +72,7 @@ pub(super) async fn ask(exec: &ExecConfig, cancel: &CancellationToken) -> Result
     let mut said = String::new();
     let output = cmd
         .lines(|stream, line| {
-            if stream == Stream::Stdout {
+            if stream == Stream::Stdout && said.len() < SAID_MAX {
                 said.push_str(line);
             }
         })
@@ -93,7 +95,7 @@ pub(super) async fn ask(exec: &ExecConfig, cancel: &CancellationToken) -> Result
     if !output.success() {
         // What it printed may hold a secret; what it complained of is for people.
         let complaint = output.stderr.lines().rfind(|it| !it.trim().is_empty());
-        return Err(refused(complaint.unwrap_or("it says nothing")));
+        return Err(refused(&text::clean(complaint.unwrap_or("it says nothing"), 300)));
     }
     // What it says holds a secret: no part of it is repeated.
     let answer: Answer =

@@ -100,7 +100,18 @@ fn one(file: &Path) -> Result<Kubeconfig, Failure> {
     if size > FILE_MAX {
         return Err(unreadable(file, "it is larger than 4 MiB"));
     }
-    Kubeconfig::read_from(file).map_err(|error| unreadable(file, &error.to_string()))
+    // What the parser says shows the lines around the place, and tokens stand in them.
+    Kubeconfig::read_from(file).map_err(|error| match line_of(&error.to_string()) {
+        Some(line) => unreadable(file, &format!("it is no kubeconfig from line {line} on")),
+        None => unreadable(file, "it is no kubeconfig"),
+    })
+}
+
+/// The line that a parser's error names.
+fn line_of(error: &str) -> Option<u32> {
+    let (_, rest) = error.split_once("line ")?;
+    let digits = rest.find(|it: char| !it.is_ascii_digit()).unwrap_or(rest.len());
+    rest[..digits].parse().ok()
 }
 
 fn unreadable(file: &Path, why: &str) -> Failure {

@@ -41,7 +41,7 @@ use crate::gateway::Dial;
 
 pub use finding::{Finder, Own};
 pub(super) use names::INSTALLATION;
-pub(super) use remove::volume_is_gone;
+pub(super) use remove::{Fate, fate_of_volume};
 
 /// The target.
 #[derive(Debug)]

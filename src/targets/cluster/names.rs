@@ -69,6 +69,11 @@ pub(super) fn is_going(object: &Object) -> bool {
     object.metadata.deletion_timestamp.is_some()
 }
 
+/// Whether a pod is over and will not run again.
+pub(super) fn has_ended(pod: &Object) -> bool {
+    ["Failed", "Succeeded"].iter().any(|it| pod.data["status"]["phase"] == *it)
+}
+
 /// Whether an object says that its deployment is gone and its volumes are kept.
 pub(super) fn is_kept(object: &Object) -> bool {
     label(object, KEPT).is_some()

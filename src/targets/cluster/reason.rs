@@ -169,15 +169,15 @@ pub(super) fn of(pod: Option<&Object>, warnings: &[Value], memory_mib: u32) -> S
         let trouble = not_on(pod, warnings).or_else(|| not_answering(pod, warnings));
         return trouble.map_or(Seen::Running, Seen::Stuck);
     }
-    let gateway = container(pod, "containerStatuses", names::GATEWAY);
-    if let Some((code, why)) = gateway.and_then(|it| ended(it, memory_mib)) {
-        let why = why.or_else(|| ended_by_probe(pod, warnings, code));
-        return Seen::Ended { code, why };
-    }
     if let Some(why) = pod.data["status"]["reason"].as_str().filter(|it| *it == "Evicted") {
         let words = clean(pod.data["status"]["message"].as_str().unwrap_or(why), WORDS);
         let remedy = "give the nodes more room, or the gateway less to keep";
         return Seen::Stuck(Trouble::new(format!("its pod was evicted: {words}"), remedy, true));
+    }
+    let gateway = container(pod, "containerStatuses", names::GATEWAY);
+    if let Some((code, why)) = gateway.and_then(|it| ended(it, memory_mib)) {
+        let why = why.or_else(|| ended_by_probe(pod, warnings, code));
+        return Seen::Ended { code, why };
     }
     if let Some(trouble) = not_placed(pod, warnings) {
         return Seen::Stuck(trouble);

@@ -23,23 +23,34 @@ pub(super) fn volume(claim: &Object) -> String {
     format!("the volume of {} ({})", clean(name, 80), clean(volume, 80))
 }
 
+/// What became of a claim's volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::targets) enum Fate {
+    /// It is gone.
+    Gone,
+    /// Its class retains it.
+    Retained,
+    /// Nobody here may look for it.
+    Unseen,
+}
+
 /// Waits until a claim's volume is gone with it; whether it goes is for its class to say. Without the
 /// cluster nobody removes it.
-pub(in crate::targets) async fn volume_is_gone(
+pub(in crate::targets) async fn fate_of_volume(
     cluster: &Cluster,
     claim: &Object,
     looks: &mut Looks<'_>,
-) -> Result<bool, Failure> {
-    let Some(name) = claim.data["spec"]["volumeName"].as_str() else { return Ok(true) };
+) -> Result<Fate, Failure> {
+    let Some(name) = claim.data["spec"]["volumeName"].as_str() else { return Ok(Fate::Gone) };
     loop {
         let found = match cluster.get(Kind::VOLUME, None, name).await {
             // Who may not look at volumes cannot wait for them.
-            Err(error) if error.problem == Problem::Forbidden => return Ok(true),
+            Err(error) if error.problem == Problem::Forbidden => return Ok(Fate::Unseen),
             found => found?,
         };
-        let Some(found) = found else { return Ok(true) };
+        let Some(found) = found else { return Ok(Fate::Gone) };
         if found.data["spec"]["persistentVolumeReclaimPolicy"] != "Delete" {
-            return Ok(false);
+            return Ok(Fate::Retained);
         }
         if looks.is_late() {
             return Err(Failure::failed(format!("the volume {} is not gone yet", clean(name, 80)))
@@ -88,10 +99,15 @@ impl At<'_> {
         }
         let mut looks = Looks::new(GONE_WITHIN, work);
         for claim in &claims {
-            if volume_is_gone(&self.cluster, claim, &mut looks).await? {
-                removed.push(volume(claim));
-            } else {
-                work.progress.note(&format!("{} stays: its class retains it", volume(claim)));
+            let volume = volume(claim);
+            match fate_of_volume(&self.cluster, claim, &mut looks).await? {
+                Fate::Gone => removed.push(volume),
+                Fate::Retained => {
+                    work.progress.note(&format!("{volume} stays: its class retains it"));
+                }
+                Fate::Unseen => work.progress.note(&format!(
+                    "whether {volume} goes is for its class to say: nobody here may look at volumes"
+                )),
             }
         }
         Ok(removed)

@@ -68,6 +68,12 @@ impl At<'_> {
             if pods.is_empty() {
                 return Ok(());
             }
+            // One that was evicted stays listed, ended, until somebody removes it.
+            for pod in pods.iter().filter(|it| names::has_ended(it) && !names::is_going(it)) {
+                let (name, uid) = (pod.metadata.name.as_deref(), pod.metadata.uid.as_deref());
+                let (name, uid) = (name.unwrap_or_default(), uid.unwrap_or_default());
+                self.cluster.remove(Kind::POD, Some(&self.namespace), name, uid).await?;
+            }
             if looks.is_late() {
                 return Err(Failure::failed("its pod does not end: its node may be gone").remedy(
                     "look at the node (kubectl get pods -o wide, kubectl describe node); a node \

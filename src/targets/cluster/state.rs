@@ -33,7 +33,7 @@ pub(super) async fn running_pod(
 fn present(mut pods: Vec<Object>) -> Option<Object> {
     pods.sort_by_key(|pod| {
         let made = pod.metadata.creation_timestamp.as_ref().map(|it| it.0);
-        (!names::is_going(pod), made)
+        (!names::is_going(pod), !names::has_ended(pod), made)
     });
     pods.pop()
 }

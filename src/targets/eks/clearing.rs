@@ -10,7 +10,7 @@ use super::EksMaker;
 use crate::domain::text::clean;
 use crate::domain::{Failure, FailureKind, OwnClusterFacts};
 use crate::drivers::kubernetes::{Cluster, Kind, Object, Problem};
-use crate::targets::cluster::{INSTALLATION, volume_is_gone};
+use crate::targets::cluster::{Fate, INSTALLATION, fate_of_volume};
 use crate::targets::looks::Looks;
 use crate::targets::{Site, Work};
 use serde::{Deserialize, Serialize};
@@ -135,10 +135,18 @@ impl EksMaker {
         let mut looks = Looks::new(GONE_WITHIN, work);
         for (claim, volume) in going {
             is_gone(cluster, Kind::CLAIM, claim, &mut looks).await?;
-            if volume_is_gone(cluster, claim, &mut looks).await? {
-                cleared.removed.push(format!("the volume {volume} of {}", called(claim)));
-            } else {
-                cleared.kept.push(format!("the volume {volume}, which its class retains"));
+            match fate_of_volume(cluster, claim, &mut looks).await? {
+                Fate::Gone => {
+                    cleared.removed.push(format!("the volume {volume} of {}", called(claim)));
+                }
+                Fate::Retained => {
+                    cleared.kept.push(format!("the volume {volume}, which its class retains"));
+                }
+                Fate::Unseen => {
+                    cleared
+                        .kept
+                        .push(format!("the volume {volume}, which nobody here may look for"));
+                }
             }
         }
         Ok(cleared)
