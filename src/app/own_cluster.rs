@@ -154,7 +154,8 @@ impl App {
         Some(self.engine().targets().own_cluster().answers(facts).await)
     }
 
-    /// The gateways of this installation that are on it, however it was named.
+    /// The gateways of this installation that are recorded on it. Who was put there by another of
+    /// its addresses is found when it is looked at.
     pub fn on_own_cluster(&self) -> Result<Vec<DeploymentName>, Failure> {
         let known = self.living(&DeploymentName::cluster())?;
         let at = known.and_then(|it| it.facts.own_cluster).map(|it| it.at.server);
@@ -181,6 +182,14 @@ impl App {
             return Ok(());
         };
         let Some(own) = self.living(&DeploymentName::cluster())? else { return Ok(()) };
+        if own.status == DeploymentStatus::Destroying {
+            return Err(Failure::conflict("the cluster of this installation is being removed")
+                .remedy(format!(
+                    "wait for its end ({} goes on with it); openclaw-pipeline cluster apply makes \
+                     another",
+                    own.name.destroying()
+                )));
+        }
         if let Some(facts) = own.facts.own_cluster {
             cluster.own = Some(facts.at);
         }

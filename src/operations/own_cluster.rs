@@ -3,6 +3,8 @@
 //! Owns the steps. Gateways on it are other deployments, and their operations others. Refuses to call it
 //! made before its API took this program's credentials and a node took pods.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::BoxFuture;
 use serde_json::json;
 
@@ -10,7 +12,7 @@ use super::context::{Context, OperationDef, Repeat, StepDef, StepEnd};
 use super::{destroy, launch, update};
 use crate::domain::{Aftermath, EventType, Failure, FailureKind, OperationKind};
 use crate::store::now;
-use crate::targets::eks::{Cleared, Clearing, EksMaker};
+use crate::targets::eks::{Cleared, Clearing, EksMaker, Standing};
 
 type Step<'a> = BoxFuture<'a, Result<StepEnd, Failure>>;
 
@@ -44,7 +46,7 @@ static CHANGE: OperationDef = OperationDef {
 
 static DESTROY: OperationDef = OperationDef {
     done_says: says_removed,
-    steps: &[CLEAR, REMOVE, destroy::FORGET],
+    steps: &[LOOK, CLEAR, REMOVE, destroy::FORGET],
     changes_from: CLEAR.name,
     ..destroy::DEFINITION
 };
@@ -182,6 +184,35 @@ fn ready<'a>(c: &'a mut Context<'_>) -> Step<'a> {
     })
 }
 
+const LOOK: StepDef = StepDef {
+    name: "look",
+    says: |_| "look for gateways and load balancers on the cluster".into(),
+    event: None,
+    run: look,
+    repeat: Repeat::Before(CLEAR.name),
+};
+
+fn look<'a>(c: &'a mut Context<'_>) -> Step<'a> {
+    Box::pin(async move {
+        let asked: Clearing = c.params()?;
+        let Some(facts) = c.deployment.facts.own_cluster.clone() else {
+            return Ok(StepEnd::Skipped("it was never whole".into()));
+        };
+        let (site, gateways) = (destroy::site(c)?, gateways(c)?);
+        let standing = Standing { facts: &facts, gateways: &gateways };
+        if let Some(why) = maker(c).refuse_in_use(&site, standing, asked).await? {
+            let why = format!("what hangs by the cluster could not be looked at: {why}");
+            c.sink.progress().note(&why);
+        }
+        Ok(StepEnd::NOTHING)
+    })
+}
+
+/// The ids of everything that this installation has not removed.
+fn gateways(c: &Context<'_>) -> Result<BTreeSet<String>, Failure> {
+    Ok(c.store.deployments(false)?.into_iter().map(|it| it.id).collect())
+}
+
 const CLEAR: StepDef = StepDef {
     name: "clear",
     says: |_| "remove what would hold the cluster's network".into(),
@@ -196,12 +227,9 @@ fn clear<'a>(c: &'a mut Context<'_>) -> Step<'a> {
         let Some(facts) = c.deployment.facts.own_cluster.clone() else {
             return Ok(StepEnd::Skipped("it was never whole".into()));
         };
-        let site = destroy::site(c)?;
-        let cleared = maker(c).clear(&site, &facts, asked, c.work()).await?;
-        if let Some(why) = &cleared.unseen {
-            let why = format!("what hangs by the cluster could not be looked at: {why}");
-            c.sink.progress().note(&why);
-        }
+        let (site, gateways) = (destroy::site(c)?, gateways(c)?);
+        let standing = Standing { facts: &facts, gateways: &gateways };
+        let cleared = maker(c).clear(&site, standing, asked, c.work()).await?;
         Ok(StepEnd::Done(json!(cleared)))
     })
 }

@@ -2,7 +2,7 @@
 //! pod, its log, the port here, stopping, backups, keys that change. The gateway is the stand-in.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::cluster::{Cluster, until};
 use crate::support::cluster_case::{Case, KEY, works};
+use crate::support::listeners;
 use crate::support::netns::NetNs;
 use crate::support::ports::free_port;
 use crate::support::product::TOKEN;
@@ -237,16 +238,7 @@ fn reached_by_its_operator_alone(case: &Case) {
 fn its_operator_is_who_launched_it_where_nobody_else_is_named() {
     let Some(cluster) = Cluster::shared() else { return };
     let Some(case) = Case::of(&cluster, "operator") else { return };
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let tells = format!("http://{}/", listener.local_addr().expect("its address"));
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
-            let _ = stream.read(&mut [0; 4096]);
-            let head = "HTTP/1.1 200 OK\r\ncontent-length: 13\r\nconnection: close\r\n\r\n";
-            let _ = writeln!(stream, "{head}203.0.113.77");
-        }
-    });
+    let tells = format!("http://{}/", listeners::answering("text/plain", "203.0.113.77\n"));
     // It would not be proven from here: the lab's load balancer believes what it is told.
     let launch = case.launch().arg("--expose").arg("operator").arg("--json");
     let mut live = launch.env("OPENCLAW_PIPELINE_CHECKIP_URL", &tells).live();

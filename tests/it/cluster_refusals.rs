@@ -1,15 +1,11 @@
 //! What a launch on a cluster refuses before it makes anything: a kubeconfig that leads nowhere, rights
 //! that lack, what belongs to somebody else, what the cluster does not have.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use serde_json::{Value, json};
 
 use crate::support::cluster::{Cluster, Namespace, until};
 use crate::support::cluster_case::{Case, KEY, works};
+use crate::support::listeners::{self, Proxy};
 use crate::support::product::TOKEN;
 use crate::support::role::{documented, granted, used};
 
@@ -228,53 +224,6 @@ fn a_proxy_leads_to_the_cluster_and_its_password_is_told_nobody() {
     assert!(!events.stdout.contains(secret), "{}", events.stdout);
 }
 
-/// A proxy for HTTPS, which counts who comes.
-struct Proxy {
-    address: SocketAddr,
-    came: Arc<AtomicUsize>,
-}
-
-impl Proxy {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("its address");
-        let came = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&came);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                counted.fetch_add(1, Ordering::Relaxed);
-                std::thread::spawn(move || Self::lead(stream));
-            }
-        });
-        Self { address, came }
-    }
-
-    fn connections(&self) -> usize {
-        self.came.load(Ordering::Relaxed)
-    }
-
-    /// Leads one to where it says, both ways, until either ends.
-    fn lead(mut client: TcpStream) -> Option<()> {
-        let (mut head, mut byte) = (Vec::new(), [0]);
-        while !head.ends_with(b"\r\n\r\n") {
-            client.read_exact(&mut byte).ok()?;
-            head.push(byte[0]);
-        }
-        let head = String::from_utf8(head).ok()?;
-        let place = head.strip_prefix("CONNECT ")?.split(' ').next()?;
-        let mut server = TcpStream::connect(place).ok()?;
-        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").ok()?;
-        let (mut back, mut to_client) = (server.try_clone().ok()?, client.try_clone().ok()?);
-        let answers = std::thread::spawn(move || {
-            let _ = std::io::copy(&mut back, &mut to_client);
-            let _ = to_client.shutdown(Shutdown::Both);
-        });
-        let _ = std::io::copy(&mut client, &mut server);
-        let _ = server.shutdown(Shutdown::Both);
-        answers.join().ok()
-    }
-}
-
 #[test]
 fn what_the_cluster_does_not_have_is_refused() {
     let Some(cluster) = Cluster::shared() else { return };
@@ -309,25 +258,12 @@ fn what_the_cluster_does_not_have_is_refused() {
     case.launch_fails(name, 2, &["is the name of a context"]);
 
     // One that is too old for what is used, as its API says.
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let server = format!("http://{}", listener.local_addr().expect("its address"));
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
-            let _ = stream.read(&mut [0; 4096]);
-            let body = json!({
-                "major": "1", "minor": "26+", "gitVersion": "v1.26.9", "gitCommit": "",
-                "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "", "platform": "",
-            })
-            .to_string();
-            let _ = write!(
-                stream,
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\
-                 content-length: {}\r\n\r\n{body}",
-                body.len()
-            );
-        }
+    let version = json!({
+        "major": "1", "minor": "26+", "gitVersion": "v1.26.9", "gitCommit": "",
+        "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "", "platform": "",
     });
+    let answers = listeners::answering("application/json", &version.to_string());
+    let server = format!("http://{answers}");
     let old = case.kubeconfig(|config| {
         config["clusters"][0]["cluster"] = json!({ "server": server });
     });

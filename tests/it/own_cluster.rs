@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::cluster::{Cluster, Namespace};
 use crate::support::eks_identity::Identity;
 use crate::support::lab::command;
+use crate::support::listeners;
 use crate::support::machine_case::{Case, patient};
 use crate::support::product::{Done, Run, until};
 use crate::support::source::root;
@@ -114,6 +115,7 @@ fn a_cluster_is_made_used_and_removed() {
     assert_eq!(launched.code, 0, "{}", launched.stderr);
     own.fails(["cluster", "destroy", "--yes"], 4).says("openclaw-pipeline destroy mine");
     own.works(["destroy", "mine", "--yes"]);
+    it_is_not_taken_from_under_a_gateway_that_came_by_another_address(&own);
     // Whoever cannot look at what is on it does not remove it: another address of today's, here a proxy.
     let unseen =
         patient(own.run(["cluster", "destroy", "--yes"]).env("HTTPS_PROXY", "http://127.0.0.1:1"));
@@ -121,6 +123,39 @@ fn a_cluster_is_made_used_and_removed() {
     unseen.says("nothing was removed").says("cluster apply").says("cluster destroy --unseen");
     own.works(["cluster", "plan"]).answers("nothing would change");
     it_is_removed_and_says_what_stays(&own);
+}
+
+/// What is recorded of such a one does not say which cluster it is on: the cluster does.
+fn it_is_not_taken_from_under_a_gateway_that_came_by_another_address(own: &Own<'_>) {
+    let namespace = Namespace::of(own.cluster, "openclaw-aside");
+    let text = std::fs::read_to_string(own.cluster.kubeconfig()).expect("the administrator's");
+    let mut config: Value = serde_json::from_str(&text).expect("JSON is YAML");
+    let server = config["clusters"][0]["cluster"]["server"].as_str().expect("it").to_owned();
+    let place = server.trim_start_matches("https://");
+    let (host, _) = place.rsplit_once(':').expect("a port");
+    let tunnel = listeners::address_of(place);
+    config["clusters"][0]["cluster"]["server"] = json!(format!("https://{tunnel}"));
+    config["clusters"][0]["cluster"]["tls-server-name"] = json!(host);
+    let path = own.case.product.path("tunnel.json");
+    std::fs::write(&path, config.to_string()).expect("written");
+    let launch = own.run(["launch", "aside", "--target", "eks", "--no-link", "--context", "lab"]);
+    let launched = patient(launch.env("KUBECONFIG", &path));
+    assert_eq!(launched.code, 0, "{}", launched.stderr);
+    let before = own.case.cloud.state();
+    for more in [&[][..], &["--volumes"]] {
+        let destroy = own.run(["cluster", "destroy", "--yes"]);
+        let refused = patient(more.iter().fold(destroy, |run, arg| run.arg(arg)));
+        assert_eq!(refused.code, 4, "{}", refused.stderr);
+        refused.says("openclaw-aside").says("openclaw-pipeline destroy aside");
+    }
+    // Nothing of it went, and the cluster is no worse for the refusal.
+    let all = ["get", "service,pvc,deployment", "--namespace=openclaw-aside", "--output=name"];
+    let left = own.cluster.said(&all);
+    assert_eq!(left.lines().count(), 4, "{left}");
+    assert_eq!(own.case.cloud.state(), before);
+    assert_eq!(own.status()["status"], "running");
+    own.works(["destroy", "aside", "--yes"]);
+    assert!(!namespace.is_there());
 }
 
 /// Each end is gone on with by the same command.
@@ -193,6 +228,13 @@ fn it_outlives_what_its_values_say(own: &Own<'_>) {
     std::fs::rename(&state, &errored).expect("moved");
     own.works(["cluster", "plan"]).answers("nothing would change");
     assert!(state.exists() && !errored.exists(), "it was left where it was");
+    // Who is let in no more is named by the apply that does it.
+    let others = "arn:aws:iam::123456789012:role/others";
+    std::fs::write(&path, format!("{before}admin_arns = [\"{others}\"]\n")).expect("written");
+    let applied = own.works(["cluster", "apply"]);
+    assert!(!applied.stderr.contains(others), "{}", applied.stderr);
+    std::fs::write(&path, &before).expect("written");
+    own.works(["cluster", "apply"]).says(&format!("{others} administers the cluster no more"));
     // Another size exchanges the nodes of the group that is there, one by one.
     std::fs::write(&path, before.replace("t3.medium", "t3.large")).expect("written");
     let planned = own.works(["cluster", "plan", "--json"]);
@@ -236,6 +278,17 @@ fn it_is_removed_and_says_what_stays(own: &Own<'_>) {
     let refused = own.fails(["cluster", "destroy", "--yes"], 4);
     refused.says("somebody-elses/web").says("nothing was removed");
     assert!(left.is_there() && others.is_there());
+    // A gateway of another installation is somebody's, whether a load balancer leads there or not.
+    let mark = |label: &str| {
+        own.cluster.said(&["label", "namespace", "somebody-elses", "--overwrite", label]);
+    };
+    mark("pipeline.openclaw.io/installation=theirs");
+    mark("pipeline.openclaw.io/deployment=one-of-theirs");
+    let refused = own.fails(["cluster", "destroy", "--yes"], 4);
+    refused.says("another installation").says("somebody-elses").says("kubectl delete namespace");
+    mark("pipeline.openclaw.io/deployment-");
+    mark("pipeline.openclaw.io/installation-");
+    assert_eq!(own.status()["status"], "running");
     let service = ["get", "service", "openclaw", "--namespace=openclaw-left", "--output=name"];
     assert!(!cluster.said(&service).is_empty(), "something of its own went");
     cluster.said(&["delete", "service", "web", "--namespace=somebody-elses"]);

@@ -40,7 +40,7 @@ use crate::exec::Cmd;
 use crate::gateway::Dial;
 
 pub use finding::{Finder, Own};
-pub(super) use names::INSTALLATION;
+pub(super) use names::Whose;
 pub(super) use remove::{Fate, fate_of_volume};
 
 /// The target.

@@ -33,7 +33,7 @@ pub(super) const ASIDE: &str = "openclaw-aside";
 pub(super) const OF_GATEWAY: &str = "app.kubernetes.io/name=openclaw";
 
 /// The installation that a namespace belongs to.
-pub(in crate::targets) const INSTALLATION: &str = "pipeline.openclaw.io/installation";
+pub(super) const INSTALLATION: &str = "pipeline.openclaw.io/installation";
 /// The deployment's own id.
 pub(super) const DEPLOYMENT: &str = "pipeline.openclaw.io/deployment";
 /// The deployment's name.
@@ -77,6 +77,29 @@ pub(super) fn has_ended(pod: &Object) -> bool {
 /// Whether an object says that its deployment is gone and its volumes are kept.
 pub(super) fn is_kept(object: &Object) -> bool {
     label(object, KEPT).is_some()
+}
+
+/// Whose a namespace is, as its labels say.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::targets) struct Whose<'a> {
+    /// The installation that made it.
+    pub installation: &'a str,
+    /// The deployment's id.
+    pub deployment: Option<&'a str>,
+    /// The deployment's name.
+    pub name: Option<&'a str>,
+    /// Whether its deployment was removed, and its volumes were not.
+    pub is_kept: bool,
+}
+
+impl<'a> Whose<'a> {
+    /// Whose it is; `None` where no installation made it.
+    pub fn of(namespace: &'a Object) -> Option<Self> {
+        let said = |name: &str| label(namespace, name).map(String::as_str);
+        let installation = said(INSTALLATION)?;
+        let (deployment, name) = (said(DEPLOYMENT), said(NAME));
+        Some(Self { installation, deployment, name, is_kept: is_kept(namespace) })
+    }
 }
 
 fn label<'a>(object: &'a Object, name: &str) -> Option<&'a String> {

@@ -1,16 +1,17 @@
 //! What would keep the cluster, or its network, from being removed.
 //!
 //! Owns the load balancers that this installation left there, and which volumes outlive the cluster.
-//! Refuses to remove anything of anybody else's: it is named, and its owner removes it.
+//! Refuses to take the cluster away from under a gateway, whoever's it is and by whichever address it was
+//! put there, and to remove anything of anybody else's: it is named, and its owner removes it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::EksMaker;
 use crate::domain::text::clean;
-use crate::domain::{Failure, FailureKind, OwnClusterFacts};
+use crate::domain::{DeploymentName, Failure, FailureKind, OwnClusterFacts};
 use crate::drivers::kubernetes::{Cluster, Kind, Object, Problem};
-use crate::targets::cluster::{Fate, INSTALLATION, fate_of_volume};
+use crate::targets::cluster::{Fate, Whose, fate_of_volume};
 use crate::targets::looks::Looks;
 use crate::targets::{Site, Work};
 use serde::{Deserialize, Serialize};
@@ -41,21 +42,71 @@ pub struct Cleared {
     pub unseen: Option<String>,
 }
 
+/// Who is asked for: the cluster, and the gateways of this installation, by their ids.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing<'a> {
+    /// The cluster that it recorded.
+    pub facts: &'a OwnClusterFacts,
+    /// Every gateway that is not removed, wherever it is.
+    pub gateways: &'a BTreeSet<String>,
+}
+
+/// What is on the cluster that matters to its removal.
+struct Seen {
+    own: BTreeSet<String>,
+    balancers: Vec<(Kind, Object)>,
+}
+
+impl Seen {
+    fn is_own(&self, object: &Object) -> bool {
+        object.metadata.namespace.as_ref().is_some_and(|it| self.own.contains(it))
+    }
+}
+
 impl EksMaker {
+    /// Refuses a removal that would take something away that is used, or that could not end. Answers why
+    /// nothing was looked at, where nobody answers for the cluster any more and that is known.
+    pub async fn refuse_in_use(
+        &self,
+        site: &Site,
+        standing: Standing<'_>,
+        asked: Clearing,
+    ) -> Result<Option<String>, Failure> {
+        match self.answering(standing.facts, asked).await? {
+            Ok(cluster) => look(&cluster, site, standing).await.map(|_| None).map_err(refused),
+            Err(unseen) => Ok(Some(unseen)),
+        }
+    }
+
     /// Removes what would keep the cluster's network from being removed, and, where that is asked for,
-    /// the volumes that gateways left. Nothing is removed where somebody else's load balancer is there.
+    /// the volumes that gateways left. Nothing is removed where it is in use.
     pub async fn clear(
         &self,
         site: &Site,
-        facts: &OwnClusterFacts,
+        standing: Standing<'_>,
         asked: Clearing,
         work: Work<'_>,
     ) -> Result<Cleared, Failure> {
+        match self.answering(standing.facts, asked).await? {
+            Ok(cluster) => {
+                let seen = look(&cluster, site, standing).await.map_err(refused)?;
+                clear_at(&cluster, &seen, asked.volumes, work).await.map_err(refused)
+            }
+            Err(unseen) => Ok(Cleared { unseen: Some(unseen), ..Cleared::default() }),
+        }
+    }
+
+    /// The cluster's API, which answers; or why it does not, where it may go all the same.
+    async fn answering(
+        &self,
+        facts: &OwnClusterFacts,
+        asked: Clearing,
+    ) -> Result<Result<Cluster, String>, Failure> {
         let cluster = self.api(&facts.at).await?;
         match cluster.version().await {
             // Load balancers would hold the network for good, and volumes stay that nobody names.
             Err(error) if error.problem == Problem::Unreachable && !asked.unseen => {
-                return Err(Failure::prerequisite(format!(
+                Err(Failure::prerequisite(format!(
                     "the API of the cluster {} does not answer ({}), so nobody sees what on it would \
                      hold its network or outlive it; nothing was removed",
                     facts.at.name, error.words
@@ -63,94 +114,144 @@ impl EksMaker {
                 .remedy(
                     "openclaw-pipeline cluster apply lets the address in that you have now; where \
                      the cluster is broken, or gone: cluster destroy --unseen",
-                ));
+                ))
             }
             Err(error) if error.problem == Problem::Unreachable => {
-                let unseen = Some(Failure::from(error).to_string());
-                return Ok(Cleared { unseen, ..Cleared::default() });
+                Ok(Err(Failure::from(error).to_string()))
             }
-            Err(error) => return Err(refused(error.into())),
-            Ok(_) => {}
+            Err(error) => Err(refused(error.into())),
+            Ok(_) => Ok(Ok(cluster)),
         }
-        self.clear_at(&cluster, site, asked.volumes, work).await.map_err(refused)
     }
+}
 
-    async fn clear_at(
-        &self,
-        cluster: &Cluster,
-        site: &Site,
-        volumes: bool,
-        work: Work<'_>,
-    ) -> Result<Cleared, Failure> {
-        let own = own_namespaces(cluster, site).await?;
-        let is_own =
-            |object: &Object| object.metadata.namespace.as_ref().is_some_and(|it| own.contains(it));
-        let mut balancers = Vec::new();
-        // What others make a service for goes before the service.
-        for kind in [Kind::GATEWAY, Kind::INGRESS, Kind::SERVICE] {
-            let all = match cluster.list(kind, None, "").await {
-                // The Gateway API is not of every cluster.
-                Err(error) if error.problem == Problem::NotFound => Vec::new(),
-                all => all?,
-            };
-            balancers.extend(all.into_iter().filter(has_balancer).map(|it| (kind, it)));
-        }
-        let others: Vec<String> =
-            balancers.iter().filter(|(_, it)| !is_own(it)).map(|(_, it)| called(it)).collect();
-        if !others.is_empty() {
-            return Err(Failure::conflict(format!(
-                "load balancers of somebody else's lead to the cluster, and its network cannot go \
-                 while they are there: {}; nothing was removed",
-                others.join(", ")
-            ))
-            .remedy(
-                "remove what they belong to (kubectl delete service -n NAMESPACE NAME), then try \
-                 again",
-            ));
-        }
-        let mut cleared = Cleared::default();
-        for (kind, object) in &balancers {
-            remove(cluster, *kind, object).await?;
-        }
-        let mut looks = Looks::new(GONE_WITHIN, work);
-        for (kind, object) in &balancers {
-            is_gone(cluster, *kind, object, &mut looks).await?;
-            cleared.removed.push(format!("the load balancer of {}", called(object)));
-        }
-        let claims = cluster.list(Kind::CLAIM, None, "").await?;
-        let volumes_left = cluster.list(Kind::VOLUME, None, "").await?;
-        // Their claims are gone, and their class retains them.
-        let released = volumes_left.iter().filter(|it| it.data["status"]["phase"] == "Released");
-        cleared.kept.extend(released.map(|it| format!("the volume {}", described(it))));
-        let mut going = Vec::new();
-        for claim in &claims {
-            let volume = volume_of(cluster, claim).await;
-            if volumes && is_own(claim) {
-                remove(cluster, Kind::CLAIM, claim).await?;
-                going.push((claim, volume));
-            } else {
-                cleared.kept.push(format!("the volume {volume} of {}", called(claim)));
-            }
-        }
-        let mut looks = Looks::new(GONE_WITHIN, work);
-        for (claim, volume) in going {
-            is_gone(cluster, Kind::CLAIM, claim, &mut looks).await?;
-            match fate_of_volume(cluster, claim, &mut looks).await? {
-                Fate::Gone => {
-                    cleared.removed.push(format!("the volume {volume} of {}", called(claim)));
-                }
-                Fate::Retained => {
-                    cleared.kept.push(format!("the volume {volume}, which its class retains"));
-                }
-                Fate::Unseen => {
-                    cleared
-                        .kept
-                        .push(format!("the volume {volume}, which nobody here may look for"));
-                }
-            }
-        }
-        Ok(cleared)
+/// What is there, where nothing of it keeps the cluster from being removed.
+async fn look(cluster: &Cluster, site: &Site, standing: Standing<'_>) -> Result<Seen, Failure> {
+    let namespaces = cluster.list(Kind::NAMESPACE, None, "").await?;
+    refuse_gateways(&namespaces, site, standing.gateways)?;
+    let is_own = |it: &&Object| {
+        Whose::of(it).is_some_and(|it| it.installation == site.layout.installation())
+    };
+    let own = namespaces.iter().filter(is_own).filter_map(|it| it.metadata.name.clone()).collect();
+    let mut balancers = Vec::new();
+    // What others make a service for goes before the service.
+    for kind in [Kind::GATEWAY, Kind::INGRESS, Kind::SERVICE] {
+        let all = match cluster.list(kind, None, "").await {
+            // The Gateway API is not of every cluster.
+            Err(error) if error.problem == Problem::NotFound => Vec::new(),
+            all => all?,
+        };
+        balancers.extend(all.into_iter().filter(has_balancer).map(|it| (kind, it)));
     }
+    let seen = Seen { own, balancers };
+    let others: Vec<String> = seen
+        .balancers
+        .iter()
+        .filter(|(_, it)| !seen.is_own(it))
+        .map(|(_, it)| called(it))
+        .collect();
+    if !others.is_empty() {
+        return Err(Failure::conflict(format!(
+            "load balancers of somebody else's lead to the cluster, and its network cannot go while \
+             they are there: {}; nothing was removed",
+            others.join(", ")
+        ))
+        .remedy(
+            "remove what they belong to (kubectl delete service -n NAMESPACE NAME), then try again",
+        ));
+    }
+    Ok(seen)
+}
+
+/// Refuses to take the place away where gateways are: what is recorded tells only by which address
+/// each was put somewhere, and what the cluster says of itself counts.
+fn refuse_gateways(
+    namespaces: &[Object],
+    site: &Site,
+    living: &BTreeSet<String>,
+) -> Result<(), Failure> {
+    let mut own = Vec::new();
+    let mut others = Vec::new();
+    for namespace in namespaces {
+        let called = clean(namespace.metadata.name.as_deref().unwrap_or_default(), 80);
+        let Some(whose) = Whose::of(namespace) else { continue };
+        let Some(deployment) = whose.deployment.filter(|_| !whose.is_kept) else { continue };
+        if living.contains(deployment) {
+            let name = whose.name.and_then(|it| it.parse::<DeploymentName>().ok());
+            own.push((called, name));
+        } else if whose.installation != site.layout.installation() {
+            others.push(called);
+        }
+    }
+    if let Some((_, name)) = own.first() {
+        let all: Vec<&str> = own.iter().map(|(called, _)| called.as_str()).collect();
+        let remedy = name.as_ref().map_or_else(
+            || "destroy each first (openclaw-pipeline list has their names)".to_owned(),
+            |name| format!("remove each first: {}", name.destroying()),
+        );
+        return Err(Failure::conflict(format!(
+            "gateways of this installation are on the cluster, in {}; nothing was removed",
+            all.join(", ")
+        ))
+        .remedy(remedy));
+    }
+    if others.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::conflict(format!(
+        "gateways of another installation are on the cluster, in {}; nothing was removed",
+        others.join(", ")
+    ))
+    .remedy(
+        "let whoever launched them destroy them; what nobody knows any more goes with its data by \
+         kubectl delete namespace NAMESPACE",
+    ))
+}
+
+async fn clear_at(
+    cluster: &Cluster,
+    seen: &Seen,
+    volumes: bool,
+    work: Work<'_>,
+) -> Result<Cleared, Failure> {
+    let mut cleared = Cleared::default();
+    for (kind, object) in &seen.balancers {
+        remove(cluster, *kind, object).await?;
+    }
+    let mut looks = Looks::new(GONE_WITHIN, work);
+    for (kind, object) in &seen.balancers {
+        is_gone(cluster, *kind, object, &mut looks).await?;
+        cleared.removed.push(format!("the load balancer of {}", called(object)));
+    }
+    let claims = cluster.list(Kind::CLAIM, None, "").await?;
+    let volumes_left = cluster.list(Kind::VOLUME, None, "").await?;
+    // Their claims are gone, and their class retains them.
+    let released = volumes_left.iter().filter(|it| it.data["status"]["phase"] == "Released");
+    cleared.kept.extend(released.map(|it| format!("the volume {}", described(it))));
+    let mut going = Vec::new();
+    for claim in &claims {
+        let volume = volume_of(cluster, claim).await;
+        if volumes && seen.is_own(claim) {
+            remove(cluster, Kind::CLAIM, claim).await?;
+            going.push((claim, volume));
+        } else {
+            cleared.kept.push(format!("the volume {volume} of {}", called(claim)));
+        }
+    }
+    let mut looks = Looks::new(GONE_WITHIN, work);
+    for (claim, volume) in going {
+        is_gone(cluster, Kind::CLAIM, claim, &mut looks).await?;
+        let what = match fate_of_volume(cluster, claim, &mut looks).await? {
+            Fate::Gone => {
+                cleared.removed.push(format!("the volume {volume} of {}", called(claim)));
+                continue;
+            }
+            Fate::Retained => "which its class retains",
+            Fate::Unseen => "which nobody here may look for",
+        };
+        cleared.kept.push(format!("the volume {volume}, {what}"));
+    }
+    Ok(cleared)
 }
 
 /// The same failure, with how credentials that the cluster does not take come in again.
@@ -163,13 +264,6 @@ fn refused(failure: Failure) -> Failure {
         "{first}openclaw-pipeline cluster apply lets the AWS credentials that it runs with into the \
          cluster again"
     ))
-}
-
-/// The namespaces that carry the installation's label.
-async fn own_namespaces(cluster: &Cluster, site: &Site) -> Result<BTreeSet<String>, Failure> {
-    let label = format!("{INSTALLATION}={}", site.layout.installation());
-    let namespaces = cluster.list(Kind::NAMESPACE, None, &label).await?;
-    Ok(namespaces.into_iter().filter_map(|it| it.metadata.name).collect())
 }
 
 /// Whether a load balancer in the account belongs to it.

@@ -24,7 +24,7 @@ use crate::drivers::kubernetes::{Cluster, Whereabouts};
 use crate::drivers::terraform::{Message, Plan, Run, State};
 use crate::secrets::private::create_private_directory;
 
-pub use clearing::{Cleared, Clearing};
+pub use clearing::{Cleared, Clearing, Standing};
 
 /// What makes it, and looks after it.
 #[derive(Debug)]

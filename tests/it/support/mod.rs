@@ -28,6 +28,7 @@ mod fake_cluster;
 pub mod fake_target;
 pub mod lab;
 pub mod life;
+pub mod listeners;
 pub mod machine_case;
 pub mod memory_gateway;
 pub mod netns;
