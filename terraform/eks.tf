@@ -78,7 +78,7 @@ resource "aws_eks_cluster" "gateways" {
   }
 }
 
-# Whoever makes the cluster administers it, and whoever else is named.
+# Whoever applies this administers the cluster, and whoever else is named.
 locals {
   admins = toset(concat([data.aws_iam_session_context.current.issuer_arn], var.admin_arns))
 }

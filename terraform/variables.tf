@@ -105,7 +105,7 @@ variable "api_cidrs" {
 }
 
 variable "admin_arns" {
-  description = "Who else administers the cluster, as ARNs of roles and users of IAM. Whoever makes it does."
+  description = "Who else administers the cluster, as ARNs of roles and users of IAM. Whoever applied last does."
   type        = list(string)
   default     = []
   nullable    = false
@@ -117,7 +117,7 @@ variable "admin_arns" {
 }
 
 variable "availability_zones" {
-  description = "The two zones that the subnets are in. None ([]): the region's first two. A later change is ignored: it would replace the subnets."
+  description = "The two zones that the subnets are in. None ([]): the region's first two in which EKS puts a control plane. A later change is ignored: it would replace the subnets."
   type        = list(string)
   default     = []
   nullable    = false

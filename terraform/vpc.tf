@@ -9,6 +9,10 @@ data "aws_availability_zones" "usable" {
     name   = "opt-in-status"
     values = ["opt-in-not-required"]
   }
+
+  # Where EKS puts no control plane:
+  # https://docs.aws.amazon.com/eks/latest/userguide/network-reqs.html
+  exclude_zone_ids = ["use1-az3", "usw1-az2", "cac1-az3"]
 }
 
 locals {

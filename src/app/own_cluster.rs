@@ -208,7 +208,8 @@ impl App {
         self.refuse_with_gateways()?;
         self.give_up_making(&name, sink).await?;
         let finished = self.go_on(&name, sink, cancel).await?;
-        if let Some(done) = finished.filter(|it| it.kind == OperationKind::Destroy) {
+        let done = finished.filter(|it| it.kind == OperationKind::Destroy);
+        if let Some(done) = done.filter(|it| it.status == OperationStatus::Succeeded) {
             return Ok(done);
         }
         let lock = self.engine().lock(&name, "destroy").await?;

@@ -10,13 +10,22 @@ pub struct Manifest {
     pub name: &'static str,
     /// What stands in it.
     pub text: &'static str,
+    /// The kind of its objects.
+    pub kind: &'static str,
+    /// What each of them has to have for the program to put its own there: JSON pointers (RFC 6901) to
+    /// objects.
+    pub places: &'static [&'static str],
 }
 
 macro_rules! manifests {
-    ($($constant:ident = $name:literal;)*) => {
+    ($($constant:ident = $name:literal, $kind:literal, $places:expr;)*) => {
         $(#[doc = concat!("`k8s/", $name, "`.")]
-        pub const $constant: Manifest =
-            Manifest { name: $name, text: include_str!(concat!("../../k8s/", $name)) };)*
+        pub const $constant: Manifest = Manifest {
+            name: $name,
+            text: include_str!(concat!("../../k8s/", $name)),
+            kind: $kind,
+            places: &$places,
+        };)*
 
         /// Each.
         pub const ALL: &[Manifest] = &[$($constant),*];
@@ -24,13 +33,18 @@ macro_rules! manifests {
 }
 
 manifests! {
-    NAMESPACE = "namespace.yaml";
-    STORAGE_CLASS = "storageclass.yaml";
-    CLAIMS = "pvc.yaml";
-    SECRET = "secret.yaml";
-    SERVICE = "service.yaml";
-    NETWORK_POLICY = "networkpolicy.yaml";
-    DISRUPTION_BUDGET = "poddisruptionbudget.yaml";
-    CONFIG = "configmap.yaml";
-    DEPLOYMENT = "deployment.yaml";
+    NAMESPACE = "namespace.yaml", "Namespace", [];
+    STORAGE_CLASS = "storageclass.yaml", "StorageClass", [];
+    CLAIMS = "pvc.yaml", "PersistentVolumeClaim", ["/spec"];
+    SECRET = "secret.yaml", "Secret", [];
+    SERVICE = "service.yaml", "Service", ["/spec/ports/0"];
+    NETWORK_POLICY = "networkpolicy.yaml", "NetworkPolicy", ["/spec"];
+    DISRUPTION_BUDGET = "poddisruptionbudget.yaml", "PodDisruptionBudget", [];
+    CONFIG = "configmap.yaml", "ConfigMap", ["/data"];
+    DEPLOYMENT = "deployment.yaml", "Deployment", [
+        "/spec/template/metadata",
+        "/spec/template/spec/initContainers/0",
+        "/spec/template/spec/containers/0/resources/limits",
+        "/spec/template/spec/containers/0/resources/requests",
+    ];
 }

@@ -97,6 +97,11 @@ run "network" {
   }
 
   assert {
+    condition     = data.aws_availability_zones.usable.exclude_zone_ids == toset(["use1-az3", "usw1-az2", "cac1-az3"])
+    error_message = "but for those where EKS puts no control plane"
+  }
+
+  assert {
     condition     = [for it in aws_subnet.public : it.cidr_block] == ["10.0.0.0/20", "10.0.16.0/20"] && [for it in aws_subnet.private : it.cidr_block] == ["10.0.128.0/20", "10.0.144.0/20"]
     error_message = "apart from each other, with room between"
   }

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::support::product::{Done, NEWEST, OLDER, Product, TOKEN};
-use crate::support::spellings::spellings;
+use crate::support::spellings::holds_none;
 
 const KEY: &str = "sk-ant-D1stinct/ve+key==0123456789";
 const NEXT_KEY: &str = "sk-ant-N3xt/dist+inctive==9876543210";
@@ -17,10 +17,7 @@ const SECRETS: [&str; 5] = [TOKEN, KEY, NEXT_KEY, CHANNEL, NEXT_TOKEN];
 #[track_caller]
 fn clean(what: &str, bytes: &[u8]) {
     // Every spelling is ASCII, so what is no text may be replaced.
-    let text = String::from_utf8_lossy(bytes);
-    for spelling in spellings(&SECRETS) {
-        assert!(!text.contains(&spelling), "{what} holds {spelling}");
-    }
+    holds_none(what, &String::from_utf8_lossy(bytes), &SECRETS);
 }
 
 #[track_caller]

@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 use crate::support::cluster::Cluster;
 use crate::support::cluster_case::{Case, works};
 use crate::support::lab::command;
+use crate::support::product::TOKEN;
+use crate::support::source::{files, has_extension, read};
+use crate::support::spellings::holds_none;
 
 /// The class of a cluster that is not AWS's, its default.
 const CLASS: &str = "standard";
@@ -88,8 +91,64 @@ fn without_load_balancers_it_is_told_and_reached_by_the_clusters_api() {
     ];
     case.launch_fails(launch, 1, &words);
     case.run(["doctor"]).done().answers(words[0]).answers("EXPOSE=none");
-    works(case.launch().arg("--expose").arg("none"));
+    // Where somebody says why, it is told, without what is nobody's to read.
+    let said = format!("you have reached the maximum number of rules \u{1b}[2J for {TOKEN}");
+    let service = case.get(&["service", "openclaw"]);
+    let event = json!({
+        "apiVersion": "v1", "kind": "Event", "type": "Warning",
+        "metadata": { "name": "openclaw.why", "namespace": case.namespace.name() },
+        "involvedObject": {
+            "apiVersion": "v1", "kind": "Service", "name": "openclaw",
+            "namespace": case.namespace.name(), "uid": service["metadata"]["uid"],
+        },
+        "reason": "SyncLoadBalancerFailed", "message": said,
+        "lastTimestamp": "2026-01-01T00:00:00Z", "source": { "component": "a test" },
+    });
+    cluster.told(&["apply", "-f", "-"], &event.to_string());
+    let launch = case.launch().env("OPENCLAW_PIPELINE_BOOT_TIMEOUT", "8s");
+    let words = ["its service got no address: you have reached the maximum number of rules"];
+    let done = case.launch_fails(launch, 1, &words);
+    let looks = ["doctor", "status", "events"].map(|it| case.run([it]).done());
+    looks[0].answers(words[0]);
+    for told in [done].iter().chain(&looks) {
+        for text in [&told.stdout, &told.stderr] {
+            holds_none("what is told", text, &[TOKEN]);
+            assert!(!text.contains('\u{1b}'), "{text:?}");
+        }
+    }
+    // By manifests of the user's own, too: none of them is taken that cannot be used.
+    let checkout = case.product.path("checkout");
+    let manifests = checkout.join("k8s");
+    std::fs::create_dir_all(&manifests).expect("made");
+    let put = |name: &str, text: &str| std::fs::write(manifests.join(name), text).expect("written");
+    for file in files("k8s").into_iter().filter(|it| has_extension(it, "yaml")) {
+        if let Some(name) = file.strip_prefix("k8s/").filter(|it| !it.contains('/')) {
+            put(name, &read(&file));
+        }
+    }
+    let service = read("k8s/service.yaml");
+    for (wrong, words) in [
+        (
+            read("k8s/server/service.yaml").replace("kind: Service", "kind: Pod"),
+            "to hold a Service",
+        ),
+        (service.replace("  ports:", "  nothing:"), "it has no /spec/ports/0"),
+        ("a: [".to_owned(), "k8s/service.yaml cannot be used"),
+    ] {
+        put("service.yaml", &wrong);
+        let launch = case.launch().arg("--expose").arg("none").env("PIPELINE_DIR", &checkout);
+        case.launch_fails(launch, 2, &[words, "as it is shipped"]);
+    }
+    let mine = "  annotations:\n    example.com/mine: \"yes\"\n";
+    put(
+        "networkpolicy.yaml",
+        &read("k8s/networkpolicy.yaml").replacen("metadata:\n", &format!("metadata:\n{mine}"), 1),
+    );
+    put("service.yaml", &service);
+    works(case.launch().arg("--expose").arg("none").env("PIPELINE_DIR", &checkout));
     assert_eq!(case.status()["url"], "http://127.0.0.1:18789/");
+    let annotations = &case.get(&["networkpolicy", "openclaw"])["metadata"]["annotations"];
+    assert_eq!(annotations["example.com/mine"], "yes", "{annotations}");
     cluster.order("resume balancers");
     case.destroys_all();
 }

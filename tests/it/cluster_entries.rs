@@ -8,11 +8,13 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use crate::support::authority::Issued;
+use crate::support::calls::Caller;
 use crate::support::cluster::{Cluster, until};
 use crate::support::cluster_case::{Case, works};
 use crate::support::lab::{Lab, Part};
 use crate::support::private_client;
 use crate::support::product::{Run, TOKEN};
+use crate::support::role::used;
 
 /// The class that has a controller, of ingresses and of Gateways.
 const CLASS: &str = "lab";
@@ -50,6 +52,22 @@ impl Drop for Applied<'_> {
         if !std::thread::panicking() {
             self.0.told(&["delete", "--ignore-not-found", "-f", "-"], &self.1);
         }
+    }
+}
+
+/// Has the case ask with the documented role and no right beyond it, from now on.
+fn limited<'a>(case: &mut Case<'a>, home: &str) -> Caller<'a> {
+    let caller = Caller::of(case.cluster, home);
+    case.product.set("KUBECONFIG", caller.kubeconfig());
+    caller
+}
+
+/// That whoever asked needed these rights.
+#[track_caller]
+fn needed(case: &Case, home: &str, rights: &[&str]) {
+    let used = used(case.cluster, &format!("{home}:caller"));
+    for right in rights {
+        assert!(used.contains(*right), "{right} is of no use: {used:?}");
     }
 }
 
@@ -118,6 +136,8 @@ fn an_ingress_leads_to_it() {
     let Some(mut case) = Case::of(&cluster, "entered") else { return };
     let version = "networking.k8s.io/v1";
     let _class = Applied::class(&cluster, version, "IngressClass", CLASS, "lab.test/ingress");
+    let home = "openclaw-test-entered";
+    let _caller = limited(&mut case, home);
     let by = |host| ["launch", "--target", "eks", "--ingress-class", CLASS, "--ingress-host", host];
     let host = "gateway.lab.test";
     let proxy = unknown(&case, case.run(by(host)));
@@ -146,9 +166,13 @@ fn an_ingress_leads_to_it() {
     let done = works(secured(&case));
     done.says("runs with another OPENCLAW_PIPELINE_INGRESS_HOST");
     done.says("OPENCLAW_PIPELINE_INGRESS_TLS_SECRET");
+    // What its user gives the ingress stays.
+    case.said(&["annotate", "ingress", "openclaw", "example.com/mine=yes"]);
     works(case.run(["stop"]));
     works(secured(&case));
     is_at(&case, "https://secure.lab.test");
+    let annotations = &case.get(&["ingress", "openclaw"])["metadata"]["annotations"];
+    assert_eq!(annotations["example.com/mine"], "yes", "{annotations}");
     let tls = json!([{ "hosts": ["secure.lab.test"], "secretName": SECRET }]);
     assert_eq!(case.get(&["ingress", "openclaw"])["spec"]["tls"], tls);
 
@@ -163,6 +187,12 @@ fn an_ingress_leads_to_it() {
     );
     let done = case.destroys_all();
     done.answers("the namespace openclaw-entered");
+    let rights = ["get ingressclasses", "patch ingresses", "delete ingresses"];
+    needed(
+        &case,
+        home,
+        &rights.map(|it| format!("{it}.networking.k8s.io")).each_ref().map(|it| &**it),
+    );
 }
 
 #[test]
@@ -170,6 +200,8 @@ fn a_gateway_of_the_gateway_api_leads_to_it() {
     let Some(lab) = Lab::require(Part::Cluster) else { return };
     let Some(cluster) = Cluster::alone() else { return };
     let Some(mut case) = Case::of(&cluster, "gated") else { return };
+    let home = "openclaw-test-gated";
+    let _caller = limited(&mut case, home);
     let by = |class| {
         ["launch", "--target", "eks", "--gateway-class", class, "--ingress-host", "gated.lab.test"]
     };
@@ -242,4 +274,16 @@ fn a_gateway_of_the_gateway_api_leads_to_it() {
     assert_eq!(names(&case, "gateway,httproute"), [""; 0]);
     assert_eq!(case.get(&["service", "openclaw"])["spec"]["type"], "LoadBalancer");
     case.destroys_all();
+    let rights = [
+        "get gatewayclasses",
+        "list gatewayclasses",
+        "get gateways",
+        "patch gateways",
+        "delete gateways",
+        "get httproutes",
+        "patch httproutes",
+        "delete httproutes",
+    ];
+    let rights = rights.map(|it| format!("{it}.gateway.networking.k8s.io"));
+    needed(&case, home, &rights.each_ref().map(|it| &**it));
 }

@@ -86,21 +86,61 @@ fn a_pod_that_does_not_come_up_is_told_with_the_real_reason() {
     while live.line().is_some() {}
     live.done();
     case.said(&["scale", "deployment/openclaw", "--replicas=0"]);
-    let quota = json!({
-        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "small" },
-        "spec": { "hard": { "limits.memory": "1Gi" } },
-    });
     until("its pods are gone", || {
         let pods = case.get(&["pods", "--selector=app.kubernetes.io/name=openclaw"]);
         let left = pods["items"].as_array().expect("a list").len();
         (left == 0).then_some(()).ok_or(format!("{pods:#}"))
     });
-    cluster.told(&["--namespace", case.namespace.name(), "apply", "-f", "-"], &quota.to_string());
+    quota(&case, "limits.memory", "1Gi");
     let words =
         ["the cluster makes no pod", "exceeded quota: small", "raise the namespace's quota"];
     case.launch_fails(soon(case.launch()), 1, &words);
     case.said(&["delete", "resourcequota", "small"]);
     works(case.launch());
+    case.destroys_all();
+}
+
+/// Lets the case's namespace have this much, and no more.
+fn quota(case: &Case, what: &str, most: &str) {
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "small" },
+        "spec": { "hard": { (what): most } },
+    });
+    let apply = ["--namespace", case.namespace.name(), "apply", "-f", "-"];
+    case.cluster.told(&apply, &quota.to_string());
+    until("it counts", || {
+        let counted = case.get(&["resourcequota", "small"])["status"]["hard"][what].clone();
+        if counted.is_null() { Err(counted.to_string()) } else { Ok(()) }
+    });
+}
+
+#[test]
+fn a_quota_that_is_used_up_is_named_with_what_it_counts() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let Some(case) = Case::of(&cluster, "quota") else { return };
+    let refused = |what: &str| {
+        let counted = format!("requested: {what}=1");
+        let words = ["the cluster refuses", "exceeded quota: small", &counted, "raise the quota"];
+        case.launch_fails(soon(case.launch()), 5, &words);
+    };
+    // Volumes are asked for when the image is there.
+    let mut live = case.launch_at("fetch");
+    live.signal(Signal::KILL);
+    while live.line().is_some() {}
+    live.done();
+    assert_eq!(case.get(&["pvc"])["items"], json!([]));
+    quota(&case, "persistentvolumeclaims", "0");
+    refused("persistentvolumeclaims");
+    case.said(&["delete", "resourcequota", "small"]);
+    works(case.launch());
+    // A load balancer, for one that had none.
+    works(case.run(["deploy", "--no-link", "--expose", "none"]));
+    quota(&case, "services.loadbalancers", "0");
+    let exposed = || case.run(["deploy", "--no-link", "--expose", "http"]);
+    let words = ["exceeded quota: small", "requested: services.loadbalancers=1", "raise the quota"];
+    case.launch_fails(soon(exposed()), 5, &words);
+    case.said(&["delete", "resourcequota", "small"]);
+    works(exposed());
     case.destroys_all();
 }
 
@@ -192,6 +232,18 @@ fn a_launch_goes_on_after_the_clusters_api_was_restarted() {
     let done = live.done();
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert_eq!(case.status()["status"], "running");
+    // And so does everything else, wherever it is.
+    let goes_on = |run: Run, step: &str| {
+        let mut live = run.arg("--json").live();
+        let begun = format!("\"step\":\"{step}\"");
+        while live.line().is_some_and(|line| !line.contains(&begun)) {}
+        cluster.order("restart kube-apiserver");
+        while live.line().is_some() {}
+        let done = live.done();
+        assert_eq!(done.code, 0, "at {step}: {}", done.stderr);
+    };
+    goes_on(case.run(["restart"]), "stop");
+    assert_eq!(case.status()["status"], "running");
 
     // Killed on its way, and gone on with.
     works(case.run(["stop"]));
@@ -204,7 +256,8 @@ fn a_launch_goes_on_after_the_clusters_api_was_restarted() {
     live.signal(Signal::KILL);
     live.done();
     works(case.run(["start"]));
-    case.destroys_all();
+    goes_on(case.run(["destroy", "--yes"]), "remove");
+    assert!(!case.namespace.is_there(), "its namespace is left");
 }
 
 #[test]

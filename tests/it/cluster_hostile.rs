@@ -10,7 +10,7 @@ use crate::support::asking::pairing;
 use crate::support::cluster::{Cluster, until};
 use crate::support::cluster_case::{Case, KEY, works};
 use crate::support::product::{Done, TOKEN};
-use crate::support::spellings::spellings;
+use crate::support::spellings::holds_none;
 use crate::support::standin;
 
 /// Where the gateway keeps what it was told of devices.
@@ -20,9 +20,7 @@ const FAULTS: &str = "/home/node/.openclaw/standin.json";
 /// That nothing of it is a secret, in any spelling, or an order for a terminal.
 #[track_caller]
 fn clean(what: &str, text: &str) {
-    for spelling in spellings(&[TOKEN, KEY]) {
-        assert!(!text.contains(&spelling), "{what} holds {spelling}: {text}");
-    }
+    holds_none(what, text, &[TOKEN, KEY]);
     let control = |it: char| it.is_control() && it != '\n';
     assert!(!text.contains(control) && !text.contains("\\u001b"), "{what}: {text:?}");
 }

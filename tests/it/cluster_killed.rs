@@ -1,10 +1,14 @@
 //! A run of the installation's own cluster that is killed while AWS makes something: what no state
 //! knows of is found by its tags, and nothing is left behind. The real Terraform, the simulated cloud.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::support::authority::Issued;
 use crate::support::machine_case::{Case, patient};
+use crate::support::ports::free_port;
 use crate::support::product::until;
 
 /// Kills everything while a call is under way, which is carried out all the same.
@@ -37,4 +41,31 @@ fn what_a_killed_run_had_under_way_is_found_and_removed() {
     done.says("giving up the launch that was interrupted");
     done.says("removing the EKS node group");
     case.cloud.assert_empty();
+}
+
+#[test]
+fn a_cluster_that_does_not_answer_is_removed_without_a_look_where_that_is_asked_for() {
+    let Some(mut case) = Case::start("eks") else { return };
+    // Nobody listens where its API is said to be.
+    let nowhere = format!("https://127.0.0.1:{}", free_port());
+    let authority = Issued::of(["127.0.0.1".to_owned()]).authority;
+    case.cloud.cluster_at(&nowhere, &STANDARD.encode(authority));
+    case.product.set("OPENCLAW_PIPELINE_BOOT_TIMEOUT", "60s");
+    let run = |args: &[&str], code: i32| {
+        let run = args.iter().fold(case.product.run(["cluster"]), |run, arg| run.arg(arg));
+        let done = patient(run);
+        assert_eq!(done.code, code, "{}", done.stderr);
+        done
+    };
+    let made = run(&["apply"], 5);
+    made.says("step connect").says("does not answer").says("cluster destroy");
+    let before = case.cloud.state();
+    let refused = run(&["destroy", "--yes"], 5);
+    refused.says("nothing was removed").says("cluster destroy --unseen");
+    assert_eq!(case.cloud.state(), before);
+    let done = run(&["destroy", "--yes", "--unseen"], 0);
+    done.says("what hangs by the cluster could not be looked at");
+    done.answers("its volumes stay in the account, and nobody could say which they are");
+    case.cloud.assert_empty();
+    run(&["show"], 3);
 }

@@ -3,6 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::cluster::{Cluster, until};
 use crate::support::cluster_case::{Case, KEY, works};
+use crate::support::lab::command;
 use crate::support::listeners;
 use crate::support::netns::NetNs;
 use crate::support::ports::free_port;
@@ -48,8 +50,19 @@ fn it_is_what_the_manifests_say_and_nothing_else_can_read_its_keys() {
     // Whose it is stands on everything.
     let kinds = "deployment,service,secret,networkpolicy,poddisruptionbudget,pvc";
     let of = format!("--selector=pipeline.openclaw.io/name={}", case.name);
-    let found = case.get(&[kinds, &of]);
-    assert_eq!(found["items"].as_array().expect("a list").len(), 7, "{found:#}");
+    let found = case.get(&[&format!("{kinds},configmap"), &of]);
+    let found = found["items"].as_array().expect("a list");
+    assert_eq!(found.len(), 8, "{found:#?}");
+    let pods = case.get(&["pods", "--selector=app.kubernetes.io/name=openclaw"]);
+    let namespace = cluster.get(&["namespace", case.namespace.name()]);
+    for label in ["installation", "deployment", "name"] {
+        let label = format!("pipeline.openclaw.io/{label}");
+        let whose = &namespace["metadata"]["labels"][&label];
+        assert!(whose.as_str().is_some_and(|it| !it.is_empty()), "{namespace:#}");
+        for it in found.iter().chain([&pods["items"][0]]) {
+            assert_eq!(it["metadata"]["labels"][&label], *whose, "{it:#}");
+        }
+    }
     let tags = "service.beta.kubernetes.io/aws-load-balancer-additional-resource-tags";
     let labels = &service["metadata"]["labels"];
     let (installation, id) = (
@@ -176,8 +189,13 @@ fn what_can_be_done_to_it_is_done_where_it_runs() {
     reached_by_its_operator_alone(&case);
     // Reached by nobody but through the cluster's API.
     // (By what `make k8s-apply` calls.)
+    let host = case.get(&["service", "openclaw"])["status"]["loadBalancer"]["ingress"][0].clone();
+    let address = case.cluster.address_of(text(&host["hostname"])).expect("its address");
+    let comes = || connects(command("timeout"), &address);
+    assert!(comes(), "its operator reaches it");
     let apply = ["infra", "apply", name, "--target", "eks", "--no-link", "--expose", "none"];
     works(case.product.run(apply));
+    until("nobody reaches it", || if comes() { Err(String::new()) } else { Ok(()) });
     assert_eq!(case.get(&["service", "openclaw"])["spec"]["type"], "ClusterIP");
     let policy = case.get(&["networkpolicy", "openclaw"])["spec"].clone();
     assert!(policy["ingress"].is_null(), "nobody is let in: {policy}");
@@ -207,18 +225,20 @@ fn what_can_be_done_to_it_is_done_where_it_runs() {
     case.destroys_all();
 }
 
+/// Whether somebody's `timeout` lets a shell connect to the gateway's port there.
+fn connects(mut timeout: Command, address: &str) -> bool {
+    let connect = format!("exec 3<>/dev/tcp/{address}/18789");
+    let there = timeout.args(["3", "bash", "-c", &connect]).output().expect("bash runs");
+    there.status.success()
+}
+
 /// A load balancer that everybody reaches becomes one for the operator's ranges.
 fn reached_by_its_operator_alone(case: &Case) {
     let service = || case.get(&["service", "openclaw"]);
     let host = service()["status"]["loadBalancer"]["ingress"][0]["hostname"].clone();
     let address = case.cluster.address_of(text(&host)).expect("its address");
     let Some(stranger) = NetNs::create() else { return };
-    let comes = || {
-        let connect = format!("exec 3<>/dev/tcp/{address}/18789");
-        let mut there = stranger.command("timeout");
-        let there = there.args(["3", "bash", "-c", &connect]).output().expect("bash runs");
-        there.status.success()
-    };
+    let comes = || connects(stranger.command("timeout"), &address);
     assert!(comes(), "everybody reaches it");
     let only = ["deploy", "--no-link", "--expose", "operator", "--ssh-cidr", "10.214.0.0/24"];
     // Proven by the way that the operator takes.

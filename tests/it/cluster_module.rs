@@ -80,7 +80,9 @@ fn it_is_made_once_and_removed_whole() {
         ("logs:group", 1),
     ];
     assert_eq!(made, expected.map(|(kind, count)| (kind.to_owned(), count)).into());
-    for addon in ["vpc-cni", "kube-proxy", "coredns", "aws-ebs-csi-driver"] {
+    for addon in
+        ["vpc-cni", "kube-proxy", "coredns", "aws-ebs-csi-driver", "eks-pod-identity-agent"]
+    {
         let asked = format!(
             "it = boto3.client('eks', region_name='us-east-1')\n\
              name = it.list_clusters()['clusters'][0]\n\
@@ -102,6 +104,21 @@ for subnet in group["subnets"]:
     routes = ec2.describe_route_tables(Filters=of)["RouteTables"][0]["Routes"]
     out = [it for it in routes if it.get("DestinationCidrBlock") == "0.0.0.0/0"]
     print("node", about["MapPublicIpOnLaunch"], [it.get("NatGatewayId", "")[:4] for it in out])
+for nat in ec2.describe_nat_gateways()["NatGateways"]:
+    of = [{"Name": "association.subnet-id", "Values": [nat["SubnetId"]]}]
+    routes = ec2.describe_route_tables(Filters=of)["RouteTables"][0]["Routes"]
+    out = [it for it in routes if it.get("DestinationCidrBlock") == "0.0.0.0/0"]
+    print("nat", [it.get("GatewayId", "")[:4] for it in out])
+arn = eks.describe_cluster(name=name)["cluster"]["arn"]
+for one in eks.list_pod_identity_associations(clusterName=name)["associations"]:
+    it = eks.describe_pod_identity_association(clusterName=name, associationId=one["associationId"])
+    it = it["association"]
+    role = it["roleArn"].rsplit("/", 1)[1]
+    print("pod", it["namespace"], it["serviceAccount"], role.removeprefix(name))
+    trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]["Statement"][0]
+    action, condition = trust["Action"], trust["Condition"]
+    print(sorted(action), condition["ArnEquals"]["aws:SourceArn"] == arn,
+          condition["StringEquals"]["aws:SourceAccount"] == arn.split(":")[4])
 for role in ("cluster", "node", "volumes"):
     attached = iam.list_attached_role_policies(RoleName=f"{name}-{role}")["AttachedPolicies"]
     trust = iam.get_role(RoleName=f"{name}-{role}")["Role"]["AssumeRolePolicyDocument"]
@@ -110,6 +127,9 @@ for role in ("cluster", "node", "volumes"):
 "#,
     );
     let expected = "node False ['nat-']\nnode False ['nat-']\n\
+        nat ['igw-']\n\
+        pod kube-system ebs-csi-controller-sa -volumes\n\
+        ['sts:AssumeRole', 'sts:TagSession'] True True\n\
         cluster eks.amazonaws.com ['AmazonEKSClusterPolicy']\n\
         node ec2.amazonaws.com ['AmazonEC2ContainerRegistryPullOnly', 'AmazonEKSWorkerNodePolicy', \
         'AmazonEKS_CNI_Policy']\n\

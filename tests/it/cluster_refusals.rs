@@ -10,8 +10,9 @@ use crate::support::product::TOKEN;
 use crate::support::role::{documented, granted, used};
 
 /// What of the documented role that gateway's life need not show: newer clusters ask for a right to
-/// create, too, where a WebSocket begins as a read; an ingress is there where one is asked for; and the
-/// class of EBS is made by whoever is first.
+/// create, too, where a WebSocket begins as a read; ingresses and Gateways are there where they are
+/// asked for, and `cluster_entries` has the role then; and the class of EBS is made by whoever is
+/// first.
 const UNSHOWN: [&str; 16] = [
     "create pods/exec",
     "create pods/portforward",
@@ -213,6 +214,16 @@ fn a_proxy_leads_to_the_cluster_and_its_password_is_told_nobody() {
     let without = [("HTTPS_PROXY", url.as_str()), ("NO_PROXY", "10.214.0.0/16")];
     refused(&case, &flags, &without, 2, &words);
     assert_eq!(proxy.connections(), through, "NO_PROXY does not count");
+    // So does the kubeconfig's own, of either kind.
+    let socks = Proxy::of_socks();
+    for (its, url) in [(&proxy, url.clone()), (&socks, format!("socks5://{}", socks.address))] {
+        let before = its.connections();
+        let path = case.kubeconfig(|config| {
+            config["clusters"][0]["cluster"]["proxy-url"] = json!(url);
+        });
+        refused(&case, &flags, &[("KUBECONFIG", &path.to_string_lossy())], 2, &words);
+        assert!(its.connections() > before, "nothing came by {url}");
+    }
     // Of one that is not there, or no proxy, nothing is repeated but that.
     for (scheme, words) in [("http", "does not answer"), ("ftp", "its proxy is of no kind")] {
         let url = format!("{scheme}://somebody:{secret}@127.0.0.1:1");

@@ -20,6 +20,47 @@ fn volumes(case: &Case) -> Vec<(String, String)> {
 }
 
 #[test]
+fn what_a_last_backup_has_is_put_into_the_next_one_of_the_name() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let Some(case) = Case::of(&cluster, "saved") else { return };
+    case.launched();
+    case.inside("echo kept >/home/node/.openclaw/note");
+    let before = cluster.get(&["namespace", case.namespace.name()])["metadata"]["uid"].clone();
+    works(case.run(["destroy", "--yes", "--backup"]));
+    assert!(!case.namespace.is_there(), "its namespace is left");
+    case.launched();
+    let now = cluster.get(&["namespace", case.namespace.name()])["metadata"]["uid"].clone();
+    assert_ne!(now, before);
+    assert_eq!(case.inside("ls /home/node/.openclaw | grep -c note || true").trim(), "0");
+    works(case.run(["restore"]));
+    assert_eq!(case.inside("cat /home/node/.openclaw/note").trim(), "kept");
+    assert_eq!(case.status()["status"], "running");
+    case.destroys_all();
+}
+
+#[test]
+fn volumes_that_their_class_retains_are_not_called_removed() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let Some(case) = Case::of(&cluster, "retained") else { return };
+    let class = json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": { "name": "retains" }, "provisioner": "ebs.csi.aws.com",
+        "reclaimPolicy": "Retain", "volumeBindingMode": "WaitForFirstConsumer",
+    });
+    cluster.told(&["apply", "-f", "-"], &class.to_string());
+    works(case.launch().arg("--storage-class").arg("retains"));
+    let volumes: Vec<String> = volumes(&case).into_iter().map(|(volume, _)| volume).collect();
+    let done = works(case.run(["destroy", "--yes"]));
+    assert!(!case.namespace.is_there(), "its namespace is left");
+    for volume in &volumes {
+        done.says(&format!("({volume}) stays: its class retains it"));
+        assert_eq!(cluster.get(&["persistentvolume", volume])["status"]["phase"], "Released");
+        cluster.said(&["delete", "persistentvolume", volume]);
+    }
+    cluster.said(&["delete", "storageclass", "retains"]);
+}
+
+#[test]
 fn volumes_that_are_kept_are_the_next_ones_of_the_name() {
     let Some(cluster) = Cluster::shared() else { return };
     let Some(theirs) = Case::of(&cluster, "kept") else { return };

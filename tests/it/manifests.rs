@@ -91,7 +91,8 @@ fn a_real_gateway_comes_up_by_hand_and_keeps_what_its_user_wrote() {
     let configured: Value = serde_json::from_str(&inside(&cluster, &["cat", file])).expect("JSON");
     assert_eq!(configured["gateway"]["nodes"]["pairing"]["autoApproveLocal"], false);
     assert_eq!(configured["ui"]["seamColor"], "#112233");
-    assert_eq!(configured["session"]["maintenance"]["maxDiskBytes"], 512 * 1024 * 1024);
+    let bound = json!({ "maxDiskBytes": 512 * 1024 * 1024, "mode": "enforce" });
+    assert_eq!(configured["session"]["maintenance"], bound);
     let mut users = configured.clone();
     users["ui"] = json!({ "seamColor": "#336699" });
     users["tools"]["exec"]["mode"] = json!("full");
@@ -289,6 +290,14 @@ fn they_say_what_a_gateway_is_to_have() {
     assert_eq!(
         (&service["externalTrafficPolicy"], &service["ipFamilies"]),
         (&json!("Local"), &json!(["IPv4"]))
+    );
+    let annotation = |name: &str| {
+        let name = format!("service.beta.kubernetes.io/aws-load-balancer-{name}");
+        one("service")["metadata"]["annotations"][name].clone()
+    };
+    assert_eq!(
+        (&service["type"], annotation("type"), annotation("scheme")),
+        (&json!("LoadBalancer"), json!("nlb"), json!("internet-facing"))
     );
     // A node may be emptied, whether the gateway on it is well or not.
     let budget = &one("poddisruptionbudget")["spec"];

@@ -300,6 +300,36 @@ fn it_is_removed_and_says_what_stays(own: &Own<'_>) {
     });
     let claim = cluster.get(&["pvc", "openclaw-config", "--namespace=openclaw-left"]);
     let volume = claim["spec"]["volumeName"].as_str().expect("a volume").to_owned();
+    own.fails(["cluster", "destroy"], 2).says("--yes");
+    // Killed in each of its steps, it is gone on with; and it goes no further than AWS lets it.
+    let cloud = &own.case.cloud;
+    for step in ["look", "clear"] {
+        let live = Case::at(own.run(["cluster", "destroy", "--yes"]), step);
+        live.signal(Signal::KILL);
+        assert_eq!(live.done().code, -9);
+    }
+    cloud.fault(&json!({ "action": "DeleteNodegroup", "held": true }));
+    let live = Case::at(own.run(["cluster", "destroy", "--yes"]), "remove");
+    until("its nodes are to go", || (cloud.struck("DeleteNodegroup") > 0).then_some(()));
+    let launch = own.run(["launch", "late", "--target", "eks", "--no-link"]);
+    let late = patient(launch);
+    assert_eq!(late.code, 4, "{}", late.stderr);
+    late.says("is being removed").says("openclaw-pipeline cluster destroy");
+    live.signal(Signal::KILL);
+    assert_eq!(live.done().code, -9);
+    cloud.heal();
+    cloud.refuse("DeleteCluster", "AccessDeniedException", 9);
+    // Neither by going on nor anew; what failed is never called done.
+    let stays = own.fails(["cluster", "destroy", "--yes"], 5);
+    stays.says("the interrupted destroy").says("openclaw-pipeline cluster destroy");
+    cloud.heal();
+    // What gateways left stays in the account, unless it is asked for.
+    let bound = cluster.get(&["pvc", "openclaw-config", "--namespace=openclaw-left"]);
+    assert_eq!(bound["spec"]["volumeName"], volume.as_str());
+    assert!(bound["metadata"]["deletionTimestamp"].is_null(), "{bound:#}");
+    assert_eq!(cluster.get(&["persistentvolume", &volume])["status"]["phase"], "Bound");
+    let gone = cluster.kubectl(&service).output().expect("kubectl");
+    assert!(!gone.status.success(), "its load balancer would hold the network");
     let done = own.works(["cluster", "destroy", "--yes", "--volumes"]);
     done.answers("the load balancer of openclaw-left/openclaw").answers(&volume);
     done.answers("what stays in the account, and costs").answers("somebody-elses/theirs");
@@ -330,6 +360,11 @@ fn what_cannot_be_made_is_refused_before_anything_is() {
     fails(&["apply", "--region", "us-east-9"], 2).says("us-east-1");
     fails(&["apply", "--size", "t3.medum"], 2).says("t3.medium");
     fails(&["apply", "--ssh-cidr", "0.0.0.0/0"], 2).says("0.0.0.0/0");
+    // Whoever may not look for what a killed run left cannot remove it.
+    case.cloud.refuse("ListClusters", "AccessDeniedException", 9);
+    fails(&["apply"], 5).says("ListClusters");
+    case.cloud.heal();
+    case.cloud.assert_empty();
     case.cloud.quotas(&json!({ "L-0263D0A3": 0 }));
     fails(&["apply"], 5).says("elastic IPs");
     // What a gateway on it would be refused for is found out before the cluster costs anything.

@@ -5,6 +5,8 @@
 use std::io::Write as _;
 use std::process::Stdio;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::support::browser::Browser;
@@ -43,7 +45,7 @@ async fn a_cluster_is_made_and_gateways_on_it_live_their_whole_lives() {
     let_in(&browser, &link(&said)).await;
     assert_eq!(real.json(&["status", "first"])["status"], "running");
 
-    by_the_targets_that_a_user_types(&real, &browser).await;
+    by_the_targets_that_a_user_types(&real, &browser, &cluster).await;
 
     let life = Life {
         real: &real,
@@ -65,25 +67,36 @@ async fn a_cluster_is_made_and_gateways_on_it_live_their_whole_lives() {
     let refused = refused.output().expect("make runs");
     let why = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success() && why.contains("destroy first"), "{why}");
-    real.ok(&["destroy", "first", "--yes"]);
-    for namespace in &namespaces {
-        assert!(!namespace.is_there(), "{} is gone", namespace.name());
-    }
-    let volumes = cluster.get(&["persistentvolumes"]);
-    let is_its =
-        |it: &Value| namespaces.iter().any(|own| it["spec"]["claimRef"]["namespace"] == own.name());
-    let left = volumes["items"].as_array().expect("a list").iter().filter(|it| is_its(it));
-    assert_eq!(left.count(), 0, "and so are its volumes");
-    real.made(&["deploy-destroy", "YES=1"]);
+    real.ok(&["destroy", "first", "--yes", "--keep-volumes"]);
+    let [first, second] = &namespaces;
+    assert!(!second.is_there(), "{} is gone", second.name());
+    let kept = volumes_of(&cluster, &namespaces);
+    assert_eq!(kept.len(), 2, "those that were to be kept, and no others: {kept:?}");
+    let said = real.made(&["deploy-destroy", "YES=1", "VOLUMES=1"]);
+    assert!(kept.iter().all(|it| said.contains(it)), "{kept:?}: {said}");
+    assert_eq!(volumes_of(&cluster, &namespaces), Vec::<String>::new());
+    // The cluster that it was on is gone; the lab's goes on.
+    cluster.said(&["delete", "namespace", first.name()]);
     cloud.assert_empty();
     let left = std::fs::read_dir(real.data().join("deployments")).expect("a directory");
     let left: Vec<_> = left.map(|it| it.expect("an entry").file_name()).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// The cluster is as it is to be, and the gateway is reached, read and got into.
-async fn by_the_targets_that_a_user_types(real: &Real, browser: &Browser) {
+/// The volumes of their claims.
+fn volumes_of(cluster: &Cluster, namespaces: &[Namespace<'_>]) -> Vec<String> {
+    let volumes = cluster.get(&["persistentvolumes"]);
+    let is_its = |it: &&Value| {
+        namespaces.iter().any(|own| it["spec"]["claimRef"]["namespace"] == own.name())
+    };
+    let all = volumes["items"].as_array().expect("a list").iter().filter(is_its);
+    all.map(|it| it["metadata"]["name"].as_str().expect("a name").to_owned()).collect()
+}
+
+/// The cluster is as it is to be, and the gateway is reached, read, got into and given other keys.
+async fn by_the_targets_that_a_user_types(real: &Real, browser: &Browser, cluster: &Cluster) {
     let of = "NAME=first";
+    real.made(&["deploy-init"]);
     assert!(real.made(&["deploy-plan"]).contains("nothing would change"));
     real.made(&["deploy-apply"]);
     assert!(real.made(&["k8s-status", of]).contains("running"));
@@ -97,4 +110,13 @@ async fn by_the_targets_that_a_user_types(real: &Real, browser: &Browser) {
     let output = shell.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && said.contains("in openclaw-"), "{said}");
+    assert!(real.made(&["k8s-apply", of]).contains("first"));
+    let key = "sk-ant-another-key-of-the-lab";
+    let mut given = real.make(&["k8s-secret", of]);
+    let given = given.env("ANTHROPIC_API_KEY", key).output().expect("make runs");
+    assert!(given.status.success(), "{}", String::from_utf8_lossy(&given.stderr));
+    let secret = cluster.get(&["secret", "openclaw-secrets", "--namespace=openclaw-first"]);
+    let in_force = STANDARD.decode(secret["data"]["ANTHROPIC_API_KEY"].as_str().expect("it"));
+    assert_eq!(in_force.expect("base64"), key.as_bytes());
+    assert_eq!(real.json(&["status", "first"])["status"], "running");
 }

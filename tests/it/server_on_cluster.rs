@@ -22,6 +22,9 @@ const TOKEN: &str = "ocp-operator-0123456789abcdef0123456789abcdef";
 /// Where the cluster finds the server's image.
 const IMAGE: &str = "ghcr.io/openclaw/openclaw:server";
 const NAME: &str = "beside";
+/// What is told of a launch, in this order.
+const TOLD: [&str; 6] =
+    ["launching", "deploying_app", "pulling_image", "starting_app", "health_check", "completed"];
 
 /// The server's place there, which is gone with this.
 struct Place<'a> {
@@ -220,7 +223,11 @@ fn a_server_on_the_cluster_launches_a_gateway_beside_itself_and_its_successor_kn
         (&json!("running"), &json!("eks"), &json!(format!("http://{host}:18789/")))
     );
     let mut events = api.call("GET", &format!("/v1/events?name={NAME}&after=0")).stream();
-    while events.next().kind != "completed" {}
+    let mut told = Vec::new();
+    while told.last().is_none_or(|it| it != "completed") {
+        told.push(events.next().kind);
+    }
+    assert_eq!(told, TOLD);
     // What is run in the gateway's pod is run by children of the server's.
     api.done(&api.call("POST", &format!("/v1/deployments/{NAME}/backups")));
     let log = api.get(&format!("/v1/deployments/{NAME}/logs"));
@@ -253,6 +260,34 @@ fn a_server_on_the_cluster_launches_a_gateway_beside_itself_and_its_successor_kn
     let link = api.call("POST", &format!("/v1/deployments/{NAME}/access")).send().ok(200);
     let url = link["url"].as_str().expect("a link");
     assert!(url.starts_with(&format!("http://{host}:18789/")), "{link}");
+
+    // Its volumes stay where that is asked for, and the next one of the name has them; one that nobody
+    // reaches from outside, this time.
+    api.done(&api.call("DELETE", &format!("/v1/deployments/{NAME}?keep_volumes=true")));
+    assert_eq!(api.get(&format!("/v1/deployments/{NAME}")).status, 404);
+    let claims = || {
+        let claims = cluster.get(&["pvc", "--namespace", gateways.name()]);
+        let claims = claims["items"].as_array().expect("a list").clone();
+        claims.into_iter().map(|it| it["spec"]["volumeName"].clone()).collect::<Vec<_>>()
+    };
+    let kept = claims();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    let body = json!({ "name": NAME, "target": "eks", "image": images[0], "expose": "none" });
+    api.done(&api.call("POST", "/launch").json(&body));
+    assert_eq!(claims(), kept, "taken up as they are");
+    let service = cluster.get(&["service", "openclaw", "--namespace", gateways.name()]);
+    assert_eq!(service["spec"]["type"], "ClusterIP");
+    let what_is_wrong = [
+        (json!({ "expose": "tunnel" }), "tunnel"),
+        (json!({ "ingress_host": "a.example.com" }), "OPENCLAW_PIPELINE_INGRESS_CLASS"),
+    ];
+    for (wrong, words) in what_is_wrong {
+        let mut body = json!({ "name": "wrong", "target": "eks", "image": images[0] });
+        body.as_object_mut().expect("one").extend(wrong.as_object().expect("one").clone());
+        let refused = api.call("POST", "/launch").json(&body).send();
+        assert!(refused.status == 400 && refused.text().contains(words), "{refused:?}");
+        assert_eq!(api.get("/v1/deployments/wrong").status, 404);
+    }
 
     // By the same way it goes, and leaves nothing.
     api.done(&api.call("DELETE", &format!("/v1/deployments/{NAME}")));

@@ -128,11 +128,13 @@ impl From<ApiError> for Failure {
                  openclaw-pipeline cluster apply made, that lets the address in that you have now",
             ),
             Problem::Unauthenticated => Self::prerequisite(format!(
-                "the cluster at {server} does not know who asks: the credentials of the context \
-                 are missing, wrong or expired"
+                "the cluster at {server} does not know who asks: the credentials are missing, wrong or \
+                 expired"
             ))
             .remedy(
-                "sign in again, or make the kubeconfig anew (on EKS: aws eks update-kubeconfig)",
+                "sign in again, or make the kubeconfig anew (on EKS: aws eks update-kubeconfig); the \
+                 cluster that openclaw-pipeline cluster apply made takes the AWS credentials that this \
+                 ran with last, or that admin_arns names",
             ),
             Problem::Forbidden => Self::prerequisite(format!("the cluster refuses: {words}"))
                 .remedy(

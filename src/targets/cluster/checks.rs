@@ -81,6 +81,7 @@ pub(super) enum Class {
 impl At<'_> {
     /// Fails unless a gateway can be put there. Changes nothing.
     pub(super) async fn check(&self) -> Result<(), Failure> {
+        self.manifests().check()?;
         let version = self.cluster.version().await?;
         if version < OLDEST {
             return Err(Failure::prerequisite(format!(

@@ -1,8 +1,8 @@
 //! The objects of a deployment, from the manifests as they are shipped.
 //!
 //! Owns what the program puts in the place of what the manifests say: namespace, labels, image, port,
-//! exposure, storage class, limits, secrets. Refuses a manifest of a checkout that is none, or lacks an
-//! object which the program carries.
+//! exposure, storage class, limits, secrets. Refuses a manifest of a checkout that is none, holds what it
+//! should not, or lacks a place where the program puts something.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -34,7 +34,8 @@ impl<'a> Manifests<'a> {
     fn read(&self, manifest: &Manifest) -> Result<Vec<Value>, Failure> {
         let text = self.checkout.manifest(manifest)?;
         let unreadable = |why: &dyn std::fmt::Display| {
-            Failure::bad_input(format!("k8s/{} is no manifest: {why}", manifest.name))
+            Failure::bad_input(format!("k8s/{} cannot be used: {why}", manifest.name))
+                .remedy("begin with the file as it is shipped, and change what it says")
         };
         let mut objects = Vec::new();
         for document in text.split("\n---\n") {
@@ -42,6 +43,17 @@ impl<'a> Manifests<'a> {
                 serde_saphyr::from_str(document).map_err(|error| unreadable(&error))?;
             if !object["metadata"].is_object() {
                 return Err(unreadable(&"an object has no metadata"));
+            }
+            if object["kind"] != manifest.kind {
+                return Err(unreadable(&format_args!("it is to hold a {}", manifest.kind)));
+            }
+            let annotations = &object["metadata"]["annotations"];
+            if !annotations.is_null() && !annotations.is_object() {
+                return Err(unreadable(&"its annotations are no names with values"));
+            }
+            let is_there = |place: &&&str| object.pointer(place).is_some_and(Value::is_object);
+            if let Some(place) = manifest.places.iter().find(|it| !is_there(it)) {
+                return Err(unreadable(&format_args!("it has no {place}")));
             }
             if object["metadata"]["namespace"].is_string() {
                 object["metadata"]["namespace"] = json!(names::namespace(self.site));
@@ -62,6 +74,11 @@ impl<'a> Manifests<'a> {
         {
             into.extend(own.clone());
         }
+    }
+
+    /// Fails unless each can be used.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        kubernetes::ALL.iter().try_for_each(|manifest| self.one(manifest).map(drop))
     }
 
     fn one(&self, manifest: &Manifest) -> Result<Value, Failure> {
@@ -142,8 +159,9 @@ impl<'a> Manifests<'a> {
             Expose::Operator => {
                 let block = |range: &String| json!({ "ipBlock": { "cidr": range } });
                 let from: Vec<Value> = self.operators().iter().map(block).collect();
-                for rule in rules.iter_mut().filter(|it| is_for_all(it)) {
-                    rule["from"] = json!(from);
+                let open = rules.iter_mut().filter(|it| is_for_all(it));
+                for rule in open.filter_map(Value::as_object_mut) {
+                    rule.insert("from".to_owned(), json!(from));
                 }
             }
             Expose::None => rules.retain(|rule| !is_for_all(rule)),

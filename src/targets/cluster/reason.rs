@@ -351,14 +351,23 @@ fn not_placed(pod: &Object, warnings: &[Value]) -> Option<Trouble> {
     }
     let placed = placed.filter(|it| it["status"] == "False")?;
     let words = clean(placed["message"].as_str().unwrap_or_default(), WORDS);
-    let remedy = if words.contains("PersistentVolumeClaim") || words.contains("volume") {
-        "check the storage class and its driver (kubectl get storageclass, csidriver)"
-    } else if words.contains("Insufficient") || words.contains("Too many pods") {
+    Some(Trouble::new(format!("no node takes its pod: {words}"), placing_remedy(&words), true))
+}
+
+/// What is to be done where no node takes a pod, by the scheduler's words. It names every node's own
+/// reason, and the first here is what a node more cannot mend, or only a certain one.
+fn placing_remedy(words: &str) -> &'static str {
+    let says = |signs: &[&str]| signs.iter().any(|it| words.contains(it));
+    if says(&["volume node affinity", "PersistentVolume's node affinity"]) {
+        "its volume is in a zone where no node takes it: add a node in that zone (kubectl get \
+         persistentvolumes, kubectl get nodes --show-labels)"
+    } else if says(&["Insufficient", "Too many pods", "max volume count", "enough free storage"]) {
         "add a node, or a larger one"
+    } else if says(&["PersistentVolumeClaim", "persistentvolumeclaim", "volume"]) {
+        "check the storage class and its driver (kubectl get storageclass, csidriver)"
     } else {
         "look at the nodes (kubectl get nodes, kubectl describe node)"
-    };
-    Some(Trouble::new(format!("no node takes its pod: {words}"), remedy, true))
+    }
 }
 
 /// A pod whose node is lost.

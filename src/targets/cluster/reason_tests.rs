@@ -78,6 +78,18 @@ fn each_trouble_has_its_own_remedy() {
         ("0/2 nodes are available: 2 Insufficient memory.", "add a node"),
         ("0/2 nodes are available: 2 Too many pods.", "add a node"),
         ("pod has unbound immediate PersistentVolumeClaims", "storage class"),
+        ("persistentvolumeclaim \"openclaw-config\" not found", "storage class"),
+        ("0/3 nodes are available: 3 node(s) didn't find available persistent volumes", "class"),
+        ("0/2 nodes are available: 2 node(s) exceed max volume count.", "add a node, or"),
+        (
+            "0/3 nodes are available: 1 Insufficient memory, 2 node(s) had volume node affinity \
+             conflict.",
+            "add a node in that zone",
+        ),
+        (
+            "0/1 nodes are available: 1 node(s) didn't match PersistentVolume's node affinity.",
+            "zone",
+        ),
         ("0/2 nodes are available: 2 node(s) had untolerated taint", "look at the nodes"),
     ] {
         let does_it = remedy(Some(&unplaced(words)), &[]);
@@ -100,5 +112,50 @@ fn each_trouble_has_its_own_remedy() {
         ("violates PodSecurity \"restricted\"", "admission rules"),
     ] {
         assert!(remedy(None, &[event("FailedCreate", words)]).contains(does), "{words}");
+    }
+}
+
+#[test]
+fn what_a_pod_waits_for_is_told_with_what_brings_it() {
+    let waiting = |reason: &str, message: &str| {
+        let state = json!({ "waiting": { "reason": reason, "message": message } });
+        pod(&json!({ "image": "example.com/one:1", "started": false, "state": state }))
+    };
+    let pull = "ErrImagePull";
+    for (reason, said, words, does) in [
+        (pull, "example.com/one:1: not found", "cannot be pulled: example.com", "name and tag"),
+        ("ImagePullBackOff", "401 Unauthorized", "cannot be pulled", "access to the registry"),
+        (pull, "dial tcp: i/o timeout", "cannot be pulled", "the nodes reach the registry"),
+        ("InvalidImageName", "couldn't parse", "is no name of an image", "check the image's name"),
+        ("ErrImageNeverPull", "", "is not on the node", "put it into a registry"),
+        (
+            "CreateContainerConfigError",
+            "secret \"openclaw-secrets\" not found",
+            "cannot be made: secret",
+            "launching it again puts back",
+        ),
+        ("RunContainerError", "exec: no such file", "cannot be made: exec", "describe pod"),
+    ] {
+        match of(Some(&waiting(reason, said)), &[], 2048) {
+            Seen::Stuck(it) => {
+                assert!(it.what.contains(words), "{reason}: {}", it.what);
+                assert!(it.remedy.contains(does), "{reason}: {}", it.remedy);
+            }
+            seen => panic!("{reason}: {seen:?}"),
+        }
+    }
+    // What it waits for by itself is no trouble.
+    let coming = Seen::Coming("its pod is being made ready".into());
+    assert_eq!(of(Some(&waiting("ContainerCreating", "")), &[], 2048), coming);
+    // A volume that does not come to its node.
+    for reason in ["FailedMount", "FailedAttachVolume", "FailedMapVolume"] {
+        let warnings = [event(reason, "Multi-Attach error for volume")];
+        match of(Some(&waiting("ContainerCreating", "")), &warnings, 2048) {
+            Seen::Stuck(it) => {
+                assert!(it.what.contains("is not there: Multi-Attach"), "{}", it.what);
+                assert!(it.remedy.contains("driver"), "{}", it.remedy);
+            }
+            seen => panic!("{reason}: {seen:?}"),
+        }
     }
 }

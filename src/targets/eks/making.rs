@@ -4,11 +4,14 @@ use serde_json::{Value, json};
 
 use super::EksMaker;
 use crate::assets::terraform;
+use crate::domain::text::clean;
 use crate::domain::{EksCluster, Failure, MachineSpec, OwnClusterFacts};
 use crate::drivers::aws::CallError;
 use crate::drivers::aws::sweep::Kind as Made;
 use crate::drivers::kubernetes::Kind;
-use crate::drivers::terraform::{Message, Outputs, Run, Workspace, is_name_taken};
+use crate::drivers::terraform::{
+    Change, Message, Outputs, Plan, Run, Verb, Workspace, is_name_taken,
+};
 use crate::secrets::private::create_private_directory;
 use crate::targets::looks::Looks;
 use crate::targets::machine::files::{Files, suffix};
@@ -166,6 +169,13 @@ impl EksMaker {
             if plan.is_idle {
                 return Ok(before.outputs.clone());
             }
+            for who in no_longer_let_in(&plan) {
+                work.progress.note(&format!(
+                    "{who} administers the cluster no more: whoever applies it last does, and whom \
+                     admin_arns names in {}",
+                    Files::of(site).users().display()
+                ));
+            }
             terraform.apply_plan(workspace, &file, run).await
         };
         let applied = applied.await;
@@ -199,6 +209,14 @@ impl EksMaker {
             looks.next("waiting for a node that takes pods").await?;
         }
     }
+}
+
+/// Whose way in a plan takes away.
+fn no_longer_let_in(plan: &Plan) -> impl Iterator<Item = String> {
+    let is_lost = |it: &&Change| it.kind == "aws_eks_access_entry" && it.verb == Verb::Delete;
+    // A resource is named with its key: aws_eks_access_entry.admin["arn:…"].
+    let whose = |it: &Change| it.address.split('"').nth(1).map(|arn| clean(arn, 300));
+    plan.changes.iter().filter(is_lost).filter_map(whose)
 }
 
 fn takes_pods(node: &crate::drivers::kubernetes::Object) -> bool {
@@ -244,4 +262,50 @@ fn facts(
         version: needed("cluster_version")?,
         made_by: known.map_or_else(|| operation.to_owned(), |it| it.made_by.clone()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_apply_takes_away_what_gateways_hang_by() {
+        let kinds = [
+            "aws_eks_cluster",
+            "aws_eks_node_group",
+            "aws_eip",
+            "aws_vpc",
+            "aws_subnet",
+            "aws_kms_key",
+        ];
+        for kind in kinds {
+            for verb in [Verb::Delete, Verb::Replace] {
+                let (address, kind) = (format!("{kind}.it"), kind.to_owned());
+                let change = Change { address, kind, verb, because: Vec::new() };
+                let plan = Plan { changes: vec![change.clone()], is_idle: false };
+                let refused = plan.keep(&KEPT).expect_err("refused");
+                assert!(refused.message.contains(&change.address), "{refused:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_node_takes_pods_that_is_ready_and_not_to_be_emptied() {
+        let node = |ready: &str, unschedulable: Value| {
+            let node = json!({
+                "apiVersion": "v1", "kind": "Node", "metadata": { "name": "a" },
+                "spec": { "unschedulable": unschedulable },
+                "status": { "conditions": [
+                    { "type": "MemoryPressure", "status": "False" },
+                    { "type": "Ready", "status": ready },
+                ] },
+            });
+            serde_json::from_value(node).expect("a node")
+        };
+        assert!(takes_pods(&node("True", Value::Null)));
+        assert!(!takes_pods(&node("True", json!(true))));
+        for ready in ["False", "Unknown"] {
+            assert!(!takes_pods(&node(ready, Value::Null)), "{ready}");
+        }
+    }
 }

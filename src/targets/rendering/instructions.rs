@@ -19,7 +19,9 @@ impl ManagedConfig {
         let without_model = Self { model: None, ..self.clone() };
         let mut set = without_model.tree(&Value::Null);
         if self.is_since_8_1() {
-            set["session"]["maintenance"]["maxDiskBytes"] = json!(SESSIONS_MAX);
+            // In the other mode it says that there are more, and keeps them.
+            set["session"]["maintenance"] =
+                json!({ "maxDiskBytes": SESSIONS_MAX, "mode": "enforce" });
         }
         let stale_proxies: Vec<&str> =
             self.stale_proxies.iter().map(String::as_str).chain([TUNNEL_ADDRESS]).collect();

@@ -13,6 +13,8 @@ use super::role::documented;
 
 /// The most calls that a launch makes which does not have to wait; docs/kubernetes.md names it too.
 pub const MOST: usize = 95;
+/// How many more where there is something already; named there, too.
+pub const MORE: usize = 16;
 
 /// Calls by what they are of: `get pods`, `patch deployments/scale`.
 pub type Calls = BTreeMap<String, usize>;

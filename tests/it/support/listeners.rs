@@ -9,7 +9,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A proxy for HTTPS, which counts who comes.
+/// A proxy, which counts who comes.
 pub struct Proxy {
     /// Where it listens.
     pub address: SocketAddr,
@@ -17,13 +17,22 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts one.
+    /// Starts one for HTTPS.
     pub fn start() -> Self {
+        Self::leading(Self::lead)
+    }
+
+    /// Starts one that speaks SOCKS 5.
+    pub fn of_socks() -> Self {
+        Self::leading(Self::lead_by_socks)
+    }
+
+    fn leading(lead: fn(TcpStream) -> Option<()>) -> Self {
         let came = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&came);
         let address = each(move |stream| {
             counted.fetch_add(1, Ordering::Relaxed);
-            Self::lead(stream)
+            lead(stream)
         });
         Self { address, came }
     }
@@ -44,6 +53,21 @@ impl Proxy {
         let place = head.strip_prefix("CONNECT ")?.split(' ').next()?;
         let server = TcpStream::connect(place).ok()?;
         client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").ok()?;
+        both_ways(client, server)
+    }
+
+    /// Leads one to the IPv4 address that it asks for (RFC 1928), whoever it is.
+    fn lead_by_socks(mut client: TcpStream) -> Option<()> {
+        let mut greeting = [0; 2];
+        client.read_exact(&mut greeting).ok()?;
+        client.read_exact(&mut vec![0; greeting[1].into()]).ok()?;
+        client.write_all(&[5, 0]).ok()?;
+        let mut asked = [0; 10];
+        client.read_exact(&mut asked).ok()?;
+        let [5, 1, _, 1, a, b, c, d, high, low] = asked else { return None };
+        let place = SocketAddr::from(([a, b, c, d], u16::from_be_bytes([high, low])));
+        let server = TcpStream::connect(place).ok()?;
+        client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).ok()?;
         both_ways(client, server)
     }
 }

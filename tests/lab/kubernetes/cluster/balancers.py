@@ -133,8 +133,10 @@ def leads_to_node(service: dict) -> tuple:
 
 
 def name(address: str, host: str) -> None:
-    """Puts a name into the hosts file, unless it is there."""
-    line = f"{address} {host}\n"
-    if line not in HOSTS.read_text():
-        with HOSTS.open("a") as hosts:
-            hosts.write(line)
+    """Has a name lead to an address, and to no other one that it had before."""
+    line = f"{address} {host}"
+    lines = HOSTS.read_text().splitlines()
+    if line not in lines:
+        others = [it for it in lines if it.split()[1] != host]
+        # In place: it is mounted over that of whoever looks names up.
+        HOSTS.write_text("".join(f"{it}\n" for it in [*others, line]))
