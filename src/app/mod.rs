@@ -40,6 +40,7 @@ mod states;
 pub mod tokens;
 mod tunnel;
 mod verbs;
+mod without_effect;
 
 use std::path::Path;
 use std::sync::Arc;

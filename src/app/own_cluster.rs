@@ -41,7 +41,10 @@ impl App {
         cancel: &CancellationToken,
     ) -> Result<Deployment, Failure> {
         let name = DeploymentName::cluster();
-        let finished = self.go_on(&name, sink, cancel).await?;
+        // What its values said by then may be another thing than what they say now.
+        let before = self.store().active_operation(&name)?;
+        let was_made = before.is_some_and(|it| has_step(&it, "connect"));
+        let finished = self.go_on(&name, sink, cancel).await?.filter(|_| !was_made);
         let lock = self.engine().lock(&name, "cluster").await?;
         let existing = self.living(&name)?;
         let (spec, id) = self.cluster_spec(settings, existing.as_ref())?;
@@ -182,17 +185,58 @@ impl App {
             return Ok(());
         };
         let Some(own) = self.living(&DeploymentName::cluster())? else { return Ok(()) };
-        if own.status == DeploymentStatus::Destroying {
-            return Err(Failure::conflict("the cluster of this installation is being removed")
-                .remedy(format!(
-                    "wait for its end ({} goes on with it); openclaw-pipeline cluster apply makes \
-                     another",
-                    own.name.destroying()
-                )));
-        }
         if let Some(facts) = own.facts.own_cluster {
             cluster.own = Some(facts.at);
         }
+        Ok(())
+    }
+
+    /// Refuses to put a gateway on the installation's own cluster where that is being removed, or was
+    /// left half removed or half made.
+    pub(super) fn refuse_going_cluster(&self, spec: &DeploymentSpec) -> Result<(), Failure> {
+        if spec.cluster.as_ref().is_none_or(|it| it.own.is_none()) {
+            return Ok(());
+        }
+        let Some(own) = self.living(&DeploymentName::cluster())? else { return Ok(()) };
+        let how = match own.status {
+            DeploymentStatus::Destroying => "is being removed",
+            DeploymentStatus::Failed => "was left half made or half removed",
+            _ => return Ok(()),
+        };
+        Err(Failure::conflict(format!("the cluster of this installation {how}")).remedy(format!(
+            "openclaw-pipeline cluster show and events {} say more; cluster apply makes it whole, {} \
+             removes it",
+            own.name,
+            own.name.destroying()
+        )))
+    }
+
+    /// Gives an interrupted destroy up that was asked for otherwise, and has changed nothing yet. One
+    /// that has goes on as it was asked for.
+    async fn give_up_other(
+        &self,
+        name: &DeploymentName,
+        asked: Clearing,
+        sink: &dyn Sink,
+    ) -> Result<(), Failure> {
+        let other = || -> Result<Option<Operation>, Failure> {
+            let begun = self.store().active_operation(name)?;
+            let is_destroy = |it: &Operation| it.kind == OperationKind::Destroy;
+            Ok(begun.filter(|it| is_destroy(it) && it.params != json!(asked)))
+        };
+        if other()?.is_none() || self.is_served()? {
+            return Ok(());
+        }
+        let _lock = self.engine().lock(name, OperationKind::Destroy.as_str()).await?;
+        let Some(begun) = other()? else { return Ok(()) };
+        if has_step(&begun, "clear") {
+            sink.progress().note(
+                "the destroy that was interrupted was asked for with another --volumes or --unseen, \
+                 and goes on as it was",
+            );
+            return Ok(());
+        }
+        self.engine().cancel(&begun)?;
         Ok(())
     }
 
@@ -207,6 +251,7 @@ impl App {
         self.known_cluster()?;
         self.refuse_with_gateways()?;
         self.give_up_making(&name, sink).await?;
+        self.give_up_other(&name, asked, sink).await?;
         let finished = self.go_on(&name, sink, cancel).await?;
         let done = finished.filter(|it| it.kind == OperationKind::Destroy);
         if let Some(done) = done.filter(|it| it.status == OperationStatus::Succeeded) {
@@ -233,4 +278,9 @@ impl App {
         ))
         .remedy(format!("remove each first: {}", names[0].destroying())))
     }
+}
+
+/// Whether an operation has begun with a step.
+fn has_step(operation: &Operation, name: &str) -> bool {
+    operation.steps.iter().any(|it| it.name == name)
 }

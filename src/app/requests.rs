@@ -69,6 +69,7 @@ impl App {
             user_config: None,
         };
         let mut plan = self.plan_launch(&request, None).await?;
+        self.refuse_going_cluster(&plan.params.spec)?;
         let keys_of_request = settings.keys_are_of_the_request()?;
         for spec in [&mut plan.params.spec, &mut plan.create.spec] {
             (spec.protected, spec.keys_of_request) = (protected, keys_of_request);

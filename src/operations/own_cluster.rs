@@ -10,8 +10,12 @@ use serde_json::json;
 
 use super::context::{Context, OperationDef, Repeat, StepDef, StepEnd};
 use super::{destroy, launch, update};
-use crate::domain::{Aftermath, EventType, Failure, FailureKind, OperationKind};
+use crate::domain::{
+    Aftermath, Deployment, DeploymentName, EventType, Failure, FailureKind, OperationKind,
+    OwnClusterFacts,
+};
 use crate::store::now;
+use crate::targets::Site;
 use crate::targets::eks::{Cleared, Clearing, EksMaker, Standing};
 
 type Step<'a> = BoxFuture<'a, Result<StepEnd, Failure>>;
@@ -194,13 +198,16 @@ const LOOK: StepDef = StepDef {
 
 fn look<'a>(c: &'a mut Context<'_>) -> Step<'a> {
     Box::pin(async move {
-        let asked: Clearing = c.params()?;
-        let Some(facts) = c.deployment.facts.own_cluster.clone() else {
-            return Ok(StepEnd::Skipped("it was never whole".into()));
-        };
-        let (site, gateways) = (destroy::site(c)?, gateways(c)?);
-        let standing = Standing { facts: &facts, gateways: &gateways };
-        if let Some(why) = maker(c).refuse_in_use(&site, standing, asked).await? {
+        let Some(whole) = Whole::of(c)? else { return Ok(never_whole()) };
+        if let Some(name) = &whole.placed {
+            return Err(Failure::conflict(format!(
+                "the gateway {name} of this installation is on the cluster; nothing was removed"
+            ))
+            .remedy(format!("remove it first: {}", name.destroying())));
+        }
+        let (standing, asked) = (whole.standing(), whole.asked);
+        let looked = maker(c).refuse_in_use(&whole.site, standing, asked, c.work()).await?;
+        if let Some(why) = looked {
             let why = format!("what hangs by the cluster could not be looked at: {why}");
             c.sink.progress().note(&why);
         }
@@ -208,9 +215,37 @@ fn look<'a>(c: &'a mut Context<'_>) -> Step<'a> {
     })
 }
 
-/// The ids of everything that this installation has not removed.
-fn gateways(c: &Context<'_>) -> Result<BTreeSet<String>, Failure> {
-    Ok(c.store.deployments(false)?.into_iter().map(|it| it.id).collect())
+/// A cluster that was whole once, and may have something on it.
+struct Whole {
+    site: Site,
+    facts: OwnClusterFacts,
+    /// The ids of everything that this installation has not removed.
+    gateways: BTreeSet<String>,
+    /// One of them that was put on this very cluster, by its record.
+    placed: Option<DeploymentName>,
+    asked: Clearing,
+}
+
+impl Whole {
+    fn of(c: &Context<'_>) -> Result<Option<Self>, Failure> {
+        let asked = c.params()?;
+        let Some(facts) = c.deployment.facts.own_cluster.clone() else { return Ok(None) };
+        let all = c.store.deployments(false)?;
+        let is_placed = |it: &&Deployment| {
+            it.spec.cluster.as_ref().is_some_and(|cluster| cluster.own.is_some())
+        };
+        let placed = all.iter().find(is_placed).map(|it| it.name.clone());
+        let gateways = all.into_iter().map(|it| it.id).collect();
+        Ok(Some(Self { site: destroy::site(c)?, facts, gateways, placed, asked }))
+    }
+
+    fn standing(&self) -> Standing<'_> {
+        Standing { facts: &self.facts, gateways: &self.gateways }
+    }
+}
+
+fn never_whole() -> StepEnd {
+    StepEnd::Skipped("it was never whole".into())
 }
 
 const CLEAR: StepDef = StepDef {
@@ -223,13 +258,9 @@ const CLEAR: StepDef = StepDef {
 
 fn clear<'a>(c: &'a mut Context<'_>) -> Step<'a> {
     Box::pin(async move {
-        let asked: Clearing = c.params()?;
-        let Some(facts) = c.deployment.facts.own_cluster.clone() else {
-            return Ok(StepEnd::Skipped("it was never whole".into()));
-        };
-        let (site, gateways) = (destroy::site(c)?, gateways(c)?);
-        let standing = Standing { facts: &facts, gateways: &gateways };
-        let cleared = maker(c).clear(&site, standing, asked, c.work()).await?;
+        let Some(whole) = Whole::of(c)? else { return Ok(never_whole()) };
+        let (standing, asked) = (whole.standing(), whole.asked);
+        let cleared = maker(c).clear(&whole.site, standing, asked, c.work()).await?;
         Ok(StepEnd::Done(json!(cleared)))
     })
 }
@@ -244,7 +275,18 @@ fn remove<'a>(c: &'a mut Context<'_>) -> Step<'a> {
     Box::pin(async move {
         let site = destroy::site(c)?;
         let removed = maker(c).remove(&site, c.work()).await;
-        let removed = removed.map_err(|failure| destroy::half_removed(c, failure))?;
+        let removed = removed.map_err(|failure| half_removed(c, failure))?;
         Ok(StepEnd::Done(json!(removed)))
     })
+}
+
+/// The same failure, with what outlives the cluster: nobody may be able to look for it any more.
+fn half_removed(c: &Context<'_>, failure: Failure) -> Failure {
+    let failure = destroy::half_removed(c, failure);
+    let cleared: Cleared = c.output("clear").ok().flatten().unwrap_or_default();
+    if cleared.kept.is_empty() || failure.kind == FailureKind::Interrupted {
+        return failure;
+    }
+    let first = failure.remedy.clone().map(|it| format!("{it}; ")).unwrap_or_default();
+    failure.remedy(format!("{first}what stays in the account: {}", cleared.kept.join(", ")))
 }

@@ -82,7 +82,7 @@ fn text(value: &Value) -> &str {
 fn without_load_balancers_it_is_told_and_reached_by_the_clusters_api() {
     let Some(cluster) = Cluster::alone() else { return };
     let Some(case) = Case::of(&cluster, "unbalanced") else { return };
-    cluster.order("pause balancers");
+    let paused = cluster.paused("balancers");
     let launch = case.launch().env("OPENCLAW_PIPELINE_BOOT_TIMEOUT", "8s");
     let words = [
         "its service got no address: nobody says why",
@@ -149,7 +149,7 @@ fn without_load_balancers_it_is_told_and_reached_by_the_clusters_api() {
     assert_eq!(case.status()["url"], "http://127.0.0.1:18789/");
     let annotations = &case.get(&["networkpolicy", "openclaw"])["metadata"]["annotations"];
     assert_eq!(annotations["example.com/mine"], "yes", "{annotations}");
-    cluster.order("resume balancers");
+    drop(paused);
     case.destroys_all();
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::cluster::{Cluster, until};
 use crate::support::cluster_case::{Case, works};
+use crate::support::machine_case;
 use crate::support::product::Run;
 
 /// How long a pod may take in these, where it does not come up.
@@ -234,9 +235,7 @@ fn a_launch_goes_on_after_the_clusters_api_was_restarted() {
     assert_eq!(case.status()["status"], "running");
     // And so does everything else, wherever it is.
     let goes_on = |run: Run, step: &str| {
-        let mut live = run.arg("--json").live();
-        let begun = format!("\"step\":\"{step}\"");
-        while live.line().is_some_and(|line| !line.contains(&begun)) {}
+        let mut live = machine_case::Case::at(run, step);
         cluster.order("restart kube-apiserver");
         while live.line().is_some() {}
         let done = live.done();
@@ -292,7 +291,7 @@ fn a_node_that_is_lost_is_told() {
     let Some(cluster) = Cluster::alone() else { return };
     let Some(case) = Case::of(&cluster, "lost") else { return };
     case.launched();
-    cluster.order("pause kubelet");
+    let paused = cluster.paused("kubelet");
     until("the node is seen to be lost", || {
         let node = cluster.get(&["nodes"]);
         let conditions = node["items"][0]["status"]["conditions"].as_array().cloned();
@@ -304,7 +303,7 @@ fn a_node_that_is_lost_is_told() {
         let done = case.run(["doctor"]).done();
         done.stdout.contains("does not answer any more").then_some(()).ok_or(done.stdout)
     });
-    cluster.order("resume kubelet");
+    drop(paused);
     is_up(&case);
     let value: Value = case.status();
     assert_eq!(value["status"], "running");

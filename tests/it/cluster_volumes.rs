@@ -54,7 +54,10 @@ fn volumes_that_their_class_retains_are_not_called_removed() {
     assert!(!case.namespace.is_there(), "its namespace is left");
     for volume in &volumes {
         done.says(&format!("({volume}) stays: its class retains it"));
-        assert_eq!(cluster.get(&["persistentvolume", volume])["status"]["phase"], "Released");
+        until("it is released", || {
+            let status = cluster.get(&["persistentvolume", volume])["status"].clone();
+            if status["phase"] == "Released" { Ok(()) } else { Err(status.to_string()) }
+        });
         cluster.said(&["delete", "persistentvolume", volume]);
     }
     cluster.said(&["delete", "storageclass", "retains"]);

@@ -27,7 +27,7 @@ fn image(tag: &str) -> String {
 async fn a_cluster_is_made_and_gateways_on_it_live_their_whole_lives() {
     let Some(lab) = Lab::require(Part::Cluster) else { return };
     let _room = crowd::room(2).await;
-    let Some(cluster) = tokio::task::block_in_place(Cluster::shared) else { return };
+    let Some(cluster) = tokio::task::block_in_place(Cluster::alone) else { return };
     let namespaces = ["openclaw-first", "openclaw-life"].map(|it| Namespace::of(&cluster, it));
     let Some(cloud) = Cloud::start() else { return };
     let Some(netns) = NetNs::create() else { return };

@@ -33,10 +33,7 @@ impl<'a> Manifests<'a> {
     /// A manifest's objects, in the deployment's namespace and with its labels.
     fn read(&self, manifest: &Manifest) -> Result<Vec<Value>, Failure> {
         let text = self.checkout.manifest(manifest)?;
-        let unreadable = |why: &dyn std::fmt::Display| {
-            Failure::bad_input(format!("k8s/{} cannot be used: {why}", manifest.name))
-                .remedy("begin with the file as it is shipped, and change what it says")
-        };
+        let unreadable = |why: &dyn std::fmt::Display| unusable(manifest, why);
         let mut objects = Vec::new();
         for document in text.split("\n---\n") {
             let mut object: Value =
@@ -51,8 +48,7 @@ impl<'a> Manifests<'a> {
             if !annotations.is_null() && !annotations.is_object() {
                 return Err(unreadable(&"its annotations are no names with values"));
             }
-            let is_there = |place: &&&str| object.pointer(place).is_some_and(Value::is_object);
-            if let Some(place) = manifest.places.iter().find(|it| !is_there(it)) {
+            if let Some(place) = manifest.places.iter().find(|it| !has(&object, it)) {
                 return Err(unreadable(&format_args!("it has no {place}")));
             }
             if object["metadata"]["namespace"].is_string() {
@@ -78,7 +74,20 @@ impl<'a> Manifests<'a> {
 
     /// Fails unless each can be used.
     pub(super) fn check(&self) -> Result<(), Failure> {
-        kubernetes::ALL.iter().try_for_each(|manifest| self.one(manifest).map(drop))
+        kubernetes::ALL.iter().try_for_each(|manifest| {
+            let shipped = manifest.text.split("\n---\n").map(name_in);
+            let objects = self.read(manifest)?;
+            let names = objects.iter().map(|it| it["metadata"]["name"].as_str().map(str::to_owned));
+            if !shipped.eq(names) {
+                return Err(unusable(
+                    manifest,
+                    &"its objects are to be called as in the shipped one",
+                ));
+            }
+            objects.into_iter().try_for_each(|object| {
+                typed(object).map(drop).map_err(|failure| unusable(manifest, &failure.message))
+            })
+        })
     }
 
     fn one(&self, manifest: &Manifest) -> Result<Value, Failure> {
@@ -154,7 +163,10 @@ impl<'a> Manifests<'a> {
     fn narrow(&self, policy: &mut Value) {
         let spec = self.site.deployment.spec.cluster.clone().unwrap_or_default();
         let Some(rules) = policy["spec"]["ingress"].as_array_mut() else { return };
-        let is_for_all = |rule: &Value| rule.get("from").is_none();
+        // Nobody that is named is everybody.
+        let is_for_all = |rule: &Value| {
+            rule.get("from").is_none_or(|it| it.as_array().is_none_or(Vec::is_empty))
+        };
         match spec.expose {
             Expose::Operator => {
                 let block = |range: &String| json!({ "ipBlock": { "cidr": range } });
@@ -308,6 +320,28 @@ impl<'a> Manifests<'a> {
     }
 }
 
+/// What cannot be made anything of.
+fn unusable(manifest: &Manifest, why: &dyn std::fmt::Display) -> Failure {
+    Failure::bad_input(format!("k8s/{} cannot be used: {why}", manifest.name))
+        .remedy("begin with the file as it is shipped, and change what it says")
+}
+
+/// The name of the object in a document.
+fn name_in(document: &str) -> Option<String> {
+    let object: Value = serde_saphyr::from_str(document).ok()?;
+    object["metadata"]["name"].as_str().map(str::to_owned)
+}
+
+/// Whether an object has another one at this place, with lists where the place has numbers.
+fn has(object: &Value, place: &str) -> bool {
+    let parts = place.split('/').skip(1);
+    let found = parts.into_iter().try_fold(object, |it, part| match part.parse::<usize>() {
+        Ok(index) => it.as_array()?.get(index),
+        Err(_) => it.as_object()?.get(part),
+    });
+    found.is_some_and(Value::is_object)
+}
+
 /// Where a service says how its load balancer is tagged in AWS.
 const TAGS: &str = "service.beta.kubernetes.io/aws-load-balancer-additional-resource-tags";
 
@@ -345,6 +379,15 @@ pub(super) fn typed(object: Value) -> Result<Applied, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_in_a_list_is_no_key() {
+        let listed = json!({ "spec": { "ports": [{ "port": 1 }] } });
+        let keyed = json!({ "spec": { "ports": { "0": { "port": 1 } } } });
+        assert!(has(&listed, "/spec/ports/0") && has(&listed, "/spec"));
+        assert!(!has(&keyed, "/spec/ports/0") && !has(&listed, "/spec/ports/1"));
+        assert!(!has(&json!({ "spec": "text" }), "/spec"));
+    }
 
     #[test]
     fn quantities_are_compared_by_what_they_mean() {

@@ -358,9 +358,9 @@ fn not_placed(pod: &Object, warnings: &[Value]) -> Option<Trouble> {
 /// reason, and the first here is what a node more cannot mend, or only a certain one.
 fn placing_remedy(words: &str) -> &'static str {
     let says = |signs: &[&str]| signs.iter().any(|it| words.contains(it));
-    if says(&["volume node affinity", "PersistentVolume's node affinity"]) {
-        "its volume is in a zone where no node takes it: add a node in that zone (kubectl get \
-         persistentvolumes, kubectl get nodes --show-labels)"
+    if says(&["node affinity", "available volume zone"]) && says(&["olume"]) {
+        "its volume is in a zone, or on a node, where nothing takes it: add a node in that zone \
+         (kubectl describe persistentvolumes, kubectl get nodes --show-labels)"
     } else if says(&["Insufficient", "Too many pods", "max volume count", "enough free storage"]) {
         "add a node, or a larger one"
     } else if says(&["PersistentVolumeClaim", "persistentvolumeclaim", "volume"]) {

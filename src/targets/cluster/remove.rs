@@ -34,14 +34,14 @@ pub(in crate::targets) enum Fate {
     Unseen,
 }
 
-/// Waits until a claim's volume is gone with it; whether it goes is for its class to say. Without the
+/// Waits until the volume that a claim had, if it had one, is gone with it; whether it goes is for its class to say. Without the
 /// cluster nobody removes it.
 pub(in crate::targets) async fn fate_of_volume(
     cluster: &Cluster,
-    claim: &Object,
+    volume: Option<&str>,
     looks: &mut Looks<'_>,
 ) -> Result<Fate, Failure> {
-    let Some(name) = claim.data["spec"]["volumeName"].as_str() else { return Ok(Fate::Gone) };
+    let Some(name) = volume else { return Ok(Fate::Gone) };
     loop {
         let found = match cluster.get(Kind::VOLUME, None, name).await {
             // Who may not look at volumes cannot wait for them.
@@ -100,7 +100,8 @@ impl At<'_> {
         let mut looks = Looks::new(GONE_WITHIN, work);
         for claim in &claims {
             let volume = volume(claim);
-            match fate_of_volume(&self.cluster, claim, &mut looks).await? {
+            let name = claim.data["spec"]["volumeName"].as_str();
+            match fate_of_volume(&self.cluster, name, &mut looks).await? {
                 Fate::Gone => removed.push(volume),
                 Fate::Retained => {
                     work.progress.note(&format!("{volume} stays: its class retains it"));

@@ -65,17 +65,15 @@ impl Seen {
 
 impl EksMaker {
     /// Refuses a removal that would take something away that is used, or that could not end. Answers why
-    /// nothing was looked at, where nobody answers for the cluster any more and that is known.
+    /// nothing was looked at, where nobody sees what is there and it goes all the same.
     pub async fn refuse_in_use(
         &self,
         site: &Site,
         standing: Standing<'_>,
         asked: Clearing,
+        work: Work<'_>,
     ) -> Result<Option<String>, Failure> {
-        match self.answering(standing.facts, asked).await? {
-            Ok(cluster) => look(&cluster, site, standing).await.map(|_| None).map_err(refused),
-            Err(unseen) => Ok(Some(unseen)),
-        }
+        Ok(self.view(site, standing, asked, work).await?.err())
     }
 
     /// Removes what would keep the cluster's network from being removed, and, where that is asked for,
@@ -87,40 +85,50 @@ impl EksMaker {
         asked: Clearing,
         work: Work<'_>,
     ) -> Result<Cleared, Failure> {
-        match self.answering(standing.facts, asked).await? {
-            Ok(cluster) => {
-                let seen = look(&cluster, site, standing).await.map_err(refused)?;
+        match self.view(site, standing, asked, work).await? {
+            Ok((cluster, seen)) => {
                 clear_at(&cluster, &seen, asked.volumes, work).await.map_err(refused)
             }
             Err(unseen) => Ok(Cleared { unseen: Some(unseen), ..Cleared::default() }),
         }
     }
 
-    /// The cluster's API, which answers; or why it does not, where it may go all the same.
-    async fn answering(
+    /// What is on the cluster, where it may go; or why nobody sees that, where it goes all the same.
+    async fn view(
         &self,
-        facts: &OwnClusterFacts,
+        site: &Site,
+        standing: Standing<'_>,
         asked: Clearing,
-    ) -> Result<Result<Cluster, String>, Failure> {
-        let cluster = self.api(&facts.at).await?;
-        match cluster.version().await {
-            // Load balancers would hold the network for good, and volumes stay that nobody names.
-            Err(error) if error.problem == Problem::Unreachable && !asked.unseen => {
+        work: Work<'_>,
+    ) -> Result<Result<(Cluster, Seen), String>, Failure> {
+        let at = &standing.facts.at;
+        let cluster = self.api(at).await?;
+        let looked = match cluster.version().await {
+            Ok(_) => look(&cluster, site, standing).await.map_err(refused),
+            Err(error) if error.problem == Problem::Unreachable => {
+                // What a removal before this one came as far as to remove answers nobody.
+                if !self.held(site, work).await?.has("aws_eks_cluster") {
+                    return Ok(Err(format!("the cluster {} itself is gone already", at.name)));
+                }
+                // Load balancers would hold the network for good, and volumes stay that nobody names.
                 Err(Failure::prerequisite(format!(
                     "the API of the cluster {} does not answer ({}), so nobody sees what on it would \
                      hold its network or outlive it; nothing was removed",
-                    facts.at.name, error.words
+                    at.name, error.words
                 ))
                 .remedy(
                     "openclaw-pipeline cluster apply lets the address in that you have now; where \
                      the cluster is broken, or gone: cluster destroy --unseen",
                 ))
             }
-            Err(error) if error.problem == Problem::Unreachable => {
-                Ok(Err(Failure::from(error).to_string()))
-            }
             Err(error) => Err(refused(error.into())),
-            Ok(_) => Ok(Ok(cluster)),
+        };
+        match looked {
+            Ok(seen) => Ok(Ok((cluster, seen))),
+            Err(failure) if asked.unseen && failure.kind != FailureKind::Conflict => {
+                Ok(Err(failure.message))
+            }
+            Err(failure) => Err(failure),
         }
     }
 }
@@ -225,31 +233,39 @@ async fn clear_at(
     }
     let claims = cluster.list(Kind::CLAIM, None, "").await?;
     let volumes_left = cluster.list(Kind::VOLUME, None, "").await?;
-    // Their claims are gone, and their class retains them.
-    let released = volumes_left.iter().filter(|it| it.data["status"]["phase"] == "Released");
-    cleared.kept.extend(released.map(|it| format!("the volume {}", described(it))));
     let mut going = Vec::new();
+    for volume in volumes_left.iter().filter(|it| it.data["status"]["phase"] == "Released") {
+        // Its claim is gone: by a removal before this one, which did not come as far as to wait for
+        // it; or its class retains it.
+        let spec = &volume.data["spec"];
+        let of = spec["claimRef"]["namespace"].as_str().unwrap_or_default();
+        let words = format!("the volume {}", described(volume));
+        if volumes && seen.own.contains(of) && spec["persistentVolumeReclaimPolicy"] == "Delete" {
+            going.push((None, volume.metadata.name.clone(), words));
+        } else {
+            cleared.kept.push(words);
+        }
+    }
     for claim in &claims {
-        let volume = volume_of(cluster, claim).await;
+        let words = format!("the volume {} of {}", volume_of(cluster, claim).await, called(claim));
         if volumes && seen.is_own(claim) {
             remove(cluster, Kind::CLAIM, claim).await?;
-            going.push((claim, volume));
+            let volume = claim.data["spec"]["volumeName"].as_str().map(str::to_owned);
+            going.push((Some(claim), volume, words));
         } else {
-            cleared.kept.push(format!("the volume {volume} of {}", called(claim)));
+            cleared.kept.push(words);
         }
     }
     let mut looks = Looks::new(GONE_WITHIN, work);
-    for (claim, volume) in going {
-        is_gone(cluster, Kind::CLAIM, claim, &mut looks).await?;
-        let what = match fate_of_volume(cluster, claim, &mut looks).await? {
-            Fate::Gone => {
-                cleared.removed.push(format!("the volume {volume} of {}", called(claim)));
-                continue;
-            }
-            Fate::Retained => "which its class retains",
-            Fate::Unseen => "which nobody here may look for",
-        };
-        cleared.kept.push(format!("the volume {volume}, {what}"));
+    for (claim, volume, words) in going {
+        if let Some(claim) = claim {
+            is_gone(cluster, Kind::CLAIM, claim, &mut looks).await?;
+        }
+        match fate_of_volume(cluster, volume.as_deref(), &mut looks).await? {
+            Fate::Gone => cleared.removed.push(words),
+            Fate::Retained => cleared.kept.push(format!("{words}, which its class retains")),
+            Fate::Unseen => cleared.kept.push(format!("{words}, which nobody here may look for")),
+        }
     }
     Ok(cleared)
 }

@@ -169,6 +169,7 @@ impl EksMaker {
             if plan.is_idle {
                 return Ok(before.outputs.clone());
             }
+            let outputs = terraform.apply_plan(workspace, &file, run).await?;
             for who in no_longer_let_in(&plan) {
                 work.progress.note(&format!(
                     "{who} administers the cluster no more: whoever applies it last does, and whom \
@@ -176,7 +177,7 @@ impl EksMaker {
                     Files::of(site).users().display()
                 ));
             }
-            terraform.apply_plan(workspace, &file, run).await
+            Ok(outputs)
         };
         let applied = applied.await;
         let _ = std::fs::remove_file(&file);

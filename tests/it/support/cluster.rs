@@ -52,6 +52,18 @@ static CURRENT: Mutex<Weak<Running>> = Mutex::new(Weak::new());
 /// Who uses it beside others, and who alone.
 static TURNS: RwLock<()> = RwLock::new(());
 
+/// A part that does nothing, until this is dropped.
+pub struct Paused<'a> {
+    cluster: &'a Cluster,
+    part: &'a str,
+}
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        self.cluster.order(&format!("resume {}", self.part));
+    }
+}
+
 /// A test's share of the cluster.
 pub struct Cluster {
     running: Arc<Running>,
@@ -99,6 +111,12 @@ impl Cluster {
         let mut line = String::new();
         orders.output.read_line(&mut line).expect("it answers");
         assert_eq!(line.trim(), "done", "{order}");
+    }
+
+    /// Pauses a part of it, until what this answers is dropped.
+    pub fn paused<'a>(&'a self, part: &'a str) -> Paused<'a> {
+        self.order(&format!("pause {part}"));
+        Paused { cluster: self, part }
     }
 
     /// The administrator's `kubectl`.

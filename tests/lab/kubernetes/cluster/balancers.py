@@ -138,5 +138,7 @@ def name(address: str, host: str) -> None:
     lines = HOSTS.read_text().splitlines()
     if line not in lines:
         others = [it for it in lines if it.split()[1] != host]
-        # In place: it is mounted over that of whoever looks names up.
-        HOSTS.write_text("".join(f"{it}\n" for it in [*others, line]))
+        # In place: it is mounted over that of whoever looks names up, and never without them.
+        with HOSTS.open("r+") as hosts:
+            hosts.write("".join(f"{it}\n" for it in [*others, line]))
+            hosts.truncate()
