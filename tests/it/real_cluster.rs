@@ -110,7 +110,12 @@ async fn by_the_targets_that_a_user_types(real: &Real, browser: &Browser, cluste
     let output = shell.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && said.contains("in openclaw-"), "{said}");
-    assert!(real.made(&["k8s-apply", of]).contains("first"));
+    let mut apply = real.make(&["k8s-apply", of]);
+    let applied = apply.env("HEARTBEAT", "45m").output().expect("make runs");
+    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    let config = cluster.get(&["configmap", "openclaw-config", "--namespace=openclaw-first"]);
+    let managed = config["data"]["managed.json"].as_str().expect("it");
+    assert!(managed.contains("\"45m\""), "{managed}");
     let key = "sk-ant-another-key-of-the-lab";
     let mut given = real.make(&["k8s-secret", of]);
     let given = given.env("ANTHROPIC_API_KEY", key).output().expect("make runs");

@@ -23,8 +23,15 @@ const TOKEN: &str = "ocp-operator-0123456789abcdef0123456789abcdef";
 const IMAGE: &str = "ghcr.io/openclaw/openclaw:server";
 const NAME: &str = "beside";
 /// What is told of a launch, in this order.
-const TOLD: [&str; 6] =
-    ["launching", "deploying_app", "pulling_image", "starting_app", "health_check", "completed"];
+const TOLD: [&str; 7] = [
+    "launching",
+    "deploying_app",
+    "pulling_image",
+    "creating_config",
+    "starting_app",
+    "health_check",
+    "completed",
+];
 
 /// The server's place there, which is gone with this.
 struct Place<'a> {
