@@ -204,8 +204,8 @@ impl App {
             _ => return Ok(()),
         };
         Err(Failure::conflict(format!("the cluster of this installation {how}")).remedy(format!(
-            "openclaw-pipeline cluster show and events {} say more; cluster apply makes it whole, {} \
-             removes it",
+            "openclaw-pipeline cluster show and events {} say more; cluster apply makes one that is \
+             whole, {} removes this one",
             own.name,
             own.name.destroying()
         )))

@@ -89,6 +89,12 @@ impl Failure {
         self
     }
 
+    /// Adds what else to do, behind what is said of that already.
+    pub fn also(self, more: impl AsRef<str>) -> Self {
+        let first = self.remedy.as_ref().map(|it| format!("{it}; ")).unwrap_or_default();
+        self.remedy(format!("{first}{}", more.as_ref()))
+    }
+
     /// Puts a context before the message: `context: message`.
     pub fn context(mut self, context: impl AsRef<str>) -> Self {
         self.message = format!("{}: {}", context.as_ref(), self.message);

@@ -128,10 +128,8 @@ fn stop<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>> {
             Err(failure)
                 if failure.kind == FailureKind::Prerequisite && c.target().clusters().is_some() =>
             {
-                let first = failure.remedy.clone().map(|it| format!("{it}; ")).unwrap_or_default();
                 let again = c.deployment.name.destroying();
-                Err(failure
-                    .remedy(format!("{first}where its cluster is gone for good: {again} --unseen")))
+                Err(failure.also(format!("where its cluster is gone for good: {again} --unseen")))
             }
             stopped => stopped,
         }
@@ -185,15 +183,13 @@ fn remove<'a>(c: &'a mut Context<'_>) -> BoxFuture<'a, Result<StepEnd, Failure>>
 /// The same failure, with how to go on: what is left of a machine stays recorded, and costs.
 pub(super) fn half_removed(c: &Context<'_>, failure: Failure) -> Failure {
     let again = c.deployment.name.destroying();
-    let known = failure.remedy.clone();
     if !is_of_its_own(c)
         || failure.kind == FailureKind::Interrupted
-        || known.as_ref().is_some_and(|remedy| remedy.contains(&again))
+        || failure.remedy.as_ref().is_some_and(|remedy| remedy.contains(&again))
     {
         return failure;
     }
-    let first = known.map(|remedy| format!("{remedy}; ")).unwrap_or_default();
-    failure.remedy(format!("{first}what is left is recorded, and may cost: {again} removes it"))
+    failure.also(format!("what is left is recorded, and may cost: {again} removes it"))
 }
 
 pub(super) const FORGET: StepDef = StepDef {

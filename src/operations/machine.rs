@@ -216,11 +216,8 @@ fn begun_with(c: &Context<'_>, failure: Failure, exists: &str) -> Failure {
             failure.remedy("openclaw-pipeline server deploy tries again")
         };
     }
-    let first = failure.remedy.clone().map(|remedy| format!("{remedy}; ")).unwrap_or_default();
-    failure.remedy(format!(
-        "{first}{exists}: {} goes on, {removal} removes it",
-        name.launching(Some(target))
-    ))
+    failure
+        .also(format!("{exists}: {} goes on, {removal} removes it", name.launching(Some(target))))
 }
 
 /// What exists of a deployment's machine.

@@ -100,9 +100,8 @@ async fn begun(c: &Context<'_>, failure: Failure) -> Failure {
         format!("there are {}", made.join(", "))
     };
     let name = &c.deployment.name;
-    let first = failure.remedy.clone().map(|it| format!("{it}; ")).unwrap_or_default();
-    failure.remedy(format!(
-        "{first}{exists}: {} goes on, {} removes it",
+    failure.also(format!(
+        "{exists}: {} goes on, {} removes it",
         name.launching(None),
         name.destroying()
     ))
@@ -287,6 +286,5 @@ fn half_removed(c: &Context<'_>, failure: Failure) -> Failure {
     if cleared.kept.is_empty() || failure.kind == FailureKind::Interrupted {
         return failure;
     }
-    let first = failure.remedy.clone().map(|it| format!("{it}; ")).unwrap_or_default();
-    failure.remedy(format!("{first}what stays in the account: {}", cleared.kept.join(", ")))
+    failure.also(format!("what stays in the account: {}", cleared.kept.join(", ")))
 }

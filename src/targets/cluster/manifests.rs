@@ -334,8 +334,8 @@ fn name_in(document: &str) -> Option<String> {
 
 /// Whether an object has another one at this place, with lists where the place has numbers.
 fn has(object: &Value, place: &str) -> bool {
-    let parts = place.split('/').skip(1);
-    let found = parts.into_iter().try_fold(object, |it, part| match part.parse::<usize>() {
+    let mut parts = place.split('/').skip(1);
+    let found = parts.try_fold(object, |it, part| match part.parse::<usize>() {
         Ok(index) => it.as_array()?.get(index),
         Err(_) => it.as_object()?.get(part),
     });

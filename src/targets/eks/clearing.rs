@@ -275,11 +275,10 @@ fn refused(failure: Failure) -> Failure {
     if failure.kind != FailureKind::Prerequisite {
         return failure;
     }
-    let first = failure.remedy.clone().map(|it| format!("{it}; ")).unwrap_or_default();
-    failure.remedy(format!(
-        "{first}openclaw-pipeline cluster apply lets the AWS credentials that it runs with into the \
-         cluster again"
-    ))
+    failure.also(
+        "openclaw-pipeline cluster apply lets the AWS credentials that it runs with into the cluster \
+         again",
+    )
 }
 
 /// Whether a load balancer in the account belongs to it.
