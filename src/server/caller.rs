@@ -2,11 +2,13 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use serde::de::DeserializeOwned;
+use tokio::sync::OwnedMutexGuard;
 
 use super::body::{self, RawBody};
 use super::gate::Told;
@@ -17,6 +19,11 @@ use crate::app::rate;
 use crate::app::{AuditOutcome, AuditRecord, AuthError, IdempotencyKey, OwnerLimits};
 use crate::domain::{Deployment, DeploymentName, Need, Principal, PrincipalKind, Scope};
 use crate::secrets::Secret;
+
+/// How long a request waits for the same one that came before it. The slowest is an approval.
+const PATIENCE: Duration = Duration::from_secs(100);
+/// When to come again after that, in seconds.
+const COME_AGAIN_S: u64 = 10;
 
 /// By what a caller is known. Whoever follows for longer than a request lasts is looked at by it
 /// again.
@@ -175,9 +182,12 @@ pub struct Start<T> {
     pub body: T,
     /// The key by which it may be sent again.
     pub key: Option<IdempotencyKey>,
+    /// Whoever sends it again meanwhile waits until this one is answered: what it begins would be
+    /// in the other's way before it is on record.
+    _turn: Option<OwnedMutexGuard<()>>,
 }
 
-impl<T: DeserializeOwned> FromRequest<Server> for Start<T> {
+impl<T: DeserializeOwned + Send> FromRequest<Server> for Start<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, server: &Server) -> Answer<Self> {
@@ -195,8 +205,21 @@ impl<T: DeserializeOwned> FromRequest<Server> for Start<T> {
             declared?;
             body::parse(&bytes)?
         };
-        Ok(Self { caller, body, key })
+        Ok(Self { _turn: turn(server, key.as_ref()).await?, caller, body, key })
     }
+}
+
+/// The turn among those that send the same request.
+async fn turn(
+    server: &Server,
+    key: Option<&IdempotencyKey>,
+) -> Answer<Option<OwnedMutexGuard<()>>> {
+    let Some(key) = key else { return Ok(None) };
+    if let Some(turn) = server.keys().wait(&key.name(), PATIENCE).await {
+        return Ok(Some(turn));
+    }
+    let why = "an earlier request with this Idempotency-Key is not answered yet; send it again";
+    Err(Problem::new(StatusCode::CONFLICT, why).retry_after(COME_AGAIN_S))
 }
 
 /// What the caller may send again under the same key.

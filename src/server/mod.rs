@@ -25,6 +25,7 @@ mod start;
 mod state;
 mod tail;
 mod tls;
+mod turns;
 mod views;
 
 use std::net::SocketAddr;

@@ -6,12 +6,12 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::cache::Cache;
 use super::crowd::Crowds;
-use super::routes::Turns;
 use super::tail::Tail;
+use super::turns::Turns;
 use crate::app::rate::{RateLimiter, RateLimits};
 use crate::app::{App, Authenticator, Denials, Executor, LOOKS, own_names};
 use crate::config::Settings;
-use crate::domain::{Failure, Principal};
+use crate::domain::{DeploymentName, Failure, Principal};
 use crate::telemetry::metrics::Metrics;
 
 /// What can change while the server lives.
@@ -86,7 +86,9 @@ struct Inner {
     /// Of those who look at a gateway, which takes a connection to it.
     looks: Semaphore,
     /// Of those who want a link, which takes memory of the gateway's.
-    links: Turns,
+    links: Turns<DeploymentName>,
+    /// Of those that send the same request at once: a token's id and its key.
+    keys: Turns<(String, String)>,
     open: Arc<Principal>,
     own_names: Vec<String>,
 }
@@ -103,6 +105,7 @@ impl Server {
             denials: Denials::new(parts.app.store().clone()),
             looks: Semaphore::new(LOOKS),
             links: Turns::default(),
+            keys: Turns::default(),
             open: Arc::new(Principal::open()),
             own_names: own_names(),
             parts,
@@ -157,8 +160,13 @@ impl Server {
     }
 
     /// Whose turn it is to be given a link.
-    pub fn links(&self) -> &Turns {
+    pub fn links(&self) -> &Turns<DeploymentName> {
         &self.inner.links
+    }
+
+    /// Whose turn it is among those that send the same request: a token's id and its key.
+    pub fn keys(&self) -> &Turns<(String, String)> {
+        &self.inner.keys
     }
 
     /// Whoever comes without a token, where none is asked for.

@@ -55,6 +55,11 @@ impl IdempotencyKey {
             fingerprint: digest.finalize().into(),
         })
     }
+
+    /// Whose it is, and the key: the same for a request that is sent again.
+    pub fn name(&self) -> (String, String) {
+        (self.token.clone(), self.key.clone())
+    }
 }
 
 /// An answer as it is kept.

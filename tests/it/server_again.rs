@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use openclaw_pipeline::exec::LockFile;
 use serde_json::{Value, json};
 
 use crate::support::asking::ask;
@@ -117,6 +118,33 @@ fn two_at_once_are_one() {
     let all = served.get("/v1/operations?deployment=runs").ok(200);
     assert_eq!(all["items"].as_array().map(Vec::len), Some(5), "{all:#}");
     served.assert_well();
+}
+
+/// The store is kept from writing by the test, for longer than a deployment's lock is waited for:
+/// a loaded disk does the same.
+#[test]
+fn those_that_come_while_the_first_is_slow_to_begin_get_its_answer() {
+    let served = Served::with_versions();
+    served.launch("runs");
+    let token = served.token(["--scope", "admin"]).text;
+    let restart = || served.call("POST", "/v1/deployments/runs/restart").token(&token);
+    let database = served.product().home().join("pipeline.db");
+    let store = rusqlite::Connection::open(database).expect("opens");
+    store.execute_batch("BEGIN IMMEDIATE").expect("it is the test's");
+    let lock = served.product().home().join("locks/runs");
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let all = [(); 3].map(|()| scope.spawn(|| restart().key("again").send()));
+        served.until("one of them has the lock", || LockFile::is_held(&lock).ok()?.then_some(()));
+        // What is not the same has waited for the lock when it is answered, and so would they.
+        restart().key("other").send().problem(409);
+        store.execute_batch("COMMIT").expect("it is the server's again");
+        all.into_iter().map(|it| it.join().expect("an answer")).collect()
+    });
+    let begun: BTreeSet<_> = answers.iter().map(|it| it.ok(202).to_string()).collect();
+    assert_eq!(begun.len(), 1, "{begun:?}");
+    let again = answers.iter().filter(|it| it.headers.contains_key("idempotency-replayed"));
+    assert_eq!(again.count(), answers.len() - 1);
+    served.ended(&answers[0].json());
 }
 
 #[test]

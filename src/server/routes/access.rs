@@ -3,8 +3,6 @@
 //! Owns the turns at it: making a link starts Node.js within the gateway's own bound on memory, so
 //! one is made for a deployment at a time. Refuses to keep anybody waiting for long.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -21,45 +19,13 @@ use super::super::problem::{Answer, Problem};
 use super::super::state::Server;
 use super::lifecycle::Nothing;
 use crate::app::AccessKind;
-use crate::domain::{DeploymentName, Need};
+use crate::domain::Need;
 
 /// How long somebody waits for their turn. A link takes a second or two, and a minute and a half
 /// where the gateway does not give one.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// When to come again after that, in seconds.
 const COME_AGAIN_S: u64 = 10;
-
-type Turn = tokio::sync::Mutex<()>;
-
-/// Whose turn it is, for each deployment that somebody wants a link to.
-#[derive(Debug, Default)]
-pub struct Turns {
-    of: Mutex<HashMap<DeploymentName, Weak<Turn>>>,
-}
-
-impl Turns {
-    /// The turn, once it comes; `None` where it does not within `at_most`.
-    async fn wait(
-        &self,
-        name: &DeploymentName,
-        at_most: Duration,
-    ) -> Option<tokio::sync::OwnedMutexGuard<()>> {
-        let turn = self.of(name);
-        tokio::time::timeout(at_most, turn.lock_owned()).await.ok()
-    }
-
-    fn of(&self, name: &DeploymentName) -> Arc<Turn> {
-        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those that nobody has or waits for are forgotten.
-        of.retain(|_, turn| turn.strong_count() > 0);
-        if let Some(turn) = of.get(name).and_then(Weak::upgrade) {
-            return turn;
-        }
-        let turn = Arc::new(Turn::default());
-        of.insert(name.clone(), Arc::downgrade(&turn));
-        turn
-    }
-}
 
 pub(super) fn routes() -> OpenApiRouter<Server> {
     OpenApiRouter::new().routes(routes!(access))
@@ -108,27 +74,4 @@ async fn access(
         expires_at: access.expires_at,
         kind: access.kind,
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn one_has_the_turn_and_the_others_wait_for_it_and_not_for_ever() {
-        let turns = Arc::new(Turns::default());
-        let [main, other] = ["main", "other"].map(|name| name.parse().expect("a name"));
-        let first = turns.wait(&main, PATIENCE).await.expect("the first");
-        turns.wait(&other, PATIENCE).await.expect("of another deployment");
-        assert!(turns.wait(&main, PATIENCE).await.is_none(), "it waits no longer");
-        let waits = tokio::spawn({
-            let (turns, main) = (Arc::clone(&turns), main.clone());
-            async move { turns.wait(&main, PATIENCE).await.is_some() }
-        });
-        tokio::task::yield_now().await;
-        drop(first);
-        assert!(waits.await.expect("no panic"), "it is the next one's");
-        drop(turns.of(&other));
-        assert_eq!(turns.of.lock().expect("unpoisoned").len(), 1, "the others are forgotten");
-    }
 }

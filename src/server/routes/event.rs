@@ -21,7 +21,7 @@ pub(super) fn routes() -> OpenApiRouter<Server> {
 }
 
 /// Something that happened, as somebody outside tells it.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct EventBody {
     /// What happened: a progress type or `pairing_required`; with the scope `deploy` also
@@ -68,8 +68,9 @@ struct Forwarded {
     request_body = EventBody,
     responses((status = 200, description = "It is stored", body = Forwarded)),
 )]
-async fn post(State(server): State<Server>, asked: Start<EventBody>) -> Answer<Response> {
-    let Start { caller, body, key } = asked;
+async fn post(State(server): State<Server>, mut asked: Start<EventBody>) -> Answer<Response> {
+    let body = std::mem::take(&mut asked.body);
+    let caller = &asked.caller;
     caller.is_about(body.name.as_deref());
     let given = body.name.as_deref().unwrap_or("main");
     let name: Option<DeploymentName> = given.parse().ok();
@@ -94,11 +95,9 @@ async fn post(State(server): State<Server>, asked: Start<EventBody>) -> Answer<R
     };
     let name = caller.named(given)?;
     caller.take(&server, &name)?;
-    let asked = Start { caller, body: (), key };
     if let Some(before) = asked.before(&server)? {
         return Ok(before);
     }
-    let caller = &asked.caller;
     // Letting somebody in is on record, whoever said that they wait.
     let may_open = caller.may_any(&[Need::Deploy, Need::Approve]).is_ok();
     let status = StatusCode::OK.as_u16();

@@ -21,8 +21,6 @@ mod webhooks;
 
 use utoipa_axum::router::OpenApiRouter;
 
-pub(super) use access::Turns;
-
 use super::state::Server;
 
 /// Every call with its description.

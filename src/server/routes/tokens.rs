@@ -245,7 +245,7 @@ async fn list(
     responses((status = 201, description = "The token", body = NewTokenView)),
 )]
 async fn create(State(server): State<Server>, start: Start<TokenBody>) -> Answer<Response> {
-    let Start { caller, body, key } = start;
+    let Start { caller, body, key, .. } = start;
     caller.may(Need::Tokens)?;
     let status = StatusCode::CREATED;
     if let Some(key) = &key

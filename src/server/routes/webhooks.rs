@@ -186,7 +186,7 @@ async fn list(
                body = NewEndpointView)),
 )]
 async fn add(State(server): State<Server>, start: Start<EndpointBody>) -> Answer<Response> {
-    let Start { caller, body, key } = start;
+    let Start { caller, body, key, .. } = start;
     caller.may(Need::Admin)?;
     if let Some(key) = &key
         && let Some(before) = server.app().answered(key)?
