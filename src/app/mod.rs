@@ -67,7 +67,7 @@ pub use crate::store::{
     IdempotencyKey, KEY_MAX, Once, OperationFilter, OwnerLimits, SESSION_HOURS, Unprotected,
 };
 pub use crate::targets::LogOptions;
-pub use crate::targets::eks::Clearing;
+pub use crate::targets::own_cluster::Clearing;
 pub use crate::webhooks::address::is_near;
 pub use access::{Access, AccessKind};
 pub use adopt::Adopted;

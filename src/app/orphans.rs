@@ -139,7 +139,7 @@ impl App {
         let cancel = CancellationToken::new();
         let work = Work { cancel: &cancel, lock: &lock, progress: &Unheard };
         let state = if name.is_cluster() {
-            self.engine().targets().own_cluster().held(site, work).await?
+            self.engine().targets().cluster_maker().held(site, work).await?
         } else {
             self.maker(site)?.held(site, work).await?
         };

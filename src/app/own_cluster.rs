@@ -19,7 +19,7 @@ use crate::operations::vault::Slot;
 use crate::operations::{LaunchParams, Sink};
 use crate::secrets::Secret;
 use crate::store::{Begin, NewDeployment, NewEvent, new_id};
-use crate::targets::eks::Clearing;
+use crate::targets::own_cluster::Clearing;
 use crate::targets::{GatewaySecrets, Site, Work};
 
 /// What making the cluster would change.
@@ -130,7 +130,7 @@ impl App {
         let secrets = GatewaySecrets::with_token(Secret::new(""));
         let site = Site { layout: self.layout().clone(), deployment, secrets };
         let work = Work { cancel, lock: &lock, progress: sink.progress() };
-        let maker = self.engine().targets().own_cluster();
+        let maker = self.engine().targets().cluster_maker();
         maker.preflight(&site, work).await?;
         let scratch = self.scratch(&name, &lock)?;
         let plan = maker.plan(&site, scratch.path(), work).await?;
@@ -140,7 +140,7 @@ impl App {
 
     /// Has Terraform get what a cluster needs; answers where that lies.
     pub async fn init_cluster(&self, cancel: &CancellationToken) -> Result<PathBuf, Failure> {
-        self.engine().targets().own_cluster().init(self.layout(), cancel).await
+        self.engine().targets().cluster_maker().init(self.layout(), cancel).await
     }
 
     /// The cluster, as it is recorded.
@@ -154,7 +154,7 @@ impl App {
     /// Whether its API answers.
     pub(super) async fn cluster_answers(&self, deployment: &Deployment) -> Option<bool> {
         let facts = deployment.facts.own_cluster.as_ref()?;
-        Some(self.engine().targets().own_cluster().answers(facts).await)
+        Some(self.engine().targets().cluster_maker().answers(facts).await)
     }
 
     /// The gateways of this installation that are recorded on it. Who was put there by another of

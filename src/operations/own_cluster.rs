@@ -15,8 +15,8 @@ use crate::domain::{
     OwnClusterFacts,
 };
 use crate::store::now;
-use crate::targets::Site;
-use crate::targets::eks::{Cleared, Clearing, EksMaker, Standing};
+use crate::targets::own_cluster::{Cleared, Clearing, Standing};
+use crate::targets::{OwnCluster, Site};
 
 type Step<'a> = BoxFuture<'a, Result<StepEnd, Failure>>;
 
@@ -83,7 +83,7 @@ fn says_removed(c: &Context<'_>) -> String {
     text
 }
 
-fn maker<'a>(c: &Context<'a>) -> &'a EksMaker {
+fn maker<'a>(c: &Context<'a>) -> &'a dyn OwnCluster {
     c.targets.own_cluster()
 }
 

@@ -15,6 +15,7 @@ mod https;
 pub mod keeper;
 mod looks;
 pub mod machine;
+pub mod own_cluster;
 pub mod process;
 pub mod rendering;
 pub mod site;
@@ -33,6 +34,7 @@ use crate::exec::{Cmd, LockFile};
 use crate::gateway::{Dial, TcpDial};
 
 pub use checkout::Checkout;
+pub use own_cluster::OwnCluster;
 pub use rendering::ManagedConfig;
 pub use site::{GatewaySecrets, Layout, Site};
 
@@ -387,8 +389,9 @@ pub struct Targets {
     ec2: Arc<machine::MachineTarget>,
     lightsail: Arc<machine::MachineTarget>,
     eks: Arc<cluster::ClusterTarget>,
-    own_cluster: Arc<eks::EksMaker>,
+    cluster_maker: Arc<eks::EksMaker>,
     stand_in: Option<Arc<dyn Target>>,
+    own_cluster: Option<Arc<dyn OwnCluster>>,
 }
 
 impl Targets {
@@ -413,14 +416,20 @@ impl Targets {
             ec2: machines(machine::Cloud::Ec2),
             lightsail: machines(machine::Cloud::Lightsail),
             eks: Arc::new(cluster::ClusterTarget::new(finder, tools)),
-            own_cluster: Arc::new(eks::EksMaker::new(tools)),
+            cluster_maker: Arc::new(eks::EksMaker::new(tools)),
             stand_in: None,
+            own_cluster: None,
         }
     }
 
     /// The same with another target in the place of every kind, for tests of the operations.
     pub fn with_stand_in(layout: &Layout, target: Arc<dyn Target>) -> Self {
         Self { stand_in: Some(target), ..Self::new(layout) }
+    }
+
+    /// The same with another maker of the installation's own cluster, for tests of the operations.
+    pub fn with_own_cluster(self, own_cluster: Arc<dyn OwnCluster>) -> Self {
+        Self { own_cluster: Some(own_cluster), ..self }
     }
 
     /// The target of a kind.
@@ -449,9 +458,14 @@ impl Targets {
         }
     }
 
-    /// What makes the installation's own cluster.
-    pub fn own_cluster(&self) -> &eks::EksMaker {
-        &self.own_cluster
+    /// What the operations make the installation's own cluster by.
+    pub fn own_cluster(&self) -> &dyn OwnCluster {
+        self.own_cluster.as_deref().unwrap_or(&*self.cluster_maker)
+    }
+
+    /// What makes that cluster with Terraform, for asking about it.
+    pub fn cluster_maker(&self) -> &eks::EksMaker {
+        &self.cluster_maker
     }
 
     /// The `process` target, for its supervisor.

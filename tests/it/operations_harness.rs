@@ -49,6 +49,10 @@ enum Fault {
 
 const FAULTS: [Fault; 3] = [Fault::Target(When::Before), Fault::Target(When::After), Fault::Store];
 
+/// What is done to the installation's own cluster.
+const OF_CLUSTER: [OperationKind; 3] =
+    [OperationKind::Launch, OperationKind::Update, OperationKind::Destroy];
+
 /// What the store's tables are called while they are away.
 const TABLES: [&str; 5] = ["deployments", "sealed", "backups", "approval_windows", "approvals"];
 
@@ -215,6 +219,9 @@ async fn each(kinds: &[OperationKind]) -> Vec<(&'static OperationDef, Bench, Out
             // A gateway on a cluster is reached in one way for good.
             benches.push(Bench::on_cluster().at(*kind).await);
         }
+        if OF_CLUSTER.contains(kind) {
+            benches.push(Bench::of_cluster().at(*kind).await);
+        }
         for bench in benches {
             let alone = bench.fork();
             let begun = alone.fork();
@@ -350,6 +357,7 @@ async fn a_failing_step_ends_it_where_the_definition_says() {
                 let again = again.outcome();
                 assert_eq!(again.world.data, alone.world.data, "{what}, and again");
                 assert_eq!(again.world.started, alone.world.started, "{what}, and again");
+                assert_eq!(again.world.own_cluster, alone.world.own_cluster, "{what}, and again");
                 assert_eq!(again.gateway, alone.gateway, "{what}, and again");
                 assert_eq!(again.status, alone.status, "{what}, and again");
             }
@@ -416,6 +424,7 @@ async fn destroyed(run: &Bench, what: &str) {
     let outcome = run.outcome();
     assert_eq!(outcome.status, DeploymentStatus::Destroyed, "{what}, then destroy");
     assert_eq!(outcome.world.placed, None, "{what}, then destroy");
+    assert_eq!(outcome.world.own_cluster, None, "{what}, then destroy");
     assert_eq!(outcome.gateway.up, None, "{what}, then destroy");
     assert_eq!(outcome.tokens, [None, None, None], "{what}, then destroy");
 }

@@ -9,47 +9,15 @@ use std::time::Duration;
 
 use super::EksMaker;
 use crate::domain::text::clean;
-use crate::domain::{DeploymentName, Failure, FailureKind, OwnClusterFacts};
+use crate::domain::{DeploymentName, Failure, FailureKind};
 use crate::drivers::kubernetes::{Cluster, Kind, Object, Problem};
 use crate::targets::cluster::{Fate, Whose, fate_of_volume};
 use crate::targets::looks::Looks;
+use crate::targets::own_cluster::{Cleared, Clearing, Standing};
 use crate::targets::{Site, Work};
-use serde::{Deserialize, Serialize};
 
 /// How long the load balancers, and then the volumes, may take to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(600);
-
-/// What is asked for beside the cluster's own removal.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Clearing {
-    /// Whether the volumes go that gateways left.
-    #[serde(default)]
-    pub volumes: bool,
-    /// Whether it goes although its API does not answer, and nobody sees what is on it.
-    #[serde(default)]
-    pub unseen: bool,
-}
-
-/// What was removed, and what outlives the cluster.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cleared {
-    /// Load balancers and volumes that are gone.
-    pub removed: Vec<String>,
-    /// Volumes that stay in the account.
-    pub kept: Vec<String>,
-    /// Why nothing of that was looked at, where nobody answers for the cluster any more.
-    #[serde(default)]
-    pub unseen: Option<String>,
-}
-
-/// Who is asked for: the cluster, and the gateways of this installation, by their ids.
-#[derive(Debug, Clone, Copy)]
-pub struct Standing<'a> {
-    /// The cluster that it recorded.
-    pub facts: &'a OwnClusterFacts,
-    /// Every gateway that is not removed, wherever it is.
-    pub gateways: &'a BTreeSet<String>,
-}
 
 /// What is on the cluster that matters to its removal.
 struct Seen {

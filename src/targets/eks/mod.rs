@@ -11,20 +11,20 @@ mod strays;
 
 use std::path::{Path, PathBuf};
 
+use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use super::machine::files::Files;
 use super::machine::meter::Meter;
 use super::machine::state::{self, Kept, Room};
 use super::machine::{Tools, account, infra};
+use super::own_cluster::{Cleared, Clearing, OwnCluster, Standing};
 use super::{Layout, Site, Work};
 use crate::assets::terraform;
 use crate::domain::{EksCluster, Failure, OwnClusterFacts};
 use crate::drivers::kubernetes::{Cluster, Whereabouts};
 use crate::drivers::terraform::{Message, Plan, Run, State};
 use crate::secrets::private::create_private_directory;
-
-pub use clearing::{Cleared, Clearing, Standing};
 
 /// What makes it, and looks after it.
 #[derive(Debug)]
@@ -125,5 +125,58 @@ impl EksMaker {
             left.len(),
             state::place(site)
         )))
+    }
+}
+
+/// Each is what stands under the same name in these files.
+#[async_trait]
+impl OwnCluster for EksMaker {
+    async fn preflight(&self, site: &Site, work: Work<'_>) -> Result<(), Failure> {
+        Self::preflight(self, site, work).await
+    }
+
+    async fn write_values(&self, site: &Site, operation: &str) -> Result<(), Failure> {
+        Self::write_values(self, site, operation).await
+    }
+
+    async fn make(
+        &self,
+        site: &Site,
+        operation: &str,
+        work: Work<'_>,
+    ) -> Result<OwnClusterFacts, Failure> {
+        Self::make(self, site, operation, work).await
+    }
+
+    async fn made(&self, site: &Site, work: Work<'_>) -> Result<Vec<String>, Failure> {
+        Self::made(self, site, work).await
+    }
+
+    async fn ready(&self, facts: &OwnClusterFacts, work: Work<'_>) -> Result<(), Failure> {
+        Self::ready(self, facts, work).await
+    }
+
+    async fn refuse_in_use(
+        &self,
+        site: &Site,
+        standing: Standing<'_>,
+        asked: Clearing,
+        work: Work<'_>,
+    ) -> Result<Option<String>, Failure> {
+        Self::refuse_in_use(self, site, standing, asked, work).await
+    }
+
+    async fn clear(
+        &self,
+        site: &Site,
+        standing: Standing<'_>,
+        asked: Clearing,
+        work: Work<'_>,
+    ) -> Result<Cleared, Failure> {
+        Self::clear(self, site, standing, asked, work).await
+    }
+
+    async fn remove(&self, site: &Site, work: Work<'_>) -> Result<Vec<String>, Failure> {
+        Self::remove(self, site, work).await
     }
 }

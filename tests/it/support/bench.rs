@@ -22,6 +22,7 @@ use openclaw_pipeline::operations::{
 };
 use openclaw_pipeline::secrets::{SealingKey, Secret};
 use openclaw_pipeline::store::{Begin, NewDeployment, NewEvent, Store, new_id};
+use openclaw_pipeline::targets::own_cluster::Clearing;
 use openclaw_pipeline::targets::{GatewaySecrets, Layout, Target, Targets};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -126,6 +127,11 @@ impl Bench {
         Self { target: FakeTarget::on_cluster(), ..Self::new() }
     }
 
+    /// A new one, for the installation's own cluster.
+    pub fn of_cluster() -> Self {
+        Self { name: DeploymentName::cluster(), ..Self::on_cluster() }
+    }
+
     /// A new one, where nobody names a port.
     pub fn choosing() -> Self {
         Self { port: None, ..Self::new() }
@@ -152,7 +158,8 @@ impl Bench {
     /// An engine, as a new process makes it.
     pub fn engine(&self) -> Engine {
         let layout = Layout::new(self.home());
-        let targets = Targets::with_stand_in(&layout, Arc::new(self.target.clone()));
+        let targets = Targets::with_stand_in(&layout, Arc::new(self.target.clone()))
+            .with_own_cluster(Arc::new(self.target.clone()));
         let store = Store::open(self.home()).expect("the store opens");
         Engine::new(store, layout, targets, Arc::new(Vault::new(self.key.clone())))
     }
@@ -170,6 +177,20 @@ impl Bench {
     /// The specification of a version.
     pub fn spec(&self, version: &str) -> DeploymentSpec {
         let target = Target::kind(&self.target);
+        let ranges = if version == OLD { Vec::new() } else { vec!["192.0.2.0/24".into()] };
+        let machine = MachineSpec {
+            region: "in-memory-1".into(),
+            size: None,
+            expose: Expose::Http,
+            ssh_cidrs: ranges,
+            state: None,
+            server: None,
+            tunnel_host: None,
+            tunnel_image: None,
+        };
+        if self.name.is_cluster() {
+            return DeploymentSpec::without_gateway(target, machine);
+        }
         DeploymentSpec {
             target,
             port: self.port,
@@ -186,16 +207,7 @@ impl Bench {
             keys_of_request: false,
             cluster: (target == TargetKind::Eks).then(ClusterSpec::default),
             // Who reaches it is said of a machine alone.
-            machine: (target != TargetKind::Eks).then(|| MachineSpec {
-                region: "in-memory-1".into(),
-                size: None,
-                expose: Expose::Http,
-                ssh_cidrs: Vec::new(),
-                state: None,
-                server: None,
-                tunnel_host: None,
-                tunnel_image: None,
-            }),
+            machine: (target != TargetKind::Eks).then_some(machine),
         }
     }
 
@@ -244,6 +256,7 @@ impl Bench {
             | OperationKind::Stop
             | OperationKind::Start
             | OperationKind::Backup => json!({}),
+            OperationKind::Destroy if self.name.is_cluster() => value(json!(Clearing::default())),
             // Of what does not run nobody asks for a last backup.
             OperationKind::Destroy => {
                 let backup = living.is_some_and(|it| it.status == DeploymentStatus::Running);
@@ -333,6 +346,9 @@ impl Bench {
             world.data.as_mut().expect("it has data").marks.push(mark.into());
         };
         match kind {
+            OperationKind::Update | OperationKind::Destroy if bench.name.is_cluster() => {
+                bench.succeed(OperationKind::Launch).await;
+            }
             OperationKind::Launch => {}
             OperationKind::Start => {
                 bench.succeed(OperationKind::Launch).await;

@@ -21,6 +21,7 @@ use openclaw_pipeline::targets::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+use super::fake_own_cluster::Made;
 use super::memory_gateway::{MemoryGateway, State, Up};
 
 /// The gateway's data.
@@ -51,6 +52,8 @@ pub struct World {
     pub tunnel: bool,
     /// Whether it has its place on a cluster.
     pub claimed: bool,
+    /// The installation's own cluster.
+    pub own_cluster: Option<Made>,
     /// The ports that a gateway could not have.
     pub lost: BTreeSet<u16>,
     /// How many more will be lost, and whether before or after the start.

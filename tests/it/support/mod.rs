@@ -25,6 +25,7 @@ pub mod edge;
 pub mod eks_identity;
 pub mod engine;
 mod fake_cluster;
+mod fake_own_cluster;
 pub mod fake_target;
 pub mod lab;
 pub mod life;
