@@ -20,8 +20,8 @@ use crate::app::{AuditOutcome, AuditRecord, AuthError, IdempotencyKey, OwnerLimi
 use crate::domain::{Deployment, DeploymentName, Need, Principal, PrincipalKind, Scope};
 use crate::secrets::Secret;
 
-/// How long a request waits for the same one that came before it. The slowest is an approval.
-const PATIENCE: Duration = Duration::from_secs(100);
+/// How long a request waits until the same one that came before it is on record, or answered.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// When to come again after that, in seconds.
 const COME_AGAIN_S: u64 = 10;
 
@@ -182,9 +182,16 @@ pub struct Start<T> {
     pub body: T,
     /// The key by which it may be sent again.
     pub key: Option<IdempotencyKey>,
-    /// Whoever sends it again meanwhile waits until this one is answered: what it begins would be
-    /// in the other's way before it is on record.
-    _turn: Option<OwnedMutexGuard<()>>,
+    /// Whoever sends it again meanwhile waits for it: what it begins would be in the other's way
+    /// before it is on record.
+    turn: Option<OwnedMutexGuard<()>>,
+}
+
+impl<T> Start<T> {
+    /// Lets those go on that sent it again: it is on record.
+    pub fn is_on_record(&mut self) {
+        drop(self.turn.take());
+    }
 }
 
 impl<T: DeserializeOwned + Send> FromRequest<Server> for Start<T> {
@@ -205,7 +212,7 @@ impl<T: DeserializeOwned + Send> FromRequest<Server> for Start<T> {
             declared?;
             body::parse(&bytes)?
         };
-        Ok(Self { _turn: turn(server, key.as_ref()).await?, caller, body, key })
+        Ok(Self { turn: turn(server, key.as_ref()).await?, caller, body, key })
     }
 }
 
@@ -215,6 +222,10 @@ async fn turn(
     key: Option<&IdempotencyKey>,
 ) -> Answer<Option<OwnedMutexGuard<()>>> {
     let Some(key) = key else { return Ok(None) };
+    if !matches!(server.app().answered(key), Ok(None)) {
+        // It was answered, or the key is another request's: there is nothing to wait for.
+        return Ok(None);
+    }
     if let Some(turn) = server.keys().wait(&key.name(), PATIENCE).await {
         return Ok(Some(turn));
     }

@@ -1,6 +1,7 @@
 //! Turns: of those that would be about the same thing at once, one is at it at a time.
 //!
-//! Owns who is next. Refuses to keep anybody waiting for ever, and to remember what nobody is at.
+//! Owns who is next. Refuses to keep anybody waiting for ever, to keep more than a few waiting, and to
+//! remember what nobody is at.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -10,6 +11,9 @@ use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 
 type Turn = tokio::sync::Mutex<()>;
+
+/// How many may be at one thing, with whoever waits for it.
+const CROWD: usize = 32;
 
 /// Whose turn it is, for each thing that somebody is at or waits for.
 #[derive(Debug)]
@@ -24,9 +28,12 @@ impl<K> Default for Turns<K> {
 }
 
 impl<K: Eq + Hash + Clone> Turns<K> {
-    /// The turn, once it comes; `None` where it does not within `at_most`.
+    /// The turn, once it comes; `None` where it does not within `at_most`, or too many wait.
     pub async fn wait(&self, at: &K, at_most: Duration) -> Option<OwnedMutexGuard<()>> {
         let turn = self.of(at);
+        if Arc::strong_count(&turn) > CROWD {
+            return None;
+        }
         tokio::time::timeout(at_most, turn.lock_owned()).await.ok()
     }
 
@@ -48,6 +55,19 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_is_sent_away() {
+        let turns = Turns::default();
+        let _first = turns.wait(&"main", PATIENCE).await.expect("the first");
+        let begun = tokio::time::Instant::now();
+        let others = (0..CROWD + 10).map(|_| async {
+            assert!(turns.wait(&"main", PATIENCE).await.is_none());
+            begun.elapsed() < PATIENCE
+        });
+        let away = futures_util::future::join_all(others).await;
+        assert_eq!(away.into_iter().filter(|at_once| *at_once).count(), 11);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn one_has_the_turn_and_the_others_wait_for_it_and_not_for_ever() {

@@ -102,7 +102,7 @@ async fn approve(
     let ApproveRequest { name, request_id } = std::mem::take(&mut asked.body);
     asked.caller.is_about(name.as_deref());
     let name = name.unwrap_or_else(|| "main".into());
-    let_in(&server, &asked, &name, request_id).await
+    let_in(&server, &mut asked, &name, request_id).await
 }
 
 /// Let waiting browsers into a deployment
@@ -126,7 +126,7 @@ async fn approve_named(
     mut asked: Start<ApproveBody>,
 ) -> Answer<Response> {
     let request_id = asked.body.request_id.take();
-    let_in(&server, &asked, &name, request_id).await
+    let_in(&server, &mut asked, &name, request_id).await
 }
 
 /// The id of a request that a body names, if it can be one.
@@ -136,14 +136,15 @@ fn plausible(id: &str) -> Answer<()> {
 
 async fn let_in<T>(
     server: &Server,
-    asked: &Start<T>,
+    asked: &mut Start<T>,
     name: &str,
     request_id: Option<String>,
 ) -> Answer<Response> {
-    let caller = &asked.caller;
+    let caller = asked.caller.clone();
     caller.may(Need::Approve)?;
     if let Some(id) = begun_before(server, asked)? {
-        return again(server, caller, &id).await;
+        asked.is_on_record();
+        return again(server, &caller, &id).await;
     }
     let name = caller.deployment(server, name)?.name;
     request_id.as_deref().map(plausible).transpose()?;
@@ -162,10 +163,14 @@ async fn let_in<T>(
         Ok(operation) => operation,
         // Another one with the same key was first by a hair.
         Err(failure) => match begun_before(server, asked)? {
-            Some(id) => return again(server, caller, &id).await,
+            Some(id) => {
+                asked.is_on_record();
+                return again(server, &caller, &id).await;
+            }
             None => return Err(failure.into()),
         },
     };
+    asked.is_on_record();
     server.executor().submit(&operation, &caller.request_id);
     let mut answer = outcome(server, &operation.id).await?.into_response();
     answer.extensions_mut().insert(Recorded);
