@@ -1,9 +1,12 @@
 //! Launching: from settings to an operation, and converging on what is there.
 
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
 
 use super::App;
 use super::clusters::refuse_taken_host;
+use super::requests::Alongs;
 use super::specification::{Asked, has_data};
 use super::without_effect::{config_notice, token_notice, without_effect};
 use crate::config::Settings;
@@ -15,7 +18,7 @@ use crate::domain::{
 use crate::operations::vault::Slot;
 use crate::operations::{LaunchParams, Sink};
 use crate::secrets::{Secret, token::generate_token};
-use crate::store::{Begin, NewDeployment, NewEvent, new_id};
+use crate::store::{Begin, NewDeployment, NewEvent, OwnClusterStands, new_id};
 use crate::targets::{GatewaySecrets, Observed, rendering};
 
 /// What a launch is asked for with.
@@ -75,6 +78,13 @@ impl LaunchPlan {
         !self.secrets.credentials.is_empty() || self.secrets.names_model()
     }
 
+    /// What comes along with its beginning.
+    pub fn along(&self) -> Alongs {
+        let own = self.params.spec.cluster.as_ref().and_then(|it| it.own.as_ref());
+        let stands = own.map(|it| OwnClusterStands { server: it.server.clone() });
+        stands.into_iter().map(|it| Arc::new(it) as _).collect()
+    }
+
     /// What the user should know, under the name that it got.
     pub fn notices(&self, name: &DeploymentName) -> Vec<String> {
         let mut notices = self.notices.clone();
@@ -113,8 +123,8 @@ impl App {
         if existing.is_none_or(|it| it.facts.machine.is_none()) {
             plan.refuse_idle_machine()?;
         }
-        self.refuse_going_cluster(&plan.params.spec)?;
         let notices = plan.notices(&name);
+        let along = plan.along();
         let LaunchPlan { params, create, .. } = plan;
         let event = NewEvent::new(
             EventType::Launching,
@@ -126,6 +136,7 @@ impl App {
             params,
             create: Some(create),
             event: Some(event),
+            along,
             ..Begin::new(OperationKind::Launch, name.clone())
         })?;
         for notice in &notices {

@@ -4,6 +4,8 @@
 //! remove it while gateways of this installation are on it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -18,9 +20,12 @@ use crate::domain::{
 use crate::operations::vault::Slot;
 use crate::operations::{LaunchParams, Sink};
 use crate::secrets::Secret;
-use crate::store::{Begin, NewDeployment, NewEvent, new_id};
+use crate::store::{Begin, NewDeployment, NewEvent, NobodyComes, new_id};
 use crate::targets::own_cluster::Clearing;
 use crate::targets::{GatewaySecrets, Site, Work};
+
+/// How long a look at its API may take. One that takes no calls just now is asked for longer elsewhere.
+const LOOK_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What making the cluster would change.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -154,7 +159,8 @@ impl App {
     /// Whether its API answers.
     pub(super) async fn cluster_answers(&self, deployment: &Deployment) -> Option<bool> {
         let facts = deployment.facts.own_cluster.as_ref()?;
-        Some(self.engine().targets().cluster_maker().answers(facts).await)
+        let answers = self.engine().targets().cluster_maker().answers(facts);
+        Some(tokio::time::timeout(LOOK_DEADLINE, answers).await.unwrap_or(false))
     }
 
     /// The gateways of this installation that are recorded on it. Who was put there by another of
@@ -189,26 +195,6 @@ impl App {
             cluster.own = Some(facts.at);
         }
         Ok(())
-    }
-
-    /// Refuses to put a gateway on the installation's own cluster where that is being removed, or was
-    /// left half removed or half made.
-    pub(super) fn refuse_going_cluster(&self, spec: &DeploymentSpec) -> Result<(), Failure> {
-        if spec.cluster.as_ref().is_none_or(|it| it.own.is_none()) {
-            return Ok(());
-        }
-        let Some(own) = self.living(&DeploymentName::cluster())? else { return Ok(()) };
-        let how = match own.status {
-            DeploymentStatus::Destroying => "is being removed",
-            DeploymentStatus::Failed => "was left half made or half removed",
-            _ => return Ok(()),
-        };
-        Err(Failure::conflict(format!("the cluster of this installation {how}")).remedy(format!(
-            "openclaw-pipeline cluster show and events {} say more; cluster apply makes one that is \
-             whole, {} removes this one",
-            own.name,
-            own.name.destroying()
-        )))
     }
 
     /// Gives an interrupted destroy up that was asked for otherwise, and has changed nothing yet. One
@@ -259,8 +245,8 @@ impl App {
         }
         let lock = self.engine().lock(&name, "destroy").await?;
         self.refuse_with_gateways()?;
-        let params = json!(asked);
-        let begin = Begin { params, ..Begin::new(OperationKind::Destroy, name) };
+        let (params, along) = (json!(asked), vec![Arc::new(NobodyComes) as _]);
+        let begin = Begin { params, along, ..Begin::new(OperationKind::Destroy, name) };
         let operation = self.store().begin(&begin)?;
         self.finish(&operation, lock, sink, cancel).await
     }

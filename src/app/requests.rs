@@ -69,13 +69,13 @@ impl App {
             user_config: None,
         };
         let mut plan = self.plan_launch(&request, None).await?;
-        self.refuse_going_cluster(&plan.params.spec)?;
         let keys_of_request = settings.keys_are_of_the_request()?;
         for spec in [&mut plan.params.spec, &mut plan.create.spec] {
             (spec.protected, spec.keys_of_request) = (protected, keys_of_request);
         }
         plan.create.owner = owner.as_ref().map(|owner| owner.owner.clone());
         let mut along = along;
+        along.extend(plan.along());
         if let (Some(owner), Some(most)) = (&owner, limits.monthly_price) {
             let (owner, cost) = (owner.owner.clone(), machines::monthly_cost as _);
             along.push(Arc::new(Spending { owner, most, cost }));

@@ -54,6 +54,12 @@ impl App {
         }
     }
 
+    /// What the last event of an operation says, to whoever is on this machine.
+    pub fn outcome(&self, operation: &Operation) -> Result<String, Failure> {
+        let event = self.store().last_event(&operation.id)?;
+        Ok(event.map(|event| self.layout().with_paths(&event.message)).unwrap_or_default())
+    }
+
     /// Executes an operation to its end, or has the server do so that holds the data directory.
     pub(super) async fn finish(
         &self,

@@ -15,7 +15,7 @@ use crate::domain::{
     OwnClusterFacts,
 };
 use crate::store::now;
-use crate::targets::own_cluster::{Cleared, Clearing, Standing};
+use crate::targets::own_cluster::{Cleared, Clearing, Removal};
 use crate::targets::{OwnCluster, Site};
 
 type Step<'a> = BoxFuture<'a, Result<StepEnd, Failure>>;
@@ -204,8 +204,7 @@ fn look<'a>(c: &'a mut Context<'_>) -> Step<'a> {
             ))
             .remedy(format!("remove it first: {}", name.destroying())));
         }
-        let (standing, asked) = (whole.standing(), whole.asked);
-        let looked = maker(c).refuse_in_use(&whole.site, standing, asked, c.work()).await?;
+        let looked = maker(c).refuse_in_use(&whole.site, whole.removal(), c.work()).await?;
         if let Some(why) = looked {
             let why = format!("what hangs by the cluster could not be looked at: {why}");
             c.sink.progress().note(&why);
@@ -238,8 +237,8 @@ impl Whole {
         Ok(Some(Self { site: destroy::site(c)?, facts, gateways, placed, asked }))
     }
 
-    fn standing(&self) -> Standing<'_> {
-        Standing { facts: &self.facts, gateways: &self.gateways }
+    fn removal(&self) -> Removal<'_> {
+        Removal { facts: &self.facts, gateways: &self.gateways, asked: self.asked }
     }
 }
 
@@ -258,8 +257,7 @@ const CLEAR: StepDef = StepDef {
 fn clear<'a>(c: &'a mut Context<'_>) -> Step<'a> {
     Box::pin(async move {
         let Some(whole) = Whole::of(c)? else { return Ok(never_whole()) };
-        let (standing, asked) = (whole.standing(), whole.asked);
-        let cleared = maker(c).clear(&whole.site, standing, asked, c.work()).await?;
+        let cleared = maker(c).clear(&whole.site, whole.removal(), c.work()).await?;
         Ok(StepEnd::Done(json!(cleared)))
     })
 }

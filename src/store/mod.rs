@@ -35,6 +35,7 @@ mod rows;
 mod sealed;
 mod sessions;
 mod spending;
+mod standing;
 mod tokens;
 
 use std::path::{Path, PathBuf};
@@ -65,6 +66,7 @@ pub use replays::{AskedOnce, NewReplay, Replay, ReplayStatus, Scope};
 pub use retention::KEPT_DAYS;
 pub use sessions::{SESSION_HOURS, SessionRecord};
 pub use spending::Spending;
+pub use standing::{NobodyComes, OwnClusterStands};
 pub use tokens::{NewToken, TokenRecord, unknown as unknown_token};
 
 /// A failure of the store.

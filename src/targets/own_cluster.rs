@@ -34,13 +34,15 @@ pub struct Cleared {
     pub unseen: Option<String>,
 }
 
-/// Who is asked for: the cluster, and the gateways of this installation, by their ids.
+/// Whose removal is asked for, and how.
 #[derive(Debug, Clone, Copy)]
-pub struct Standing<'a> {
-    /// The cluster that it recorded.
+pub struct Removal<'a> {
+    /// The cluster, as it was recorded.
     pub facts: &'a OwnClusterFacts,
-    /// Every gateway that is not removed, wherever it is.
+    /// The ids of the gateways of this installation that are not removed, wherever they are.
     pub gateways: &'a BTreeSet<String>,
+    /// What is asked for beside it.
+    pub asked: Clearing,
 }
 
 /// What makes the cluster, changes it and takes it away. Each can be told twice.
@@ -71,8 +73,7 @@ pub trait OwnCluster: Send + Sync {
     async fn refuse_in_use(
         &self,
         site: &Site,
-        standing: Standing<'_>,
-        asked: Clearing,
+        removal: Removal<'_>,
         work: Work<'_>,
     ) -> Result<Option<String>, Failure>;
 
@@ -81,8 +82,7 @@ pub trait OwnCluster: Send + Sync {
     async fn clear(
         &self,
         site: &Site,
-        standing: Standing<'_>,
-        asked: Clearing,
+        removal: Removal<'_>,
         work: Work<'_>,
     ) -> Result<Cleared, Failure>;
 

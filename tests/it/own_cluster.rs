@@ -174,11 +174,19 @@ fn it_is_made_although_it_is_interrupted(own: &Own<'_>) {
     live.signal(Signal::INT);
     let done = live.done();
     assert_eq!(done.code, 130, "{}", done.stderr);
-    let live = Case::at(own.run(["cluster", "apply"]), "create_cluster");
+    let live = Case::at(own.run(["cluster", "apply"]), "connect");
+    live.signal(Signal::KILL);
+    assert_eq!(live.done().code, -9);
+    // Where it was as good as made, what is asked for now counts, too.
+    let ranges = "198.51.100.0/24";
+    let live = Case::at(own.run(["cluster", "apply", "--ssh-cidr", ranges]), "connect");
     // Its API takes nobody before its name is known here.
     own.identity.learn(&own.case.cloud);
     let done = live.done();
     assert_eq!(done.code, 0, "{}\n{:?}", done.stderr, own.identity.refused());
+    let state = own.case.product.deployment("cluster").join("terraform.tfstate");
+    assert!(std::fs::read_to_string(state).expect("its state").contains(ranges));
+    own.works(["cluster", "apply"]);
     let events = own.works(["events", "cluster"]);
     events.answers("creating_cluster").answers("completed");
 }
@@ -269,6 +277,15 @@ fn it_is_removed_and_says_what_stays(own: &Own<'_>) {
           "metadata": { "name": "theirs", "namespace": "somebody-elses" },
           "spec": { "accessModes": ["ReadWriteOnce"],
                     "resources": { "requests": { "storage": "1Gi" } } } },
+        // Whose claim went with a removal that was killed, and that its driver has not removed yet.
+        { "apiVersion": "v1", "kind": "PersistentVolume",
+          "metadata": { "name": "released-before",
+                        "annotations": { "pv.kubernetes.io/provisioned-by": "slow.example" } },
+          "spec": { "capacity": { "storage": "1Gi" }, "accessModes": ["ReadWriteOnce"],
+                    "persistentVolumeReclaimPolicy": "Delete", "storageClassName": "slow",
+                    "claimRef": { "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+                                  "namespace": "openclaw-left", "name": "gone", "uid": "gone" },
+                    "csi": { "driver": "slow.example", "volumeHandle": "vol-released-before" } } },
         { "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
           "metadata": { "name": "at-once" }, "provisioner": "ebs.csi.aws.com",
           "volumeBindingMode": "Immediate" },
@@ -332,8 +349,16 @@ fn it_is_removed_and_says_what_stays(own: &Own<'_>) {
     assert_eq!(cluster.get(&["persistentvolume", &volume])["status"]["phase"], "Bound");
     let gone = cluster.kubectl(&service).output().expect("kubectl");
     assert!(!gone.status.success(), "its load balancer would hold the network");
-    let done = own.works(["cluster", "destroy", "--yes", "--volumes"]);
-    done.answers(&volume);
+    let destroy = own.run(["cluster", "destroy", "--yes", "--volumes"]);
+    // A volume outlives its claim for as long as its driver takes: it is waited for, too.
+    let mut live = Case::at(destroy, "clear");
+    while !live.line().expect("it waits").contains("the cluster removes the volumes") {}
+    let claim = ["get", "pvc", "--namespace=openclaw-left", "--output=name"];
+    until("its claim is gone", || cluster.said(&claim).is_empty().then_some(()));
+    cluster.said(&["delete", "persistentvolume", "released-before"]);
+    let done = live.done();
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    done.answers(&volume).answers("vol-released-before");
     done.answers("what stays in the account, and costs").answers("somebody-elses/theirs");
     let volumes = cluster.said(&["get", "persistentvolumes", "--output=name"]);
     assert!(!volumes.contains(&volume), "it was called removed, and is there");

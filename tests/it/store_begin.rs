@@ -8,10 +8,12 @@ use openclaw_pipeline::domain::{
     Operation, OperationKind, OperationStatus,
 };
 use openclaw_pipeline::store::{
-    Along, Begin, Finish, NewDeployment, OwnerLimits, Result, Spending, Store, StoreError, new_id,
+    Along, Begin, Finish, NewDeployment, NobodyComes, OwnClusterStands, OwnerLimits, Result,
+    Spending, Store, StoreError, new_id,
 };
 use proptest::prelude::*;
 use rusqlite::Transaction;
+use serde_json::json;
 
 use crate::support::bench::{Bench, OLD};
 
@@ -268,6 +270,82 @@ fn of_many_launches_at_once_an_owner_spends_no_more_than_it_may() {
     let failure = refused(try_one("unknown", |_| None));
     assert!(failure.message.contains("not known"), "{failure}");
     assert_eq!(store.deployment(&name("unknown")).expect("reads"), None, "nothing was written");
+}
+
+#[test]
+fn nothing_begins_on_the_own_cluster_once_its_removal_has() {
+    let bench = Bench::new();
+    let store = Store::open(bench.home()).expect("opens");
+    let server = "https://api.example".to_owned();
+    let side = rusqlite::Connection::open(store.path()).expect("opens");
+    let is_at = |server: &str| {
+        let facts = "UPDATE deployments SET facts = json_set(facts, '$.own_cluster.at.server', ?1) \
+                     WHERE name = 'cluster'";
+        assert_eq!(side.execute(facts, [server]).expect("updates"), 1);
+    };
+    let try_one = |text: &str| {
+        let stands = OwnClusterStands { server: server.clone() };
+        let along: Vec<Arc<dyn Along>> = vec![Arc::new(stands)];
+        store.begin(&Begin { along, ..launch(&bench, &name(text), None) })
+    };
+    let refused_to = |text: &str, words: &str| {
+        let failure = refused(try_one(text));
+        assert_eq!(failure.kind, FailureKind::Conflict);
+        assert!(failure.message.contains(words), "{failure}");
+        assert!(failure.remedy.expect("a way on").contains("cluster apply"));
+        assert_eq!(store.deployment(&name(text)).expect("reads"), None, "nothing was written");
+    };
+    let cluster = DeploymentName::cluster();
+    let (make, change) = (OperationKind::Launch, OperationKind::Update);
+    let destroy = OperationKind::Destroy;
+    refused_to("too-early", "or gone");
+    let begun = store.begin(&launch(&bench, &cluster, None)).expect("begins");
+    ended(&store, &begun, Change::Succeed(make));
+    is_at("https://another.example");
+    refused_to("elsewhere", "another one");
+    is_at(&server);
+    try_one("before").expect("it stands");
+    let begun = store.begin(&Begin::new(change, cluster.clone())).expect("begins");
+    try_one("on-one-that-changes").expect("it stands");
+    ended(&store, &begun, Change::Succeed(change));
+    let begun = store.begin(&Begin::new(destroy, cluster.clone())).expect("begins");
+    refused_to("meanwhile", "is being removed");
+    ended(&store, &begun, Change::Fail { kind: destroy, left: Aftermath::Broken });
+    refused_to("after", "half removed");
+    let begun = store.begin(&Begin::new(change, cluster.clone())).expect("begins");
+    refused_to("while-it-is-mended", "half removed");
+    ended(&store, &begun, Change::Succeed(change));
+    try_one("on-a-mended-one").expect("it stands");
+    let begun = store.begin(&Begin::new(destroy, cluster)).expect("begins");
+    ended(&store, &begun, Change::Succeed(destroy));
+    refused_to("too-late", "or gone");
+}
+
+#[test]
+fn the_own_cluster_is_not_removed_while_a_launch_is_on_its_way_there() {
+    let bench = Bench::new();
+    let store = Store::open(bench.home()).expect("opens");
+    let cluster = DeploymentName::cluster();
+    let made = store.begin(&launch(&bench, &cluster, None)).expect("begins");
+    ended(&store, &made, Change::Succeed(OperationKind::Launch));
+    let remove = || {
+        let along: Vec<Arc<dyn Along>> = vec![Arc::new(NobodyComes)];
+        store.begin(&Begin { along, ..Begin::new(OperationKind::Destroy, cluster.clone()) })
+    };
+    // Its record was written before there was a cluster; what it asks for says where it goes.
+    let on_it = json!({ "spec": { "cluster": { "own": { "server": "https://api.example" } } } });
+    let elsewhere = json!({ "spec": { "cluster": { "own": null } } });
+    let coming = Begin { params: on_it, ..launch(&bench, &name("coming"), None) };
+    let other = Begin { params: elsewhere, ..launch(&bench, &name("other"), None) };
+    store.begin(&other).expect("begins");
+    let begun = store.begin(&coming).expect("begins");
+    let failure = refused(remove());
+    assert_eq!(failure.kind, FailureKind::Conflict);
+    assert!(failure.message.starts_with("coming is being launched"), "{failure}");
+    assert_eq!(store.active_operation(&cluster).expect("reads"), None, "nothing has begun");
+    let kind = OperationKind::Launch;
+    ended(&store, &begun, Change::Fail { kind, left: Aftermath::Broken });
+    remove().expect("nobody comes any more");
 }
 
 /// A row in a table of the test's own.

@@ -63,10 +63,9 @@ pub(super) async fn run(
     let order = Order::Destroy(DestroyParams { backup, keep_volumes, unseen });
     let operation = app.order(&name, order, &shown, session.cancel).await?;
     drop(shown);
-    let event = app.store().last_event(&operation.id)?;
-    session.out.answer(&json!({ "name": name, "operation": operation }), || {
-        event.map(|event| app.layout().with_paths(&event.message)).unwrap_or_default()
-    });
+    let message = app.outcome(&operation)?;
+    let answer = json!({ "name": name, "operation": operation, "message": message });
+    session.out.answer(&answer, || message);
     Ok(0)
 }
 

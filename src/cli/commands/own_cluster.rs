@@ -146,9 +146,8 @@ async fn destroy(session: &Session<'_>, yes: bool, asked: Clearing) -> Result<u8
     let shown = Shown::new(*session.out);
     let operation = app.destroy_cluster(asked, &shown, session.cancel).await?;
     drop(shown);
-    let event = app.store().last_event(&operation.id)?;
-    session.out.answer(&json!({ "name": name, "operation": operation }), || {
-        event.map(|event| app.layout().with_paths(&event.message)).unwrap_or_default()
-    });
+    let message = app.outcome(&operation)?;
+    let answer = json!({ "name": name, "operation": operation, "message": message });
+    session.out.answer(&answer, || message);
     Ok(0)
 }

@@ -198,10 +198,9 @@ async fn destroy(session: &Session<'_>, yes: bool, leave: bool) -> Result<u8, Fa
     let shown = Shown::new(*session.out);
     let operation = app.destroy_server(&shown, session.cancel).await?;
     drop(shown);
-    let event = app.store().last_event(&operation.id)?;
-    session.out.answer(&json!({ "name": name, "operation": operation, "left": left }), || {
-        event.map(|event| app.layout().with_paths(&event.message)).unwrap_or_default()
-    });
+    let message = app.outcome(&operation)?;
+    let answer = json!({ "name": name, "operation": operation, "left": left, "message": message });
+    session.out.answer(&answer, || message);
     Ok(0)
 }
 

@@ -37,13 +37,13 @@ fn said(
 ) -> Result<u8, Failure> {
     let deployment = app.store().deployment(name)?;
     let status = deployment.as_ref().map(|deployment| deployment.status);
-    let event = app.store().last_event(&operation.id)?;
+    let message = app.outcome(operation)?;
     if let Some(deployment) = deployment.filter(|_| tells_a_url(operation.kind)) {
         expose::warn(session.out, &deployment);
     }
-    session.out.answer(&json!({ "name": name, "status": status, "operation": operation }), || {
-        event.map(|event| app.layout().with_paths(&event.message)).unwrap_or_default()
-    });
+    let answer =
+        json!({ "name": name, "status": status, "operation": operation, "message": message });
+    session.out.answer(&answer, || message);
     Ok(0)
 }
 

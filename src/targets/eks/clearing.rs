@@ -13,7 +13,7 @@ use crate::domain::{DeploymentName, Failure, FailureKind};
 use crate::drivers::kubernetes::{Cluster, Kind, Object, Problem};
 use crate::targets::cluster::{Fate, Whose, fate_of_volume};
 use crate::targets::looks::Looks;
-use crate::targets::own_cluster::{Cleared, Clearing, Standing};
+use crate::targets::own_cluster::{Cleared, Removal};
 use crate::targets::{Site, Work};
 
 /// How long the load balancers, and then the volumes, may take to be gone.
@@ -37,11 +37,10 @@ impl EksMaker {
     pub async fn refuse_in_use(
         &self,
         site: &Site,
-        standing: Standing<'_>,
-        asked: Clearing,
+        removal: Removal<'_>,
         work: Work<'_>,
     ) -> Result<Option<String>, Failure> {
-        Ok(self.view(site, standing, asked, work).await?.err())
+        Ok(self.view(site, removal, work).await?.err())
     }
 
     /// Removes what would keep the cluster's network from being removed, and, where that is asked for,
@@ -49,13 +48,12 @@ impl EksMaker {
     pub async fn clear(
         &self,
         site: &Site,
-        standing: Standing<'_>,
-        asked: Clearing,
+        removal: Removal<'_>,
         work: Work<'_>,
     ) -> Result<Cleared, Failure> {
-        match self.view(site, standing, asked, work).await? {
+        match self.view(site, removal, work).await? {
             Ok((cluster, seen)) => {
-                clear_at(&cluster, &seen, asked.volumes, work).await.map_err(refused)
+                clear_at(&cluster, &seen, removal.asked.volumes, work).await.map_err(refused)
             }
             Err(unseen) => Ok(Cleared { unseen: Some(unseen), ..Cleared::default() }),
         }
@@ -65,14 +63,13 @@ impl EksMaker {
     async fn view(
         &self,
         site: &Site,
-        standing: Standing<'_>,
-        asked: Clearing,
+        removal: Removal<'_>,
         work: Work<'_>,
     ) -> Result<Result<(Cluster, Seen), String>, Failure> {
-        let at = &standing.facts.at;
+        let at = &removal.facts.at;
         let cluster = self.api(at).await?;
         let looked = match cluster.version().await {
-            Ok(_) => look(&cluster, site, standing).await.map_err(refused),
+            Ok(_) => look(&cluster, site, removal).await.map_err(refused),
             Err(error) if error.problem == Problem::Unreachable => {
                 // What a removal before this one came as far as to remove answers nobody.
                 if !self.held(site, work).await?.has("aws_eks_cluster") {
@@ -85,26 +82,36 @@ impl EksMaker {
                     at.name, error.words
                 ))
                 .remedy(
-                    "openclaw-pipeline cluster apply lets the address in that you have now; where \
-                     the cluster is broken, or gone: cluster destroy --unseen",
+                    "openclaw-pipeline cluster apply lets the address in that you have now",
                 ))
             }
             Err(error) => Err(refused(error.into())),
         };
         match looked {
             Ok(seen) => Ok(Ok((cluster, seen))),
-            Err(failure) if asked.unseen && failure.kind != FailureKind::Conflict => {
+            Err(failure) if removal.asked.unseen && failure.kind != FailureKind::Conflict => {
                 Ok(Err(failure.message))
+            }
+            Err(failure) if !removal.asked.unseen && failure.kind != FailureKind::Conflict => {
+                Err(unless_unseen(failure))
             }
             Err(failure) => Err(failure),
         }
     }
 }
 
+/// The same failure, with how a cluster goes that nobody gets into any more.
+fn unless_unseen(failure: Failure) -> Failure {
+    if failure.kind == FailureKind::Interrupted {
+        return failure;
+    }
+    failure.also("where the cluster is broken, or gone: openclaw-pipeline cluster destroy --unseen")
+}
+
 /// What is there, where nothing of it keeps the cluster from being removed.
-async fn look(cluster: &Cluster, site: &Site, standing: Standing<'_>) -> Result<Seen, Failure> {
+async fn look(cluster: &Cluster, site: &Site, removal: Removal<'_>) -> Result<Seen, Failure> {
     let namespaces = cluster.list(Kind::NAMESPACE, None, "").await?;
-    refuse_gateways(&namespaces, site, standing.gateways)?;
+    refuse_gateways(&namespaces, site, removal.gateways)?;
     let is_own = |it: &&Object| {
         Whose::of(it).is_some_and(|it| it.installation == site.layout.installation())
     };

@@ -18,7 +18,7 @@ use super::machine::files::Files;
 use super::machine::meter::Meter;
 use super::machine::state::{self, Kept, Room};
 use super::machine::{Tools, account, infra};
-use super::own_cluster::{Cleared, Clearing, OwnCluster, Standing};
+use super::own_cluster::{Cleared, OwnCluster, Removal};
 use super::{Layout, Site, Work};
 use crate::assets::terraform;
 use crate::domain::{EksCluster, Failure, OwnClusterFacts};
@@ -159,21 +159,19 @@ impl OwnCluster for EksMaker {
     async fn refuse_in_use(
         &self,
         site: &Site,
-        standing: Standing<'_>,
-        asked: Clearing,
+        removal: Removal<'_>,
         work: Work<'_>,
     ) -> Result<Option<String>, Failure> {
-        Self::refuse_in_use(self, site, standing, asked, work).await
+        Self::refuse_in_use(self, site, removal, work).await
     }
 
     async fn clear(
         &self,
         site: &Site,
-        standing: Standing<'_>,
-        asked: Clearing,
+        removal: Removal<'_>,
         work: Work<'_>,
     ) -> Result<Cleared, Failure> {
-        Self::clear(self, site, standing, asked, work).await
+        Self::clear(self, site, removal, work).await
     }
 
     async fn remove(&self, site: &Site, work: Work<'_>) -> Result<Vec<String>, Failure> {

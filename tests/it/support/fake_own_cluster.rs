@@ -6,7 +6,7 @@
 
 use async_trait::async_trait;
 use openclaw_pipeline::domain::{EksCluster, Failure, OwnClusterFacts};
-use openclaw_pipeline::targets::own_cluster::{Cleared, Clearing, Standing};
+use openclaw_pipeline::targets::own_cluster::{Cleared, Removal};
 use openclaw_pipeline::targets::{OwnCluster, Site, Work};
 
 use super::fake_target::{FakeTarget, World};
@@ -81,8 +81,7 @@ impl OwnCluster for FakeTarget {
     async fn refuse_in_use(
         &self,
         _site: &Site,
-        _standing: Standing<'_>,
-        _asked: Clearing,
+        _removal: Removal<'_>,
         work: Work<'_>,
     ) -> Result<Option<String>, Failure> {
         let call = self.enter("refuse_in_use", Some(work)).await?;
@@ -93,8 +92,7 @@ impl OwnCluster for FakeTarget {
     async fn clear(
         &self,
         _site: &Site,
-        _standing: Standing<'_>,
-        _asked: Clearing,
+        _removal: Removal<'_>,
         work: Work<'_>,
     ) -> Result<Cleared, Failure> {
         let call = self.enter("clear", Some(work)).await?;

@@ -37,7 +37,8 @@ def turn() -> None:
         if kind and kind["provisioner"] == PROVISIONER:
             see_to(claim, kind)
     for volume in api.items(VOLUMES):
-        released = volume.get("status", {}).get("phase") == "Released"
+        # What another driver made is its own.
+        released = volume.get("status", {}).get("phase") == "Released" and "local" in volume["spec"]
         if released and volume["spec"]["persistentVolumeReclaimPolicy"] == "Delete":
             api.call("DELETE", f"{VOLUMES}/{volume['metadata']['name']}")
             shutil.rmtree(volume["spec"]["local"]["path"], ignore_errors=True)
