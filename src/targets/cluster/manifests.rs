@@ -127,7 +127,7 @@ impl<'a> Manifests<'a> {
             return typed(object);
         }
         if spec.expose == Expose::Operator {
-            object["spec"]["loadBalancerSourceRanges"] = json!(self.operators());
+            object["spec"]["loadBalancerSourceRanges"] = json!(self.named_operators()?);
         }
         // What AWS makes for it is the installation's, too.
         object["metadata"]["annotations"][TAGS] = json!(format!(
@@ -141,7 +141,9 @@ impl<'a> Manifests<'a> {
     /// Who it talks to, and who may end its pod.
     pub(super) fn policies(&self) -> Result<Vec<Applied>, Failure> {
         let mut policy = self.one(&kubernetes::NETWORK_POLICY)?;
-        self.narrow(&mut policy);
+        let expose = self.site.deployment.spec.cluster.as_ref().map(|it| it.expose);
+        let expose = expose.unwrap_or_default();
+        narrow(&mut policy, expose, &self.operators());
         let budget = self.one(&kubernetes::DISRUPTION_BUDGET)?;
         [policy, budget].into_iter().map(typed).collect()
     }
@@ -157,28 +159,13 @@ impl<'a> Manifests<'a> {
         facts.cluster.iter().filter_map(|it| it.operator.clone()).collect()
     }
 
-    /// Lets those in to the gateway's port whom its exposure is for. Its load balancer tells them
-    /// apart, too; a port of a node, and other pods, lead past that. What forwards a port through the
-    /// cluster's API comes from within the pod.
-    fn narrow(&self, policy: &mut Value) {
-        let spec = self.site.deployment.spec.cluster.clone().unwrap_or_default();
-        let Some(rules) = policy["spec"]["ingress"].as_array_mut() else { return };
-        // Nobody that is named is everybody.
-        let is_for_all = |rule: &Value| {
-            rule.get("from").is_none_or(|it| it.as_array().is_none_or(Vec::is_empty))
-        };
-        match spec.expose {
-            Expose::Operator => {
-                let block = |range: &String| json!({ "ipBlock": { "cidr": range } });
-                let from: Vec<Value> = self.operators().iter().map(block).collect();
-                let open = rules.iter_mut().filter(|it| is_for_all(it));
-                for rule in open.filter_map(Value::as_object_mut) {
-                    rule.insert("from".to_owned(), json!(from));
-                }
-            }
-            Expose::None => rules.retain(|rule| !is_for_all(rule)),
-            Expose::Http | Expose::Tunnel => {}
+    /// The same for a load balancer, which no range at all leaves open to everybody.
+    fn named_operators(&self) -> Result<Vec<String>, Failure> {
+        let all = self.operators();
+        if all.is_empty() {
+            return Err(Failure::internal("nobody is named whom the gateway is for"));
         }
+        Ok(all)
     }
 
     /// Its volumes. One that is there has its class for good, and is made no smaller.
@@ -376,6 +363,31 @@ pub(super) fn typed(object: Value) -> Result<Applied, Failure> {
     Ok((kind, object))
 }
 
+/// Lets those in to the gateway's port whom its exposure is for. Its load balancer tells them apart,
+/// too; a port of a node, and other pods, lead past that. What forwards a port through the cluster's API
+/// comes from within the pod.
+fn narrow(policy: &mut Value, expose: Expose, operators: &[String]) {
+    let Some(rules) = policy["spec"]["ingress"].as_array_mut() else { return };
+    // Nobody that is named is everybody.
+    let is_for_all =
+        |rule: &Value| rule.get("from").is_none_or(|it| it.as_array().is_none_or(Vec::is_empty));
+    match expose {
+        // One that was interrupted before it knew who launches it lets nobody in yet: no range at all
+        // is everybody, too.
+        Expose::Operator if operators.is_empty() => rules.retain(|rule| !is_for_all(rule)),
+        Expose::Operator => {
+            let block = |range: &String| json!({ "ipBlock": { "cidr": range } });
+            let from: Vec<Value> = operators.iter().map(block).collect();
+            let open = rules.iter_mut().filter(|it| is_for_all(it));
+            for rule in open.filter_map(Value::as_object_mut) {
+                rule.insert("from".to_owned(), json!(from));
+            }
+        }
+        Expose::None => rules.retain(|rule| !is_for_all(rule)),
+        Expose::Http | Expose::Tunnel => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -387,6 +399,29 @@ mod tests {
         assert!(has(&listed, "/spec/ports/0") && has(&listed, "/spec"));
         assert!(!has(&keyed, "/spec/ports/0") && !has(&listed, "/spec/ports/1"));
         assert!(!has(&json!({ "spec": "text" }), "/spec"));
+    }
+
+    #[test]
+    fn whoever_may_come_is_named_or_it_is_for_all() {
+        let everybody = || json!({ "ports": [{ "port": 18789 }], "from": [] });
+        let some = json!({ "from": [{ "podSelector": {} }] });
+        let policy = || {
+            let rules = [json!({ "ports": [{ "port": 18789 }] }), everybody(), some.clone()];
+            json!({ "spec": { "ingress": rules } })
+        };
+        let narrowed_to = |expose, operators: &[String]| {
+            let mut policy = policy();
+            narrow(&mut policy, expose, operators);
+            policy["spec"]["ingress"].clone()
+        };
+        let narrowed = |expose| narrowed_to(expose, &["192.0.2.7/32".to_owned()]);
+        let operator = json!({
+            "ports": [{ "port": 18789 }], "from": [{ "ipBlock": { "cidr": "192.0.2.7/32" } }],
+        });
+        assert_eq!(narrowed(Expose::Operator), json!([operator, operator, some]));
+        assert_eq!(narrowed_to(Expose::Operator, &[]), json!([some]));
+        assert_eq!(narrowed(Expose::None), json!([some]));
+        assert_eq!(narrowed(Expose::Http), policy()["spec"]["ingress"]);
     }
 
     #[test]
