@@ -7,9 +7,10 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::authority::Issued;
+use crate::support::listeners::Refusing;
 use crate::support::machine_case::{Case, patient};
 use crate::support::ports::free_port;
-use crate::support::product::until;
+use crate::support::product::{Run, until};
 
 /// Kills everything while a call is under way, which is carried out all the same.
 fn killed_at(case: &Case, action: &str) {
@@ -73,4 +74,40 @@ fn a_cluster_that_does_not_answer_is_removed_without_a_look_where_that_is_asked_
     done.answers("its volumes stay in the account, and nobody could say which they are");
     case.cloud.assert_empty();
     run(&["show"], 3);
+}
+
+#[test]
+fn a_cluster_that_refuses_everything_takes_no_gateway_and_goes_where_that_is_asked_for() {
+    let Some(mut case) = Case::start("eks") else { return };
+    let api = Refusing::with(401);
+    case.cloud.cluster_at(&api.url, &STANDARD.encode(&api.authority));
+    case.product.set("OPENCLAW_PIPELINE_BOOT_TIMEOUT", "60s");
+    let run = |run: Run, code: i32| {
+        let done = patient(run);
+        assert_eq!(done.code, code, "{}", done.stderr);
+        done
+    };
+    let cluster = |args: &[&str], code: i32| {
+        run(args.iter().fold(case.product.run(["cluster"]), |run, arg| run.arg(arg)), code)
+    };
+    cluster(&["apply"], 5).says("step connect").says("does not know who asks");
+    // What was never whole is none by being tried at again.
+    let again = cluster(&["apply"], 5);
+    again.says("who asks");
+    assert!(!again.stderr.contains("works"), "{}", again.stderr);
+    let launch = case.product.run(["launch", "late", "--target", "eks", "--no-link"]);
+    run(launch, 4).says("was left half made").says("cluster apply").says("cluster destroy");
+    case.product.run(["status", "late"]).code(3);
+    let before = case.cloud.state();
+    let refusals =
+        [(503, 1, "refused with 503"), (401, 5, "who asks"), (403, 5, "refused with 403")];
+    for (status, code, words) in refusals {
+        api.says(status);
+        cluster(&["destroy", "--yes"], code).says(words).says("cluster destroy --unseen");
+        assert_eq!(case.cloud.state(), before, "{status}");
+    }
+    let done = cluster(&["destroy", "--yes", "--unseen"], 0);
+    done.says("could not be looked at").says("refused with 403");
+    done.answers("its volumes stay in the account, and nobody could say which they are");
+    case.cloud.assert_empty();
 }

@@ -36,7 +36,7 @@ impl Cluster {
     where
         F: Future<Output = kube::Result<T>>,
     {
-        self.ask_while(|error| error.was_never_sent, call).await
+        self.ask_while(|error| error.was_not_done, call).await
     }
 
     async fn ask_while<T, F>(
@@ -242,6 +242,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn one_that_is_too_busy_is_asked_again_and_its_answer_is_told() {
+        let (busy, calls) = cluster(&[Fate::Answer(503), Fate::Answer(429), Fate::Answer(200)]);
+        assert!(get(&busy).await.expect("the third").is_some());
+        assert_eq!(calls.load(Ordering::Relaxed), 3);
+        let (broken, _) = cluster(&[Fate::Answer(503); 1000]);
+        let error = get(&broken).await.expect_err("never");
+        assert_eq!((error.problem, error.words.as_str()), (Problem::Busy, "said"));
+        // What is to be done once may have been, unless the call was put away.
+        let (one, calls) = cluster(&[Fate::Answer(429), Fate::Answer(503)]);
+        let client = one.client.clone();
+        let version = one.ask_once(|| async { client.apiserver_version().await });
+        assert_eq!(version.await.expect_err("busy").problem, Problem::Busy);
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_token_that_has_expired_is_found_anew() {
         let (cluster, file) = taking_two();
         write(&file, "two");
@@ -272,9 +288,32 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_there_already_is_refused() {
-        let (cluster, _) = cluster(&[Fate::Answer(409)]);
-        let error = cluster.create(Kind::POD, &pod()).await.expect_err("there");
-        assert_eq!(error.problem, Problem::Conflict);
+        // Also by one that put the call away before.
+        for fates in [&[Fate::Answer(409)][..], &[Fate::Answer(429), Fate::Answer(409)]] {
+            let (cluster, _) = cluster(fates);
+            let error = cluster.create(Kind::POD, &pod()).await.expect_err("there");
+            assert_eq!(error.problem, Problem::Conflict);
+        }
+    }
+
+    /// The client's own stack is between, too.
+    #[tokio::test]
+    async fn what_may_have_been_done_is_asked_for_once() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let place = format!("http://{}", listener.local_addr().expect("its address"));
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&calls);
+        let busy = axum::Router::new().fallback(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async { (axum::http::StatusCode::SERVICE_UNAVAILABLE, body(503).to_string()) }
+        });
+        let serves = tokio::spawn(async move { axum::serve(listener, busy).await });
+        let config = Config::new(place.parse().expect("an address"));
+        let cluster = Cluster::of(config, None).expect("a cluster");
+        let version = cluster.ask_once(|| cluster.client.apiserver_version());
+        assert_eq!(version.await.expect_err("busy").problem, Problem::Busy);
+        assert_eq!(calls.load(Ordering::Relaxed), 1);
+        serves.abort();
     }
 
     #[tokio::test(start_paused = true)]

@@ -40,15 +40,15 @@ pub struct ApiError {
     pub problem: Problem,
     /// The cluster's own words, or those of the way there.
     pub words: String,
-    /// Whether it was not done: nobody was there who could have taken it, or who did.
-    pub(super) was_never_sent: bool,
+    /// Whether it was not done: nobody was there who could have taken it, or who it was put away by.
+    pub(super) was_not_done: bool,
     server: String,
 }
 
 impl ApiError {
     pub(super) fn new(problem: Problem, words: &str, server: &str) -> Self {
         let (words, server) = (words.to_owned(), server.to_owned());
-        Self { problem, words, was_never_sent: false, server }
+        Self { problem, words, was_not_done: false, server }
     }
 
     pub(super) fn of(error: &kube::Error, server: &str) -> Self {
@@ -60,9 +60,11 @@ impl ApiError {
             kube::Error::UpgradeConnection(_) => (Problem::Busy, words(error)),
             _ => (Problem::Other, words(error)),
         };
-        let is_undone = matches!(error, kube::Error::Api(status) if is_not_up(status));
-        let was_never_sent = is_undone || is_refused(error);
-        Self { problem, words, was_never_sent, server: server.to_owned() }
+        // A server that has too much to do puts a call away before it looks at it.
+        let is_undone =
+            matches!(error, kube::Error::Api(status) if is_not_up(status) || status.code == 429);
+        let was_not_done = is_undone || is_refused(error);
+        Self { problem, words, was_not_done, server: server.to_owned() }
     }
 
     /// Whether it may be another time.
@@ -186,9 +188,9 @@ mod tests {
             "pods \"a\" is forbidden: Get \"https://cluster.example:6443/api/v1/namespaces/a/limitranges\": \
              dial tcp 192.0.2.1:6443: connect: connection refused",
         );
-        assert!(error.may_pass() && error.was_never_sent);
+        assert!(error.may_pass() && error.was_not_done);
         let denied = said(403, "pods is forbidden: User \"u\" cannot create");
-        assert!(!denied.may_pass() && !denied.was_never_sent);
+        assert!(!denied.may_pass() && !denied.was_not_done);
     }
 
     #[test]

@@ -110,6 +110,8 @@ impl Cluster {
 
     fn of(mut config: Config, bearer: Option<Bearer>) -> Result<Self, Failure> {
         config.connect_timeout = Some(CONNECT);
+        // Calls are made again by `asking`, which knows what may be, and keeps what was answered.
+        config.default_retry = false;
         // Whoever was first may have installed another one, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let server = config.cluster_url.to_string();

@@ -187,9 +187,13 @@ impl Cluster {
         let api = self.api(kind, object.metadata.namespace.as_deref());
         let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
         let tries = AtomicUsize::new(0);
-        let made = self.ask(|| {
+        let made = self.ask(|| async {
             tries.fetch_add(1, Ordering::Relaxed);
-            api.create(&params, object)
+            let made = api.create(&params, object).await;
+            if made.as_ref().is_err_and(|it| ApiError::of(it, &self.server).was_not_done) {
+                tries.fetch_sub(1, Ordering::Relaxed);
+            }
+            made
         });
         let made = made.await;
         let was_lost = tries.into_inner() > 1;

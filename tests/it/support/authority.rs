@@ -2,7 +2,11 @@
 //!
 //! Owns an authority of its own for each, whose key nobody keeps. Refuses to give a second one out.
 
+use std::sync::Arc;
+
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
 
 /// A certificate for some host names.
 pub struct Issued {
@@ -26,5 +30,19 @@ impl Issued {
         let own = CertificateParams::new(names).expect("names");
         let certificate = own.signed_by(&key, &issuer).expect("a certificate");
         Self { authority: pem, certificate, key }
+    }
+
+    /// What a server with it speaks TLS by.
+    pub fn server(&self) -> Arc<ServerConfig> {
+        let chain = vec![self.certificate.der().clone()];
+        let key = PrivateKeyDer::try_from(self.key.serialize_der()).expect("a key");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .expect("its own certificate");
+        Arc::new(config)
     }
 }

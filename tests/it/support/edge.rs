@@ -20,9 +20,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::PublicKeyData as _;
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName};
 use sha2::Digest as _;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -188,18 +187,9 @@ fn add_name(state: &State, host: &str) {
 /// What the edge shows, whom to believe for it, and the digest of its key.
 fn certificates() -> (TlsAcceptor, String, String) {
     let names = ["*.trycloudflare.com".to_owned(), NAMED.0.to_owned()];
-    let Issued { authority, certificate, key } = Issued::of(names);
-    let chain = vec![CertificateDer::from(certificate.der().to_vec())];
-    let digest = STANDARD.encode(sha2::Sha256::digest(key.subject_public_key_info()));
-    let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .expect("its own certificate");
-    (TlsAcceptor::from(Arc::new(config)), authority, digest)
+    let issued = Issued::of(names);
+    let digest = STANDARD.encode(sha2::Sha256::digest(issued.key.subject_public_key_info()));
+    (TlsAcceptor::from(issued.server()), issued.authority, digest)
 }
 
 async fn accept_tunnels(listener: TcpListener, state: Arc<State>) {

@@ -1,4 +1,4 @@
-//! Small listeners of this machine: a proxy, an address that stands for another, one that gives the same
+//! Small listeners of this machine: a proxy, an address that stands for another, some that give the same
 //! answer to everybody.
 //!
 //! Owns that each connection has a thread of its own, until either side ends. Refuses nothing, and reads
@@ -8,6 +8,10 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustls::{ServerConnection, StreamOwned};
+
+use super::authority::Issued;
 
 /// A proxy, which counts who comes.
 pub struct Proxy {
@@ -89,6 +93,48 @@ pub fn answering(kind: &str, body: &str) -> SocketAddr {
         let _ = client.read(&mut [0; 4096]).ok()?;
         client.write_all(answer.as_bytes()).ok()
     })
+}
+
+/// An API of a cluster that refuses everything, as one that is broken or knows nobody does.
+pub struct Refusing {
+    /// Where it is.
+    pub url: String,
+    /// Whom to believe for it, PEM.
+    pub authority: String,
+    status: Arc<AtomicUsize>,
+}
+
+impl Refusing {
+    /// Starts one that answers with this status.
+    pub fn with(status: usize) -> Self {
+        let issued = Issued::of(["127.0.0.1".to_owned()]);
+        let (tls, status) = (issued.server(), Arc::new(AtomicUsize::new(status)));
+        let says = Arc::clone(&status);
+        let address = each(move |client| {
+            let tls = ServerConnection::new(Arc::clone(&tls)).ok()?;
+            let mut client = StreamOwned::new(tls, client);
+            let _ = client.read(&mut [0; 4096]).ok()?;
+            let code = says.load(Ordering::Relaxed);
+            let body = format!(
+                "{{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{{}},\"status\":\"Failure\",\
+                 \"message\":\"refused with {code}\",\"code\":{code}}}"
+            );
+            let answer = format!(
+                "HTTP/1.1 {code} Refused\r\ncontent-type: application/json\r\n\
+                 connection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            client.write_all(answer.as_bytes()).ok()?;
+            client.conn.send_close_notify();
+            client.flush().ok()
+        });
+        Self { url: format!("https://{address}"), authority: issued.authority, status }
+    }
+
+    /// Answers with another one from now on.
+    pub fn says(&self, status: usize) {
+        self.status.store(status, Ordering::Relaxed);
+    }
 }
 
 /// Listens, and has each connection led in a thread of its own.
