@@ -47,6 +47,13 @@ impl OperationDef {
         Change::Succeed(if is_machine_alone { OperationKind::Stop } else { self.kind })
     }
 
+    /// What its failure leaves once something was changed, if its recovery works. Where nothing is put
+    /// back, what did not work before does not now.
+    pub fn left(&self, prior: Option<DeploymentStatus>) -> Aftermath {
+        let worked = matches!(prior, Some(DeploymentStatus::Running | DeploymentStatus::Degraded));
+        if self.recovery.is_empty() && !worked { Aftermath::Broken } else { self.recovered }
+    }
+
     /// The event of its failure. A browser that was not let in is no failed deployment.
     pub fn failed(&self) -> EventType {
         match self.kind {

@@ -444,7 +444,7 @@ impl Run<'_, '_> {
         self.context.failure = Some(failure.clone());
         let mut left = match self.operation.prior {
             Some(prior) if !changed => Aftermath::Unchanged(prior),
-            _ => self.definition.recovered,
+            prior => self.definition.left(prior),
         };
         if changed {
             let of = steps.len() + self.definition.recovery.len();

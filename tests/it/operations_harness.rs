@@ -222,6 +222,14 @@ async fn each(kinds: &[OperationKind]) -> Vec<(&'static OperationDef, Bench, Out
         if OF_CLUSTER.contains(kind) {
             benches.push(Bench::of_cluster().at(*kind).await);
         }
+        if *kind == OperationKind::Update {
+            // The cluster that was left half made is gone on with as one that is there.
+            let half = Bench::of_cluster();
+            let fails = [("connect", Fault::Target(When::Before))];
+            perform(&half, OperationKind::Launch, &Script::failing(&half, &fails)).await;
+            assert_eq!(half.outcome().status, DeploymentStatus::Failed);
+            benches.push(half);
+        }
         for bench in benches {
             let alone = bench.fork();
             let begun = alone.fork();
@@ -386,6 +394,8 @@ fn expected(
     let left = match last.prior {
         Some(prior) if !changed => Aftermath::Unchanged(prior),
         _ if changed && !recovery_works => Aftermath::Broken,
+        // Where nothing is put back, what did not work before does not now.
+        Some(DeploymentStatus::Failed) if definition.recovery.is_empty() => Aftermath::Broken,
         _ => definition.recovered,
     };
     let kind = definition.kind;

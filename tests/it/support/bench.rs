@@ -218,7 +218,16 @@ impl Bench {
         let living = existing.filter(|it| it.status != DeploymentStatus::Destroyed);
         let value = |params| serde_json::to_value(params).expect("parameters are plain");
         let (mut create, mut sealed, mut event) = (None, Vec::new(), None);
+        let mut does = kind;
         let params = match kind {
+            // A cluster that was made is not made anew.
+            OperationKind::Launch
+                if living.as_ref().is_some_and(|it| it.facts.own_cluster.is_some()) =>
+            {
+                does = OperationKind::Update;
+                let spec = living.map_or_else(|| self.spec(OLD), |living| living.spec);
+                value(json!(UpdateParams { spec }))
+            }
             OperationKind::Launch => {
                 let spec =
                     living.as_ref().map_or_else(|| self.spec(OLD), |living| living.spec.clone());
@@ -263,7 +272,7 @@ impl Bench {
                 value(json!(DestroyParams { backup, ..DestroyParams::default() }))
             }
         };
-        let plain = Begin::new(kind, self.name.clone());
+        let plain = Begin::new(does, self.name.clone());
         Ok(store.begin(&Begin { params, create, sealed, event, ..plain })?)
     }
 
