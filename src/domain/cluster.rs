@@ -131,6 +131,9 @@ pub struct ClusterFacts {
     /// The address of its API.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub server: String,
+    /// The operation that made it; empty for one of an earlier release.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub made_by: String,
     /// The address or host name of its load balancer, once there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,

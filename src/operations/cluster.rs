@@ -38,7 +38,7 @@ const CLAIM: StepDef = StepDef {
 fn claim<'a>(c: &'a mut Context<'_>) -> Step<'a> {
     Box::pin(async move {
         let site = c.site()?;
-        let made = clusters(c)?.claim(&site, c.work()).await?;
+        let made = clusters(c)?.claim(&site, &c.lease.operation, c.work()).await?;
         let output = json!({ "namespace": made.namespace });
         c.change_facts(|facts| facts.cluster = Some(made))?;
         Ok(StepEnd::Done(output))

@@ -197,7 +197,12 @@ pub trait Machines: Send + Sync {
 #[async_trait]
 pub trait Clusters: Send + Sync {
     /// Makes the namespace, and what the gateway is reached by.
-    async fn claim(&self, site: &Site, work: Work<'_>) -> Result<ClusterFacts, Failure>;
+    async fn claim(
+        &self,
+        site: &Site,
+        operation: &str,
+        work: Work<'_>,
+    ) -> Result<ClusterFacts, Failure>;
 
     /// Waits until it has an address; answers it. `None` where nobody reaches it but through the
     /// cluster's own API, or by a name that was given.

@@ -55,7 +55,7 @@ fn it_is_what_the_manifests_say_and_nothing_else_can_read_its_keys() {
     assert_eq!(found.len(), 8, "{found:#?}");
     let pods = case.get(&["pods", "--selector=app.kubernetes.io/name=openclaw"]);
     let namespace = cluster.get(&["namespace", case.namespace.name()]);
-    for label in ["installation", "deployment", "name"] {
+    for label in ["installation", "deployment", "name", "operation"] {
         let label = format!("pipeline.openclaw.io/{label}");
         let whose = &namespace["metadata"]["labels"][&label];
         assert!(whose.as_str().is_some_and(|it| !it.is_empty()), "{namespace:#}");
@@ -69,10 +69,18 @@ fn it_is_what_the_manifests_say_and_nothing_else_can_read_its_keys() {
         text(&labels["pipeline.openclaw.io/installation"]),
         text(&labels["pipeline.openclaw.io/deployment"]),
     );
+    let made_by = text(&labels["pipeline.openclaw.io/operation"]);
+    let known = case.product.json(["operations", "list"])["items"].clone();
+    let mut known = known.as_array().expect("a list").iter();
+    let made = known.find(|it| it["kind"] == "launch" && it["deployment"] == case.name.as_str());
+    assert_eq!(made.expect("a launch")["id"], made_by);
     assert!(!installation.is_empty() && !id.is_empty(), "{labels}");
     assert_eq!(
         service["metadata"]["annotations"][tags],
-        format!("openclaw-pipeline:installation={installation},openclaw-pipeline:deployment={id}")
+        format!(
+            "openclaw-pipeline:installation={installation},openclaw-pipeline:deployment={id},\
+             openclaw-pipeline:operation={made_by}"
+        )
     );
     let managed = case.get(&["configmap", "openclaw-config", "--show-managed-fields"]);
     let managers = managed["metadata"]["managedFields"].as_array().expect("managers");

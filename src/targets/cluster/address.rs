@@ -32,8 +32,15 @@ impl At<'_> {
     }
 
     /// Makes the namespace, and what the gateway is reached by.
-    pub(super) async fn claim(&self, work: Work<'_>) -> Result<ClusterFacts, Failure> {
-        let before = self.site.deployment.facts.cluster.clone().unwrap_or_default();
+    pub(super) async fn claim(
+        &self,
+        operation: &str,
+        work: Work<'_>,
+    ) -> Result<ClusterFacts, Failure> {
+        let mut before = self.site.deployment.facts.cluster.clone().unwrap_or_default();
+        if before.made_by.is_empty() {
+            operation.clone_into(&mut before.made_by);
+        }
         let operator = self.operator().await?;
         let mut site = self.site.clone();
         site.deployment.facts.cluster = Some(ClusterFacts { operator, ..before });

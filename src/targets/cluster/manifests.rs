@@ -130,11 +130,7 @@ impl<'a> Manifests<'a> {
             object["spec"]["loadBalancerSourceRanges"] = json!(self.named_operators()?);
         }
         // What AWS makes for it is the installation's, too.
-        object["metadata"]["annotations"][TAGS] = json!(format!(
-            "openclaw-pipeline:installation={},openclaw-pipeline:deployment={}",
-            self.site.layout.installation(),
-            self.site.deployment.id
-        ));
+        object["metadata"]["annotations"][TAGS] = json!(names::tags(self.site));
         typed(object)
     }
 
@@ -163,7 +159,12 @@ impl<'a> Manifests<'a> {
     fn named_operators(&self) -> Result<Vec<String>, Failure> {
         let all = self.operators();
         if all.is_empty() {
-            return Err(Failure::internal("nobody is named whom the gateway is for"));
+            let name = &self.site.deployment.name;
+            return Err(Failure::conflict(format!(
+                "it is not known whom {name} is for: the launch that asked for its operator alone \
+                 did not come as far"
+            ))
+            .remedy(name.launching(None)));
         }
         Ok(all)
     }
@@ -372,8 +373,7 @@ fn narrow(policy: &mut Value, expose: Expose, operators: &[String]) {
     let is_for_all =
         |rule: &Value| rule.get("from").is_none_or(|it| it.as_array().is_none_or(Vec::is_empty));
     match expose {
-        // One that was interrupted before it knew who launches it lets nobody in yet: no range at all
-        // is everybody, too.
+        // Nobody is everybody to a policy, too.
         Expose::Operator if operators.is_empty() => rules.retain(|rule| !is_for_all(rule)),
         Expose::Operator => {
             let block = |range: &String| json!({ "ipBlock": { "cidr": range } });

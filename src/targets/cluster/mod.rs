@@ -93,8 +93,13 @@ impl<'a> At<'a> {
 
 #[async_trait]
 impl Clusters for ClusterTarget {
-    async fn claim(&self, site: &Site, work: Work<'_>) -> Result<ClusterFacts, Failure> {
-        self.at(site).await?.claim(work).await
+    async fn claim(
+        &self,
+        site: &Site,
+        operation: &str,
+        work: Work<'_>,
+    ) -> Result<ClusterFacts, Failure> {
+        self.at(site).await?.claim(operation, work).await
     }
 
     async fn address(&self, site: &Site, work: Work<'_>) -> Result<Option<String>, Failure> {

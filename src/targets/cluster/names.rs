@@ -38,6 +38,8 @@ pub(super) const INSTALLATION: &str = "pipeline.openclaw.io/installation";
 pub(super) const DEPLOYMENT: &str = "pipeline.openclaw.io/deployment";
 /// The deployment's name.
 const NAME: &str = "pipeline.openclaw.io/name";
+/// The operation that made it there.
+const OPERATION: &str = "pipeline.openclaw.io/operation";
 
 /// The mark of a namespace whose deployment was removed, and its volumes were not.
 pub(super) const KEPT: &str = "pipeline.openclaw.io/kept";
@@ -52,11 +54,34 @@ pub(super) fn namespace(site: &Site) -> String {
 
 /// The labels of everything that is the deployment's.
 pub(super) fn labels(site: &Site) -> Value {
-    json!({
+    let mut labels = json!({
         INSTALLATION: site.layout.installation(),
         DEPLOYMENT: site.deployment.id,
         NAME: site.deployment.name,
-    })
+    });
+    if let Some(operation) = made_by(site) {
+        labels[OPERATION] = json!(operation);
+    }
+    labels
+}
+
+/// The same for what AWS makes of an object: tags, as its controllers take them.
+pub(super) fn tags(site: &Site) -> String {
+    let whose = [
+        ("installation", Some(site.layout.installation())),
+        ("deployment", Some(site.deployment.id.as_str())),
+        ("operation", made_by(site)),
+    ];
+    let tags = whose
+        .into_iter()
+        .filter_map(|(what, whose)| whose.map(|whose| format!("openclaw-pipeline:{what}={whose}")));
+    tags.collect::<Vec<_>>().join(",")
+}
+
+/// The operation that made the deployment's place.
+fn made_by(site: &Site) -> Option<&str> {
+    let facts = site.deployment.facts.cluster.as_ref()?;
+    Some(facts.made_by.as_str()).filter(|it| !it.is_empty())
 }
 
 /// Whether an object is this deployment's.

@@ -11,7 +11,12 @@ use super::fake_target::{FakeTarget, When};
 
 #[async_trait]
 impl Clusters for FakeTarget {
-    async fn claim(&self, site: &Site, work: Work<'_>) -> Result<ClusterFacts, Failure> {
+    async fn claim(
+        &self,
+        site: &Site,
+        _operation: &str,
+        work: Work<'_>,
+    ) -> Result<ClusterFacts, Failure> {
         let call = self.enter("claim", Some(work)).await?;
         self.world().claimed = true;
         self.leave("claim", call).await?;
