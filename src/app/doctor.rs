@@ -155,13 +155,12 @@ async fn gateway(app: &App, site: &Site) -> Result<Vec<Finding>, Failure> {
     }
     if site.deployment.name.is_cluster() {
         findings.push(match app.cluster_answers(&site.deployment).await {
-            Some(true) => Finding::ok(name, "the cluster's API answers"),
-            _ => problem(last_failure(app, site)?.unwrap_or_else(|| {
-                Failure::failed("the cluster's API does not answer").remedy(
-                    "check that your address is among OPENCLAW_PIPELINE_SSH_CIDR's; \
-                     openclaw-pipeline cluster apply lets the one in that you have now",
-                )
+            Ok(Some(())) => Finding::ok(name, "the cluster's API answers"),
+            Ok(None) => problem(last_failure(app, site)?.unwrap_or_else(|| {
+                Failure::failed("the cluster's API takes no calls just now, or it was never made")
+                    .remedy("try again in a minute; openclaw-pipeline cluster apply makes it")
             })),
+            Err(failure) => problem(last_failure(app, site)?.unwrap_or(failure)),
         });
         return Ok(findings);
     }

@@ -195,7 +195,8 @@ impl App {
             let answers = if deployment.name.is_server() {
                 self.server_answers(deployment).await
             } else {
-                Box::pin(self.cluster_answers(deployment)).await
+                let answers = Box::pin(self.cluster_answers(deployment)).await;
+                answers.map_or(Some(false), |it| it.map(|()| true))
             };
             let change = answers.map(|it| if it { Change::Recover } else { Change::Degrade });
             if let Some(change) = change {

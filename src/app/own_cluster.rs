@@ -156,11 +156,24 @@ impl App {
         })
     }
 
-    /// Whether its API answers.
-    pub(super) async fn cluster_answers(&self, deployment: &Deployment) -> Option<bool> {
-        let facts = deployment.facts.own_cluster.as_ref()?;
+    /// Fails where its API does not answer; `None` where that says nothing: it takes no calls just now,
+    /// or was never made.
+    pub(super) async fn cluster_answers(
+        &self,
+        deployment: &Deployment,
+    ) -> Result<Option<()>, Failure> {
+        let Some(facts) = deployment.facts.own_cluster.as_ref() else { return Ok(None) };
         let answers = self.engine().targets().cluster_maker().answers(facts);
-        Some(tokio::time::timeout(LOOK_DEADLINE, answers).await.unwrap_or(false))
+        tokio::time::timeout(LOOK_DEADLINE, answers).await.unwrap_or_else(|_| {
+            let within = LOOK_DEADLINE.as_secs();
+            Err(Failure::prerequisite(format!(
+                "the cluster's API does not answer within {within} s"
+            ))
+            .remedy(
+                "check that your address is among OPENCLAW_PIPELINE_SSH_CIDR's; \
+                     openclaw-pipeline cluster apply lets the one in that you have now",
+            ))
+        })
     }
 
     /// The gateways of this installation that are recorded on it. Who was put there by another of

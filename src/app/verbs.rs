@@ -124,8 +124,8 @@ impl App {
         Ok(operation)
     }
 
-    /// Gives up a launch that was interrupted and makes a machine, a place on a cluster, or the
-    /// cluster: none is made to be removed.
+    /// Gives up what was interrupted and makes a machine, a place on a cluster, or the cluster (which
+    /// is made on by a change of it, too): none is made to be removed.
     pub(super) async fn give_up_making(
         &self,
         name: &DeploymentName,
@@ -133,7 +133,12 @@ impl App {
     ) -> Result<(), Failure> {
         let begun = || -> Result<Option<Operation>, Failure> {
             let operation = self.store().active_operation(name)?;
-            Ok(operation.filter(|it| it.kind == OperationKind::Launch))
+            let makes = |it: &Operation| match it.kind {
+                OperationKind::Launch => true,
+                OperationKind::Update => name.is_cluster(),
+                _ => false,
+            };
+            Ok(operation.filter(makes))
         };
         let has_own_place = !self.deployment(name)?.spec.target.is_local();
         if !has_own_place || begun()?.is_none() || self.is_served()? {
@@ -142,8 +147,10 @@ impl App {
         let _lock = self.engine().lock(name, OperationKind::Destroy.as_str()).await?;
         // It may have been finished while the lock was waited for.
         if let Some(operation) = begun()? {
-            sink.progress()
-                .note(&format!("giving up the launch that was interrupted ({})", operation.id));
+            sink.progress().note(&format!(
+                "giving up the {} that was interrupted ({})",
+                operation.kind, operation.id
+            ));
             self.engine().cancel(&operation)?;
         }
         Ok(())

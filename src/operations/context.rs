@@ -50,8 +50,14 @@ impl OperationDef {
     /// What its failure leaves once something was changed, if its recovery works. Where nothing is put
     /// back, what did not work before does not now.
     pub fn left(&self, prior: Option<DeploymentStatus>) -> Aftermath {
-        let worked = matches!(prior, Some(DeploymentStatus::Running | DeploymentStatus::Degraded));
-        if self.recovery.is_empty() && !worked { Aftermath::Broken } else { self.recovered }
+        if !self.recovery.is_empty() || self.recovered != Aftermath::Serving {
+            return self.recovered;
+        }
+        match prior {
+            Some(DeploymentStatus::Running) => Aftermath::Serving,
+            Some(prior @ DeploymentStatus::Degraded) => Aftermath::Unchanged(prior),
+            _ => Aftermath::Broken,
+        }
     }
 
     /// The event of its failure. A browser that was not let in is no failed deployment.

@@ -244,6 +244,7 @@ impl Engine {
         let changed = operation.steps.iter().any(|step| !harmless(&step.name));
         let left = match operation.prior {
             Some(prior) if !changed => Aftermath::Unchanged(prior),
+            prior if definition.recovery.is_empty() => definition.left(prior),
             _ => Aftermath::Broken,
         };
         let event = NewEvent::new(

@@ -223,7 +223,7 @@ async fn turn(
 ) -> Answer<Option<OwnedMutexGuard<()>>> {
     let Some(key) = key else { return Ok(None) };
     if !matches!(server.app().answered(key), Ok(None)) {
-        // It was answered, or the key is another request's: there is nothing to wait for.
+        // It is on record, or the key is another request's: the route says what became of it.
         return Ok(None);
     }
     if let Some(turn) = server.keys().wait(&key.name(), PATIENCE).await {

@@ -2,7 +2,7 @@
 //!
 //! Owns that a launch there and the cluster's removal do not pass each other by: each looks for the
 //! other under the write lock, when it begins. Whoever comes by a context of their own is found on the
-//! cluster itself. Refuses to know who is put there.
+//! cluster itself, for as long as that is looked at. Refuses to know who is put there.
 
 use rusqlite::{OptionalExtension, Transaction};
 
@@ -35,32 +35,44 @@ impl Along for OwnClusterStands {
             })
             .optional()?;
         let (status, server, prior) = found.unwrap_or_default();
-        let (failed, changes) =
-            (DeploymentStatus::Failed.as_str(), DeploymentStatus::Updating.as_str());
-        let how = if status == DeploymentStatus::Destroying.as_str() {
-            "is being removed"
-        } else if status == failed || (status == changes && prior.as_deref() == Some(failed)) {
-            "was left half made or half removed"
-        } else if status == DeploymentStatus::Destroyed.as_str()
-            || server.as_ref() != Some(&self.server)
-        {
-            "is another one than it was just now, or gone"
-        } else {
-            return Ok(());
+        let status = DeploymentStatus::parse(&status);
+        let (makes, removes) = (name.launching(None), name.destroying());
+        let (how, remedy) = match status {
+            Some(DeploymentStatus::Destroying) => (
+                "is being removed",
+                format!("{removes} goes on with that, and {makes} makes another"),
+            ),
+            Some(DeploymentStatus::Launching) => {
+                ("is being made, or that was interrupted", format!("{makes} goes on with that"))
+            }
+            Some(DeploymentStatus::Failed) => half(&makes, &removes),
+            Some(DeploymentStatus::Updating)
+                if prior.as_deref() == Some(DeploymentStatus::Failed.as_str()) =>
+            {
+                half(&makes, &removes)
+            }
+            Some(DeploymentStatus::Destroyed) | None => another(),
+            Some(_) if server.as_ref() != Some(&self.server) => another(),
+            Some(_) => return Ok(()),
         };
         let refused = Failure::conflict(format!("the cluster of this installation {how}"));
-        Err(refused
-            .remedy(format!(
-                "openclaw-pipeline cluster show and events {name} say more; cluster apply makes one \
-                 that is whole, {} removes this one",
-                name.destroying()
-            ))
-            .into())
+        Err(refused.remedy(remedy).into())
     }
 
     fn write(&self, _: &Transaction<'_>, _: &Operation) -> Result<()> {
         Ok(())
     }
+}
+
+fn half(makes: &str, removes: &str) -> (&'static str, String) {
+    let remedy = format!("{makes} makes it whole, where it can; {removes} removes it");
+    ("was left half made or half removed", remedy)
+}
+
+fn another() -> (&'static str, String) {
+    let remedy = "launch it again; a gateway that was on the one before is forgotten by \
+                  openclaw-pipeline destroy NAME --unseen";
+    ("is another one than it was, or gone", remedy.to_owned())
 }
 
 /// Comes along with the removal of the installation's own cluster: it does not begin while a launch is

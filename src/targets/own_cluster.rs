@@ -34,6 +34,13 @@ pub struct Cleared {
     pub unseen: Option<String>,
 }
 
+impl Cleared {
+    /// Where nobody sees what is there, for this reason.
+    pub fn unseen(why: String) -> Self {
+        Self { unseen: Some(why), ..Self::default() }
+    }
+}
+
 /// Whose removal is asked for, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct Removal<'a> {

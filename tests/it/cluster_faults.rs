@@ -5,7 +5,7 @@
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::cluster::{Cluster, until};
+use crate::support::cluster::{Cluster, Global, until};
 use crate::support::cluster_case::{Case, works};
 use crate::support::machine_case;
 use crate::support::product::Run;
@@ -57,12 +57,18 @@ fn a_pod_that_does_not_come_up_is_told_with_the_real_reason() {
             "metadata": { "name": "nobody" }, "provisioner": "nobody.example.com",
             "volumeBindingMode": binding,
         });
-        cluster.told(&["apply", "-f", "-"], &class.to_string());
+        let _class = Global::of(&cluster, &class);
         case.launch_fails(soon(case.launch().arg("--storage-class").arg("nobody")), 1, &words);
         let doctor = case.run(["doctor"]).done();
         doctor.answers("launch failed").answers(words[1]).answers(words[2]);
+        // And of a pod that waits for it now.
+        case.said(&["scale", "deployment/openclaw", "--replicas=1"]);
+        until("its doctor sees it", || {
+            let done = case.run(["doctor"]).done();
+            let is_told = !done.stdout.contains("launch failed") && done.stdout.contains(words[1]);
+            is_told.then_some(()).ok_or(done.stdout)
+        });
         case.destroys_all();
-        cluster.said(&["delete", "storageclass", "nobody"]);
     }
 
     // No node that takes it; its doctor says the same, with the same remedy.

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::cluster::{Cluster, until};
+use crate::support::cluster::{Cluster, Global, until};
 use crate::support::cluster_case::{Case, works};
 
 /// The volumes that a namespace's claims are bound to, and how large these are asked to be.
@@ -47,7 +47,7 @@ fn volumes_that_their_class_retains_are_not_called_removed() {
         "metadata": { "name": "retains" }, "provisioner": "ebs.csi.aws.com",
         "reclaimPolicy": "Retain", "volumeBindingMode": "WaitForFirstConsumer",
     });
-    cluster.told(&["apply", "-f", "-"], &class.to_string());
+    let _class = Global::of(&cluster, &class);
     works(case.launch().arg("--storage-class").arg("retains"));
     let volumes: Vec<String> = volumes(&case).into_iter().map(|(volume, _)| volume).collect();
     let done = works(case.run(["destroy", "--yes"]));
@@ -60,7 +60,6 @@ fn volumes_that_their_class_retains_are_not_called_removed() {
         });
         cluster.said(&["delete", "persistentvolume", volume]);
     }
-    cluster.said(&["delete", "storageclass", "retains"]);
 }
 
 #[test]
@@ -82,21 +81,20 @@ fn volumes_that_are_kept_are_the_next_ones_of_the_name() {
     let before = volumes(&case);
     assert_eq!(before[0].1, "2Gi");
     // A claim's class is for good.
-    cluster.told(
-        &["apply", "-f", "-"],
-        &json!({
-            "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
-            "metadata": { "name": "other" }, "provisioner": "ebs.csi.aws.com",
-        })
-        .to_string(),
-    );
+    let class = json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": { "name": "other" }, "provisioner": "ebs.csi.aws.com",
+    });
+    let class = Global::of(&cluster, &class);
     let other = ["deploy", "--no-link", "--storage-class", "other"];
     case.run(other).code(4).says("kept has its volumes, and their class cannot change");
 
     // At a terminal it is asked for.
     let asks = case.run(["destroy"]).stdin("y\nkept\n").on_a_terminal();
     if let Some(asks) = asks {
-        asks.code(0).answers("Keep its volumes, for a later launch of this name?");
+        asks.code(0)
+            .answers("Keep its volumes, for a later launch of this name?")
+            .answers("A last backup first: ");
         case.launched();
         assert_eq!(volumes(&case), before, "they stayed");
     }
@@ -126,7 +124,7 @@ fn volumes_that_are_kept_are_the_next_ones_of_the_name() {
     case.launch_fails(run, 4, &["its volumes are of the class \"gp3\", which cannot change"]);
     works(case.run(["destroy", "--yes"]));
     assert_eq!(volumes(&case), before);
-    cluster.said(&["delete", "storageclass", "other"]);
+    drop(class);
     case.launched();
     assert_eq!(volumes(&case), before, "taken up as they are");
     assert_eq!(case.inside("cat /home/node/.openclaw/note").trim(), "kept");

@@ -396,6 +396,9 @@ fn expected(
         _ if changed && !recovery_works => Aftermath::Broken,
         // Where nothing is put back, what did not work before does not now.
         Some(DeploymentStatus::Failed) if definition.recovery.is_empty() => Aftermath::Broken,
+        Some(prior @ DeploymentStatus::Degraded) if definition.recovery.is_empty() => {
+            Aftermath::Unchanged(prior)
+        }
         _ => definition.recovered,
     };
     let kind = definition.kind;
@@ -459,6 +462,17 @@ fn give_up(run: &Bench, definition: &OperationDef, what: &str) {
         operation.steps.iter().any(|step| !names(definition)[..from].contains(&step.name.as_str()));
     let left = match operation.prior {
         Some(prior) if !changed => Aftermath::Unchanged(prior),
+        // What changes the cluster puts nothing back, and gateways go on there.
+        Some(DeploymentStatus::Running)
+            if definition.recovered == Aftermath::Serving && definition.recovery.is_empty() =>
+        {
+            Aftermath::Serving
+        }
+        Some(prior @ DeploymentStatus::Degraded)
+            if definition.recovered == Aftermath::Serving && definition.recovery.is_empty() =>
+        {
+            Aftermath::Unchanged(prior)
+        }
         _ => Aftermath::Broken,
     };
     let kind = definition.kind;
@@ -636,6 +650,17 @@ async fn a_version_that_never_starts_is_taken_back_with_the_data_of_before() {
             assert_eq!(run.outcome(), outcome, "killed at {}, {point:?}", step.name);
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_could_not_be_changed_is_not_said_to_have_gone_back() {
+    let run = Bench::of_cluster().at(OperationKind::Update).await;
+    let script = Script::failing(&run, &[("create_cluster", Fault::Target(When::Before))]);
+    let ended = perform(&run, OperationKind::Update, &script).await.expect("nobody died");
+    let message = ended.failure.expect("it failed").message;
+    assert!(message.contains("nothing that gateways hang by was taken away"), "{message}");
+    assert!(!message.contains("went back"), "{message}");
+    assert_eq!(run.outcome().status, DeploymentStatus::Running);
 }
 
 /// Kills the executor of an operation when a step's outcome is stored.

@@ -5,7 +5,7 @@
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::cluster::{Cluster, Namespace};
+use crate::support::cluster::{Cluster, Global, Namespace};
 use crate::support::eks_identity::Identity;
 use crate::support::lab::command;
 use crate::support::listeners;
@@ -84,6 +84,11 @@ fn a_cluster_is_made_used_and_removed() {
     own.works(["list"]).answers("the cluster itself");
     own.works(["doctor", "--orphans"]).answers(" 0 to none");
 
+    // One that is on its way there keeps it, too: nothing but that it was asked for is on record.
+    let live = Case::at(own.run(["launch", "mine", "--target", "eks", "--no-link"]), "prepare");
+    live.signal(Signal::KILL);
+    assert_eq!(live.done().code, -9);
+    own.fails(["cluster", "destroy", "--yes"], 4).says("mine is being launched on the cluster");
     // A gateway that names no cluster is on it, and everything gets to it with AWS's credentials.
     own.works(["launch", "mine", "--target", "eks", "--no-link"]);
     assert!(own.identity.known() > 0, "{:?}", own.identity.refused());
@@ -275,21 +280,30 @@ fn it_is_removed_and_says_what_stays(own: &Own<'_>) {
                     "resources": { "requests": { "storage": "1Gi" } } } },
         { "apiVersion": "v1", "kind": "PersistentVolumeClaim",
           "metadata": { "name": "theirs", "namespace": "somebody-elses" },
-          "spec": { "accessModes": ["ReadWriteOnce"],
+          "spec": { "accessModes": ["ReadWriteOnce"], "storageClassName": "at-once",
                     "resources": { "requests": { "storage": "1Gi" } } } },
-        // Whose claim went with a removal that was killed, and that its driver has not removed yet.
-        { "apiVersion": "v1", "kind": "PersistentVolume",
-          "metadata": { "name": "released-before",
-                        "annotations": { "pv.kubernetes.io/provisioned-by": "slow.example" } },
-          "spec": { "capacity": { "storage": "1Gi" }, "accessModes": ["ReadWriteOnce"],
-                    "persistentVolumeReclaimPolicy": "Delete", "storageClassName": "slow",
-                    "claimRef": { "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-                                  "namespace": "openclaw-left", "name": "gone", "uid": "gone" },
-                    "csi": { "driver": "slow.example", "volumeHandle": "vol-released-before" } } },
-        { "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
-          "metadata": { "name": "at-once" }, "provisioner": "ebs.csi.aws.com",
-          "volumeBindingMode": "Immediate" },
+        { "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+          "metadata": { "name": "unmade", "namespace": "somebody-elses" },
+          "spec": { "accessModes": ["ReadWriteOnce"], "storageClassName": "of-nobody",
+                    "resources": { "requests": { "storage": "1Gi" } } } },
     ] });
+    // Whose claim went with a removal that was killed, and that its driver has not removed yet.
+    let volume_before = json!({
+        "apiVersion": "v1", "kind": "PersistentVolume",
+        "metadata": { "name": "released-before",
+                      "annotations": { "pv.kubernetes.io/provisioned-by": "slow.example" } },
+        "spec": { "capacity": { "storage": "1Gi" }, "accessModes": ["ReadWriteOnce"],
+                  "persistentVolumeReclaimPolicy": "Delete", "storageClassName": "slow",
+                  "claimRef": { "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+                                "namespace": "openclaw-left", "name": "gone", "uid": "gone" },
+                  "csi": { "driver": "slow.example", "volumeHandle": "vol-released-before" } },
+    });
+    let class = json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": { "name": "at-once" },
+        "provisioner": "ebs.csi.aws.com", "volumeBindingMode": "Immediate",
+    });
+    let _class = Global::of(cluster, &class);
+    let released = Global::of(cluster, &volume_before);
     cluster.told(&["apply", "--filename=-"], &objects.to_string());
 
     let refused = own.fails(["cluster", "destroy", "--yes"], 4);
@@ -311,12 +325,15 @@ fn it_is_removed_and_says_what_stays(own: &Own<'_>) {
     cluster.said(&["delete", "service", "web", "--namespace=somebody-elses"]);
 
     // One of its own is bound to a volume, and may go; somebody else's may not.
-    until("a claim is bound", || {
-        let claim = cluster.get(&["pvc", "openclaw-config", "--namespace=openclaw-left"]);
-        (claim["status"]["phase"] == "Bound").then_some(())
-    });
-    let claim = cluster.get(&["pvc", "openclaw-config", "--namespace=openclaw-left"]);
-    let volume = claim["spec"]["volumeName"].as_str().expect("a volume").to_owned();
+    let volume_of = |name: &str, namespace: &str| {
+        until("a claim is bound", || {
+            let claim = cluster.get(&["pvc", name, "--namespace", namespace]);
+            let volume = claim["spec"]["volumeName"].as_str().map(str::to_owned);
+            volume.filter(|_| claim["status"]["phase"] == "Bound")
+        })
+    };
+    let volume = volume_of("openclaw-config", "openclaw-left");
+    let outlives = volume_of("theirs", "somebody-elses");
     own.fails(["cluster", "destroy"], 2).says("--yes");
     // Killed in each of its steps, it is gone on with; and it goes no further than AWS lets it.
     let cloud = &own.case.cloud;
@@ -355,16 +372,17 @@ fn it_is_removed_and_says_what_stays(own: &Own<'_>) {
     while !live.line().expect("it waits").contains("the cluster removes the volumes") {}
     let claim = ["get", "pvc", "--namespace=openclaw-left", "--output=name"];
     until("its claim is gone", || cluster.said(&claim).is_empty().then_some(()));
-    cluster.said(&["delete", "persistentvolume", "released-before"]);
+    drop(released);
     let done = live.done();
     assert_eq!(done.code, 0, "{}", done.stderr);
     done.answers(&volume).answers("vol-released-before");
-    done.answers("what stays in the account, and costs").answers("somebody-elses/theirs");
+    done.answers("what stays in the account, and costs");
+    done.answers(&format!("the volume {outlives} (1Gi) of somebody-elses/theirs"));
+    assert!(!done.stdout.contains("somebody-elses/unmade"), "there is no such volume");
     let volumes = cluster.said(&["get", "persistentvolumes", "--output=name"]);
     assert!(!volumes.contains(&volume), "it was called removed, and is there");
     let claims = ["get", "pvc", "--namespace=somebody-elses", "--output=name"];
     assert!(cluster.said(&claims).contains("theirs"), "somebody else's volume went");
-    cluster.said(&["delete", "storageclass", "at-once"]);
     own.case.cloud.assert_empty();
     own.fails(["cluster", "show"], 3);
     own.fails(["cluster", "destroy", "--yes"], 3);

@@ -292,7 +292,7 @@ fn nothing_begins_on_the_own_cluster_once_its_removal_has() {
         let failure = refused(try_one(text));
         assert_eq!(failure.kind, FailureKind::Conflict);
         assert!(failure.message.contains(words), "{failure}");
-        assert!(failure.remedy.expect("a way on").contains("cluster apply"));
+        assert!(failure.remedy.is_some(), "no way on");
         assert_eq!(store.deployment(&name(text)).expect("reads"), None, "nothing was written");
     };
     let cluster = DeploymentName::cluster();
@@ -300,6 +300,7 @@ fn nothing_begins_on_the_own_cluster_once_its_removal_has() {
     let destroy = OperationKind::Destroy;
     refused_to("too-early", "or gone");
     let begun = store.begin(&launch(&bench, &cluster, None)).expect("begins");
+    refused_to("while-it-is-made", "is being made");
     ended(&store, &begun, Change::Succeed(make));
     is_at("https://another.example");
     refused_to("elsewhere", "another one");

@@ -136,7 +136,7 @@ impl From<ApiError> for Failure {
             .remedy(
                 "sign in again, or make the kubeconfig anew (on EKS: aws eks update-kubeconfig); the \
                  cluster that openclaw-pipeline cluster apply made takes the AWS credentials that this \
-                 ran with last, or that admin_arns names",
+                 ran with last, or that admin_arns names, of a machine whose clock is right",
             ),
             Problem::Forbidden => Self::prerequisite(format!("the cluster refuses: {words}"))
                 .remedy(

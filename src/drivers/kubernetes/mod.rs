@@ -152,6 +152,11 @@ impl Cluster {
         Ok((number(&info.major), number(&info.minor)))
     }
 
+    /// Whether it answers now. What is too busy is not asked again.
+    pub async fn answers(&self) -> Result<(), ApiError> {
+        self.ask_once(|| self.client.apiserver_version()).await.map(drop)
+    }
+
     fn nothing_there(&self) -> ApiError {
         ApiError::new(Problem::Other, "nothing was connected", &self.server)
     }

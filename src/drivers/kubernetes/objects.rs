@@ -190,7 +190,11 @@ impl Cluster {
         let made = self.ask(|| async {
             tries.fetch_add(1, Ordering::Relaxed);
             let made = api.create(&params, object).await;
-            if made.as_ref().is_err_and(|it| ApiError::of(it, &self.server).was_not_done) {
+            let is_undone = |it: &kube::Error| {
+                let error = ApiError::of(it, &self.server);
+                error.was_not_done || error.problem == Problem::Unauthenticated
+            };
+            if made.as_ref().is_err_and(is_undone) {
                 tries.fetch_sub(1, Ordering::Relaxed);
             }
             made

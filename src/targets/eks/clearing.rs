@@ -13,7 +13,7 @@ use crate::domain::{DeploymentName, Failure, FailureKind};
 use crate::drivers::kubernetes::{Cluster, Kind, Object, Problem};
 use crate::targets::cluster::{Fate, Whose, fate_of_volume};
 use crate::targets::looks::Looks;
-use crate::targets::own_cluster::{Cleared, Removal};
+use crate::targets::own_cluster::{Cleared, Clearing, Removal};
 use crate::targets::{Site, Work};
 
 /// How long the load balancers, and then the volumes, may take to be gone.
@@ -53,9 +53,12 @@ impl EksMaker {
     ) -> Result<Cleared, Failure> {
         match self.view(site, removal, work).await? {
             Ok((cluster, seen)) => {
-                clear_at(&cluster, &seen, removal.asked.volumes, work).await.map_err(refused)
+                let cleared = clear_at(&cluster, &seen, removal.asked.volumes, work).await;
+                cleared
+                    .map_err(refused)
+                    .or_else(|failure| all_the_same(failure, removal.asked).map(Cleared::unseen))
             }
-            Err(unseen) => Ok(Cleared { unseen: Some(unseen), ..Cleared::default() }),
+            Err(why) => Ok(Cleared::unseen(why)),
         }
     }
 
@@ -89,23 +92,21 @@ impl EksMaker {
         };
         match looked {
             Ok(seen) => Ok(Ok((cluster, seen))),
-            Err(failure) if removal.asked.unseen && failure.kind != FailureKind::Conflict => {
-                Ok(Err(failure.message))
-            }
-            Err(failure) if !removal.asked.unseen && failure.kind != FailureKind::Conflict => {
-                Err(unless_unseen(failure))
-            }
-            Err(failure) => Err(failure),
+            Err(failure) => all_the_same(failure, removal.asked).map(Err),
         }
     }
 }
 
-/// The same failure, with how a cluster goes that nobody gets into any more.
-fn unless_unseen(failure: Failure) -> Failure {
-    if failure.kind == FailureKind::Interrupted {
-        return failure;
+/// Why nobody sees what is there, where it goes all the same; else the failure, with how that is asked
+/// for. Whatever was seen to be in use is not gone over.
+fn all_the_same(failure: Failure, asked: Clearing) -> Result<String, Failure> {
+    match failure.kind {
+        FailureKind::Conflict | FailureKind::Interrupted => Err(failure),
+        _ if asked.unseen => Ok(failure.message),
+        _ => Err(failure.also(
+            "where the cluster is broken, or gone: openclaw-pipeline cluster destroy --unseen",
+        )),
     }
-    failure.also("where the cluster is broken, or gone: openclaw-pipeline cluster destroy --unseen")
 }
 
 /// What is there, where nothing of it keeps the cluster from being removed.
@@ -222,12 +223,15 @@ async fn clear_at(
         }
     }
     for claim in &claims {
-        let words = format!("the volume {} of {}", volume_of(cluster, claim).await, called(claim));
+        let volume = claim.data["spec"]["volumeName"].as_str().map(str::to_owned);
+        let words = match &volume {
+            Some(it) => format!("the volume {} of {}", volume_of(cluster, it).await, called(claim)),
+            None => format!("the claim {}, for which no volume was made", called(claim)),
+        };
         if volumes && seen.is_own(claim) {
             remove(cluster, Kind::CLAIM, claim).await?;
-            let volume = claim.data["spec"]["volumeName"].as_str().map(str::to_owned);
             going.push((Some(claim), volume, words));
-        } else {
+        } else if volume.is_some() {
             cleared.kept.push(words);
         }
     }
@@ -271,9 +275,8 @@ fn called(object: &Object) -> String {
     clean(&format!("{namespace}/{name}"), 140)
 }
 
-/// A claim's volume as its driver knows it, with its size.
-async fn volume_of(cluster: &Cluster, claim: &Object) -> String {
-    let Some(name) = claim.data["spec"]["volumeName"].as_str() else { return "never made".into() };
+/// The volume of this name as its driver knows it, with its size.
+async fn volume_of(cluster: &Cluster, name: &str) -> String {
     let found = cluster.get(Kind::VOLUME, None, name).await.ok().flatten();
     found.as_ref().map_or_else(|| clean(name, 140), described)
 }

@@ -22,7 +22,7 @@ use super::own_cluster::{Cleared, OwnCluster, Removal};
 use super::{Layout, Site, Work};
 use crate::assets::terraform;
 use crate::domain::{EksCluster, Failure, OwnClusterFacts};
-use crate::drivers::kubernetes::{Cluster, Whereabouts};
+use crate::drivers::kubernetes::{Cluster, Problem, Whereabouts};
 use crate::drivers::terraform::{Message, Plan, Run, State};
 use crate::secrets::private::create_private_directory;
 
@@ -82,10 +82,12 @@ impl EksMaker {
         Box::pin(Cluster::find(&place, &self.tools.aws, &CancellationToken::new())).await
     }
 
-    /// Whether its API answers.
-    pub async fn answers(&self, facts: &OwnClusterFacts) -> bool {
-        let Ok(cluster) = self.api(&facts.at).await else { return false };
-        cluster.version().await.is_ok()
+    /// Fails where its API does not answer; `None` where it takes no calls just now.
+    pub async fn answers(&self, facts: &OwnClusterFacts) -> Result<Option<()>, Failure> {
+        match self.api(&facts.at).await?.answers().await {
+            Err(error) if error.problem == Problem::Busy => Ok(None),
+            answers => Ok(Some(answers?)),
+        }
     }
 
     /// Removes everything that the state holds, what of it stands in none, and the files; says what it

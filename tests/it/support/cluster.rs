@@ -215,6 +215,30 @@ impl<'a> Namespace<'a> {
     }
 }
 
+/// An object of no namespace that a test makes; gone when dropped, so that no other test meets it.
+pub struct Global<'a> {
+    cluster: &'a Cluster,
+    named: [String; 2],
+}
+
+impl<'a> Global<'a> {
+    /// Makes it.
+    pub fn of(cluster: &'a Cluster, object: &Value) -> Self {
+        let text = |it: &Value| it.as_str().expect("a text").to_owned();
+        let named = [text(&object["kind"]), text(&object["metadata"]["name"])];
+        let made = Self { cluster, named };
+        cluster.told(&["apply", "--filename=-"], &object.to_string());
+        made
+    }
+}
+
+impl Drop for Global<'_> {
+    fn drop(&mut self) {
+        let [kind, name] = &self.named;
+        let _ = self.cluster.kubectl(&["delete", kind, name, "--ignore-not-found"]).output();
+    }
+}
+
 impl Drop for Namespace<'_> {
     fn drop(&mut self) {
         self.remove();
