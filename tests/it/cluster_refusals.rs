@@ -48,6 +48,9 @@ fn a_kubeconfig_that_leads_nowhere_is_refused() {
     let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
     let of = "OPENCLAW_PIPELINE_KUBE_CONTEXT";
 
+    // It would cost money, and could answer nobody.
+    let words = ["no credential of a provider was given", "on eks costs money"];
+    refused(&case, &[], &[("ANTHROPIC_API_KEY", "")], 2, &words);
     // Whatever context happens to be current is not taken.
     let run = case.launch().without(of);
     case.launch_fails(run, 2, &["no cluster is named", "--context NAME"]);

@@ -98,9 +98,16 @@ fn a_real_gateway_comes_up_by_hand_and_keeps_what_its_user_wrote() {
     users["tools"]["exec"]["mode"] = json!("full");
     let script = format!("require('fs').writeFileSync('{file}', JSON.stringify({users}))");
     inside(&cluster, &["node", "-e", &script]);
-    cluster.said(&restart);
     // Applied again, nothing of the secret is lost.
+    let secret = || {
+        let secret = cluster.get(&["secret", "openclaw-secrets", "--namespace=openclaw"]);
+        secret["data"].clone()
+    };
+    let before = secret();
+    assert!(before["OPENCLAW_GATEWAY_TOKEN"].is_string(), "{before}");
     apply(&cluster);
+    assert_eq!(secret(), before);
+    cluster.said(&restart);
     until("the gateway is ready again", || ready(&cluster));
     let now: Value = serde_json::from_str(&inside(&cluster, &["cat", file])).expect("JSON");
     assert_eq!(
@@ -251,6 +258,8 @@ fn the_network_policy_evaluated_against_a_table_of_flows_lets_through_what_it_sh
 #[test]
 fn they_say_what_a_gateway_is_to_have() {
     let one = |file: &str| objects(&format!("k8s/{file}.yaml"))[0].clone();
+    let secret = one("secret");
+    assert!(secret.get("data").is_none() && secret.get("stringData").is_none(), "{secret:#}");
     let class = one("storageclass");
     assert_eq!(
         (

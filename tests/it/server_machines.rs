@@ -95,7 +95,7 @@ fn a_port_that_a_machine_has_for_others_is_refused_in_place() {
 #[test]
 fn without_a_credential_a_machine_is_made_only_for_who_says_so() {
     let served = served(&[]);
-    for target in [json!(null), json!("ec2"), json!("lightsail")] {
+    for target in [json!(null), json!("ec2"), json!("lightsail"), json!("eks")] {
         let body = json!({ "name": "main", "target": target });
         for path in ["/launch", "/v1/deployments"] {
             served.post(path, &body).refuses(400, "no credential");

@@ -244,6 +244,13 @@ fn a_server_on_the_cluster_launches_a_gateway_beside_itself_and_its_successor_kn
         ["exec", "deployment/openclaw-pipeline", "--", "openclaw-pipeline", "list", "--json"];
     let listed: Value = serde_json::from_str(&place.said(&list)).expect("JSON");
     assert_eq!(listed["items"][0]["name"], NAME);
+    let restart =
+        ["exec", "deployment/openclaw-pipeline", "--", "openclaw-pipeline", "restart", NAME];
+    place.said(&restart);
+    let done = api.get(&format!("/v1/operations?deployment={NAME}")).ok(200)["items"][0].clone();
+    assert_eq!((&done["kind"], &done["status"]), (&json!("restart"), &json!("succeeded")));
+    let id = done["id"].as_str().expect("an id");
+    assert!(place.said(&["logs", &first]).contains(id), "it was none of the server's");
     drop(api);
 
     // It is what was asked for, and applied again it stays as it is.
