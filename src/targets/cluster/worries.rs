@@ -1,10 +1,11 @@
-//! What is to be known of a gateway that runs: that it was restarted, that a volume is nearly full,
-//! that its volumes are not said to be encrypted.
+//! What is to be known of a gateway that is meant to run: what it waits for, that it was restarted, that
+//! a volume is nearly full, that its volumes are not said to be encrypted.
 //!
-//! Owns looking for it, in the pod's status and in the pod. Refuses to call it trouble: it works.
+//! Owns looking for it, in the pod's status and in the pod. Refuses to call it trouble.
 
 use std::time::Duration;
 
+use super::reason::Seen;
 use super::{At, names, reason};
 use crate::domain::Failure;
 use crate::drivers::kubernetes::Object;
@@ -18,6 +19,15 @@ const WITHIN: Duration = Duration::from_secs(20);
 impl At<'_> {
     /// What its owner should know of one that runs.
     pub(super) async fn worries(&self) -> Result<Vec<Failure>, Failure> {
+        if let Seen::Coming(words) = self.seen().await? {
+            let namespace = &self.namespace;
+            return Ok(
+                vec![Failure::failed(format!("it does not run yet: {words}")).remedy(format!(
+                "kubectl describe pods,pvc --namespace {namespace} says more, of the driver of its \
+                 storage class, for one"
+            ))],
+            );
+        }
         let Some(pod) = self.pod().await? else { return Ok(Vec::new()) };
         let (name, memory) =
             (self.site.deployment.name.as_str(), self.site.deployment.spec.memory_mib);
