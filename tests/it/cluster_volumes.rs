@@ -134,3 +134,37 @@ fn volumes_that_are_kept_are_the_next_ones_of_the_name() {
     // Asked for nothing, it takes them along.
     case.destroys_all();
 }
+
+#[test]
+fn an_update_that_could_not_be_gone_back_on_is_refused_before_anything_is_done() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let Some(case) = Case::of(&cluster, "full") else { return };
+    let class = json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": { "name": "small" },
+        "provisioner": "ebs.csi.aws.com", "volumeBindingMode": "WaitForFirstConsumer",
+        // Of the lab's driver: what its disk has, whatever the claim says.
+        "parameters": { "lab.example/size": "48m" },
+    });
+    let _class = Global::of(&cluster, &class);
+    works(case.launch().arg("--storage-class").arg("small"));
+    let pods = || {
+        let pods = case.get(&["pods"])["items"].clone();
+        let pods = pods.as_array().expect("a list").iter();
+        pods.map(|it| it["metadata"]["uid"].clone()).collect::<Vec<_>>()
+    };
+    // With what a launch left that is on its way out.
+    let before = pods();
+    let words = [
+        "step fetch_new: the workspace's volume has ",
+        " MiB free, and an update that can be gone back on needs ",
+        "raise the claim openclaw-workspace",
+    ];
+    case.launch_fails(case.run(["update", "--image", &case.images[1]]), 1, &words);
+    assert_eq!(case.status()["status"], "running");
+    let uid = |it: &Value| it["items"][0]["metadata"]["uid"].clone();
+    let gateway = uid(&case.get(&["pods", "--selector=app.kubernetes.io/name=openclaw"]));
+    assert!(before.contains(&gateway), "it was stopped for that");
+    assert!(pods().iter().all(|it| before.contains(it)), "something was begun for that");
+    case.run(["backups"]).code(0).answers("full has no backup");
+    case.destroys_all();
+}

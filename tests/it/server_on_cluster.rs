@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -96,6 +97,26 @@ impl<'a> Place<'a> {
         let made = self.said(&create);
         let apply = ["apply", "--server-side", "--field-manager=secrets", "-f", "-"];
         self.cluster.told(&[&["--namespace", NAMESPACE], &apply[..]].concat(), &made);
+    }
+
+    /// The approval window that the server keeps of its one gateway, as it is recorded.
+    fn window(&self) -> Vec<String> {
+        let claims = self.cluster.get(&["pvc", "--namespace", NAMESPACE]);
+        let volume = claims["items"][0]["spec"]["volumeName"].as_str().expect("a volume");
+        let volume = self.cluster.get(&["persistentvolume", volume]);
+        // The lab's volumes are directories of this machine.
+        let home = Path::new(volume["spec"]["local"]["path"].as_str().expect("one")).join("home");
+        let dir = tempfile::tempdir().expect("a directory");
+        for part in ["pipeline.db", "pipeline.db-wal"] {
+            fs::copy(home.join(part), dir.path().join(part)).expect("copied");
+        }
+        let store = rusqlite::Connection::open(dir.path().join("pipeline.db")).expect("opens");
+        let mut rows = store.prepare("SELECT * FROM approval_windows").expect("prepares");
+        let columns = rows.column_count();
+        let row = rows.query_row([], |row| {
+            (0..columns).map(|it| Ok(format!("{:?}", row.get_ref(it)?))).collect()
+        });
+        row.expect("one")
     }
 
     /// The one pod that is ready, by its name.
@@ -265,12 +286,14 @@ fn a_server_on_the_cluster_launches_a_gateway_beside_itself_and_its_successor_kn
         assert!(line.is_none(), "{line:?}");
     }
 
-    // Its successor has its data, and the key to it.
+    // Its successor has its data, and the key to it; and opens no window again.
+    let window = place.window();
     place.said(&["delete", "pod", &first, "--wait"]);
     assert_ne!(place.ready(), first);
     let api = Api::of(&place);
     let known = api.get(&format!("/v1/deployments/{NAME}")).ok(200);
     assert_eq!((&known["id"], &known["status"]), (&launched["id"], &json!("running")));
+    assert_eq!(place.window(), window);
     let link = api.call("POST", &format!("/v1/deployments/{NAME}/access")).send().ok(200);
     let url = link["url"].as_str().expect("a link");
     assert!(url.starts_with(&format!("http://{host}:18789/")), "{link}");

@@ -2,14 +2,18 @@
 
 Owns the volumes of every class whose provisioner is that of EBS: it makes one when a pod that
 needs it has a node, lets it grow, and removes it with its claim unless its class says otherwise.
-Refuses a class of another provisioner, whose claims stay pending.
+A class may say how much its disks have, whatever is claimed. Refuses a class of another provisioner,
+whose claims stay pending.
 """
 
 import shutil
+import subprocess
 
 from . import api, places
 
 PROVISIONER = "ebs.csi.aws.com"
+# The parameter of a class that says how much each of its disks has.
+SIZE = "lab.example/size"
 CLAIMS = "/api/v1/persistentvolumeclaims"
 VOLUMES = "/api/v1/persistentvolumes"
 CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
@@ -41,7 +45,9 @@ def turn() -> None:
         released = volume.get("status", {}).get("phase") == "Released" and "local" in volume["spec"]
         if released and volume["spec"]["persistentVolumeReclaimPolicy"] == "Delete":
             api.call("DELETE", f"{VOLUMES}/{volume['metadata']['name']}")
-            shutil.rmtree(volume["spec"]["local"]["path"], ignore_errors=True)
+            path = volume["spec"]["local"]["path"]
+            subprocess.run(["umount", "--quiet", "--lazy", path], check=False)
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def see_to(claim: dict, kind: dict) -> None:
@@ -69,6 +75,9 @@ def make(claim: dict, kind: dict, size: str, node: str) -> None:
     name = f"pvc-{about['uid']}"
     path = places.VOLUMES / name
     path.mkdir(parents=True, exist_ok=True)
+    has = kind.get("parameters", {}).get(SIZE)
+    if has and not path.is_mount():
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={has}", "tmpfs", path], check=True)
     here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
     volume = {
         "apiVersion": "v1",
