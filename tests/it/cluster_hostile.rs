@@ -1,12 +1,14 @@
 //! A gateway on a cluster is hostile code, and so is whoever comes to it: what it prints and what devices
 //! say of themselves comes out clean, nobody lets themselves in, a tag that somebody moved is nobody's
-//! order, and what outlives a killed command in a pod is ended. The gateway is the stand-in.
+//! order, what outlives a killed command in a pod is ended, and a clock that steps moves nothing. The
+//! gateway is the stand-in.
 
 use openclaw_pipeline::store::{Store, Window};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::asking::pairing;
+use crate::support::clock::Clock;
 use crate::support::cluster::{Cluster, until};
 use crate::support::cluster_case::{Case, KEY, works};
 use crate::support::product::{Done, TOKEN};
@@ -195,5 +197,38 @@ fn what_outlives_a_killed_backup_in_its_pod_is_ended() {
     is_made("0");
     let left = case.inside("ls -A /home/node/openclaw/scratch");
     assert_eq!(left.trim(), "", "an archive is left");
+    case.destroys_all();
+}
+
+#[test]
+fn a_clock_that_steps_by_an_hour_both_ways_is_nobodys_measure() {
+    const HOUR: i64 = 3600;
+    let Some(cluster) = Cluster::shared() else { return };
+    let Some(mut case) = Case::of(&cluster, "stepped") else { return };
+    let clock = Clock::of(&mut case.product);
+    // In the midst of a launch, whose lease and deadlines it could end.
+    let mut live = case.launch_at("start");
+    clock.is_ahead(HOUR);
+    while !live.line().expect("it comes to that").contains("\"step\":\"prove\"") {}
+    clock.is_ahead(0);
+    let done = live.done();
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let opened = window(&case);
+    clock.is_ahead(HOUR);
+    works(case.run(["restart"]));
+    assert_eq!(window(&case), opened);
+    let ahead = case.status();
+    assert_eq!(ahead["status"], "running");
+    // An hour back, nothing of what was done since is taken for older than it is.
+    clock.is_ahead(0);
+    works(case.run(["backup"]));
+    assert_eq!(window(&case), opened);
+    let all = case.product.json(["operations", "list"])["items"].clone();
+    let all = all.as_array().expect("a list");
+    let kinds: Vec<&Value> = all.iter().map(|it| &it["kind"]).collect();
+    assert_eq!(kinds, ["backup", "restart", "launch"]);
+    let begun: Vec<&str> =
+        all.iter().map(|it| it["created_at"].as_str().expect("a time")).collect();
+    assert!(begun[1] > begun[0] && begun[0] > begun[2], "the clock did not step: {begun:?}");
     case.destroys_all();
 }

@@ -14,6 +14,7 @@ pub mod bench;
 pub mod browser;
 pub mod calls;
 pub mod client;
+pub mod clock;
 pub mod cloud;
 pub mod cluster;
 pub mod cluster_case;
