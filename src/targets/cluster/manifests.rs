@@ -373,9 +373,7 @@ fn narrow(policy: &mut Value, expose: Expose, operators: &[String]) {
     let is_for_all =
         |rule: &Value| rule.get("from").is_none_or(|it| it.as_array().is_none_or(Vec::is_empty));
     match expose {
-        // Nobody is everybody to a policy, too.
-        Expose::Operator if operators.is_empty() => rules.retain(|rule| !is_for_all(rule)),
-        Expose::Operator => {
+        Expose::Operator if !operators.is_empty() => {
             let block = |range: &String| json!({ "ipBlock": { "cidr": range } });
             let from: Vec<Value> = operators.iter().map(block).collect();
             let open = rules.iter_mut().filter(|it| is_for_all(it));
@@ -383,7 +381,7 @@ fn narrow(policy: &mut Value, expose: Expose, operators: &[String]) {
                 rule.insert("from".to_owned(), json!(from));
             }
         }
-        Expose::None => rules.retain(|rule| !is_for_all(rule)),
+        Expose::Operator | Expose::None => rules.retain(|rule| !is_for_all(rule)),
         Expose::Http | Expose::Tunnel => {}
     }
 }
