@@ -9,10 +9,23 @@ import subprocess
 from . import places
 
 
-def ctr(*arguments: str) -> list[str]:
-    """What containerd's own tool prints, by lines; an error is none."""
+def ran(*arguments: str) -> subprocess.CompletedProcess:
+    """What became of containerd's own tool."""
     command = ["ctr", "--address", str(places.CONTAINERD), "--namespace", "k8s.io", *arguments]
-    return subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def ctr(*arguments: str) -> list[str]:
+    """What containerd's own tool prints, by lines."""
+    done = ran(*arguments)
+    if done.returncode:
+        raise RuntimeError(f"ctr {' '.join(arguments[:2])}: {done.stderr.strip()}")
+    return done.stdout.splitlines()
+
+
+def can_be_asked() -> bool:
+    """Whether containerd answers. Its socket may be one that an earlier one left."""
+    return ran("version").returncode == 0
 
 
 def forget_tags() -> None:

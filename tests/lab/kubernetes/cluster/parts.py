@@ -11,7 +11,7 @@ import subprocess
 import time
 import urllib.request
 
-from . import places
+from . import images, places
 from .identities import TOKENS
 
 # It is asked whether it is there, and nothing is told to it.
@@ -204,7 +204,7 @@ state = "{places.RUN}/containerd"
 """)
     return Part(
         "containerd", "containerd", f"--config={config}", "--log-level=warn",
-        ready=places.CONTAINERD.exists,
+        ready=images.can_be_asked,
     )
 
 
