@@ -114,11 +114,17 @@ impl App {
         let (mut params, secrets) = self.plan_server(request, shipped, existing.as_ref(), sink)?;
         let id = existing.as_ref().map_or_else(new_id, |it| it.id.clone());
         self.as_kept((&name, &id), request.settings, existing.as_ref(), &mut params.spec)?;
+        // What the end of an interrupted launch is the first to tell.
+        let mut token = None;
         if let (Some(done), Some(deployment)) = (&finished, &existing)
             && serves(deployment)
-            && (done.kind == OperationKind::Launch || of(done).as_ref() == Some(&params))
         {
-            return self.brought(done);
+            let brought = self.brought(done)?;
+            let is_launch = done.kind == OperationKind::Launch;
+            if of(done).as_ref() == Some(&params) || is_launch && how != OwnServerWork::Deploy {
+                return Ok(brought);
+            }
+            token = brought.token.filter(|_| is_launch);
         }
         if let Some(deployment) = existing.clone().filter(serves)
             && how != OwnServerWork::Deploy
@@ -151,7 +157,8 @@ impl App {
         };
         let operation = self.store().begin(&begin)?;
         let operation = self.finish(&operation, lock, sink, cancel).await?;
-        self.brought(&operation)
+        let brought = self.brought(&operation)?;
+        Ok(OwnServer { token: brought.token.or(token), ..brought })
     }
 
     fn refuse_wrong_way(

@@ -136,8 +136,11 @@ fn a_server_on_ec2_is_made_deployed_again_and_removed() {
     for step in ["ship", "begin", "switch", "prove"] {
         killed_at(server(&case, ["deploy"]), step);
     }
-    let done = answer(server(&case, ["full-setup"]));
+    // Asked for otherwise than what is gone on with, of which its token is told.
+    let done = answer(server(&case, ["deploy"]).env("FRONTEND_URL", "https://first.example"));
     assert_eq!(case.only().id, machine.id, "the same machine");
+    let env = there(&case, "cat /etc/openclaw-pipeline/server.env");
+    assert!(env.contains("https://first.example"), "{env}");
     let token = done["token"].as_str().expect("a token").to_owned();
     let reached = Reached::told(&done);
     assert_eq!(reached.get("/status", Some(&token)).0, 200);
