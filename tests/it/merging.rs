@@ -76,6 +76,26 @@ fn variants() -> Vec<ManagedConfig> {
     vec![managed(), chosen, bare]
 }
 
+#[test]
+fn what_is_managed_by_hand_is_what_the_program_manages() {
+    let map = objects("k8s/configmap.yaml").remove(0);
+    let text = map["data"]["managed.json"].as_str().expect("the managed keys");
+    let by_hand: Value = serde_json::from_str(text).expect("JSON");
+    let local = ["127.0.0.1", "localhost"].map(|it| format!("http://{it}:18789"));
+    let mut program = ManagedConfig {
+        origins: local.into(),
+        stale_origins: Vec::new(),
+        stale_proxies: Vec::new(),
+        last_model: None,
+        ..managed()
+    }
+    .instructions("");
+    // There is no tunnel to it that could have been closed, and no file of the user's beside it.
+    program["lists"]["gateway.trustedProxies"]["remove"] = json!([]);
+    program.as_object_mut().expect("an object").remove("from_users");
+    assert_eq!(by_hand, program);
+}
+
 /// A pod's files, and the script that merges them.
 struct Pod {
     root: tempfile::TempDir,
