@@ -5,6 +5,7 @@
 //! again; every step looks before it acts, so that is safe.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,9 @@ const ORPHANS_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How long a lock may be held by others before they count as being at work.
 const LOOKERS_DEADLINE: Duration = Duration::from_millis(300);
+
+/// How long while nothing is under way: an executor lets go a while after its operation is over.
+const ENDING_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The engine of one data directory.
 #[derive(Clone)]
@@ -111,12 +115,15 @@ impl Engine {
         if let Some(parent) = path.parent() {
             crate::secrets::private::create_private_directory(parent)?;
         }
-        // Who only looks at it (`status`) holds it for an instant, and is no conflict.
-        let taken = wait::until(LOOKERS_DEADLINE, || {
-            let lock = LockFile::try_acquire(&path, purpose);
-            async move { lock.transpose() }
+        // Who only looks (`status`) holds it for an instant, and is no conflict.
+        let begun = Instant::now();
+        let taken = wait::until(ENDING_DEADLINE, || {
+            let lock = LockFile::try_acquire(&path, purpose).transpose();
+            let is_over = lock.is_some()
+                || begun.elapsed() > LOOKERS_DEADLINE && !self.is_ending(name, &path);
+            async move { is_over.then_some(lock) }
         });
-        if let Some(lock) = taken.await {
+        if let Some(lock) = taken.await.flatten() {
             return self.settled(name, lock?).await;
         }
         let busy = |doing: &str, pid: i32| {
@@ -148,6 +155,12 @@ impl Engine {
             }
         }
         Err(not_ending(name, &path))
+    }
+
+    /// Whether who has the lock lives, and has nothing under way that is recorded.
+    fn is_ending(&self, name: &DeploymentName, path: &Path) -> bool {
+        LockFile::holder(path).is_some_and(|it| it.process.is_alive())
+            && matches!(self.store.active_operation(name), Ok(None))
     }
 
     /// The lock, once nothing works any more that an earlier executor started.
