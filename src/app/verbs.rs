@@ -198,7 +198,9 @@ impl App {
             let operation = self.interrupted(id)?;
             let ended = self.have_given_up(&operation, &CancellationToken::new()).await?;
             if let Some(ended) = ended {
-                return Ok(ended);
+                // It may have come to its end while it was asked to stop.
+                let is_given_up = ended.status == OperationStatus::Cancelled;
+                return if is_given_up { Ok(ended) } else { Err(is_over(&ended)) };
             }
         }
         let _lock = self.engine().lock(&operation.deployment, "cancel").await?;
@@ -212,16 +214,7 @@ impl App {
         if operation.status == OperationStatus::Running {
             return Ok(operation);
         }
-        Err(Failure::conflict(format!(
-            "the {} of {} is over: it {}",
-            operation.kind,
-            operation.deployment,
-            match operation.status {
-                OperationStatus::Cancelled => "was cancelled",
-                other => other.as_str(),
-            }
-        ))
-        .remedy(format!("openclaw-pipeline status {} shows how it stands", operation.deployment)))
+        Err(is_over(&operation))
     }
 
     /// An operation by its id.
@@ -234,6 +227,17 @@ impl App {
             .remedy("openclaw-pipeline operations list shows what there is")
         })
     }
+}
+
+/// That an operation has ended, and how.
+fn is_over(operation: &Operation) -> Failure {
+    let name = &operation.deployment;
+    let how = match operation.status {
+        OperationStatus::Cancelled => "was cancelled",
+        other => other.as_str(),
+    };
+    Failure::conflict(format!("the {} of {name} is over: it {how}", operation.kind))
+        .remedy(format!("openclaw-pipeline status {name} shows how it stands"))
 }
 
 /// What became of an operation that the server carried out.

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::support::asking::ask;
 use crate::support::ports::free_port;
-use crate::support::product::{Product, until};
-use crate::support::server::{Call, SLOW, Served};
+use crate::support::product::{NEWEST, Product, until};
+use crate::support::server::{API_TOKEN, Call, Served};
 
 /// The types of a deployment's events, in order.
 fn kinds(served: &Served, name: &str) -> Vec<String> {
@@ -27,6 +27,20 @@ fn in_step(served: &Served, operation: &str, step: &str) {
         let steps = operation["steps"].as_array().expect("steps").clone();
         steps.iter().any(|it| it["name"] == step && it["status"] == "running").then_some(())
     });
+}
+
+/// A server whose gateways listen only while [`let_listen`] says so: what proves one is at it until then.
+fn held(flags: &[&str]) -> Served {
+    let mut product = Product::bare();
+    let faults = format!("{{listen_after: '{}'}}", product.path("listen").display());
+    product.install_faulty(NEWEST, Some(&faults));
+    product.set("OPENCLAW_PIPELINE_API_TOKEN", API_TOKEN);
+    Served::on(product, flags)
+}
+
+fn let_listen(served: &Served, yes: bool) {
+    let file = served.product().path("listen");
+    if yes { fs::write(file, "") } else { fs::remove_file(file) }.expect("a file");
 }
 
 fn id(begun: &Value) -> String {
@@ -74,13 +88,12 @@ fn a_launch_goes_on_after_a_kill_in_each_of_its_steps_and_tells_everything_once(
 
 #[test]
 fn a_stop_interrupts_what_runs_and_the_next_server_goes_on() {
-    let mut product = Product::new();
-    product.set("OPENCLAW_PIPELINE_API_TOKEN", "a-token-for-this-test-0123456789");
-    let mut served = Served::on(product, &["--grace", "0"]);
+    let mut served = held(&["--grace", "0"]);
     let begun = served.post("/launch", &Served::launch_body("box")).ok(202);
     in_step(&served, &id(&begun), "prove");
     assert_eq!(served.stop(), 0);
     assert_eq!(served.product().json(["operations", "show", &id(&begun)])["status"], "running");
+    let_listen(&served, true);
     served.start_again();
     let ended = served.ended(&begun);
     assert_eq!(ended["status"], "succeeded", "{ended:#}");
@@ -89,8 +102,8 @@ fn a_stop_interrupts_what_runs_and_the_next_server_goes_on() {
 
 #[test]
 fn a_server_that_stops_takes_no_more_work() {
-    let mut served = Served::with_versions();
-    let begun = served.post("/launch", &Served::launch_of("slow", SLOW)).ok(202);
+    let mut served = held(&["--grace", "120"]);
+    let begun = served.post("/launch", &Served::launch_body("slow")).ok(202);
     in_step(&served, &id(&begun), "prove");
     served.get("/readyz").ok(200);
     served.signal(Signal::TERM);
@@ -100,16 +113,20 @@ fn a_server_that_stops_takes_no_more_work() {
     assert!(refused.header("retry-after").parse::<u32>().is_ok_and(|it| it > 0), "{refused:?}");
     served.get("/v1/deployments/late").problem(404);
     served.get("/livez").ok(200);
+    let_listen(&served, true);
     assert_eq!(served.exit(), 0);
     served.assert_well();
 }
 
 #[test]
 fn what_runs_may_come_to_its_end_before_the_server_stops() {
-    let mut served = Served::begin();
+    let mut served = held(&["--grace", "120"]);
     let begun = served.post("/launch", &Served::launch_body("box")).ok(202);
     in_step(&served, &id(&begun), "prove");
-    assert_eq!(served.stop(), 0);
+    served.signal(Signal::TERM);
+    served.until("it stops", || (served.get("/readyz").status == 503).then_some(()));
+    let_listen(&served, true);
+    assert_eq!(served.exit(), 0);
     assert_eq!(served.product().json(["operations", "show", &id(&begun)])["status"], "succeeded");
     // The window that the launch opened is a keeper's from here on.
     ask(served.product(), "box", &[("req-1", "operator", &["operator.read"])]);
@@ -122,8 +139,10 @@ fn what_runs_may_come_to_its_end_before_the_server_stops() {
 
 #[test]
 fn a_cancelled_operation_stays_cancelled_through_a_kill() {
-    let mut served = Served::begin();
+    let mut served = held(&[]);
+    let_listen(&served, true);
     served.launch("box");
+    let_listen(&served, false);
     let begun = served.post("/v1/deployments/box/restart", &json!({})).ok(202);
     let cancel = format!("/v1/operations/{}/cancel", id(&begun));
     served.call("POST", &cancel).send().ok(202);
@@ -138,7 +157,8 @@ fn a_cancelled_operation_stays_cancelled_through_a_kill() {
 
 #[test]
 fn commands_hand_their_work_to_the_server_and_follow_it() {
-    let served = Served::begin();
+    let served = held(&[]);
+    let_listen(&served, true);
     let port = free_port().to_string();
     let launched = served
         .product()
@@ -146,20 +166,24 @@ fn commands_hand_their_work_to_the_server_and_follow_it() {
         .ok();
     launched.says("prove the gateway").says("✓");
     let operation = served.product().operation("box", "launch");
-    let id = operation["id"].as_str().expect("an id");
-    assert!(served.log().contains(id), "the server carried it out");
+    assert!(served.log().contains(&id(&operation)), "the server carried it out");
     // What the server is at work on, a command follows.
+    let_listen(&served, false);
     let begun = served.post("/v1/deployments/box/restart", &json!({})).ok(202);
-    let followed = served.product().run(["restart", "box"]).ok();
-    followed.says("following the restart that the server is at work on");
+    let mut followed = served.product().run(["restart", "box", "--json"]).live();
+    let says = "following the restart that the server is at work on";
+    while !followed.line().expect("it follows").contains(says) {}
+    let_listen(&served, true);
+    assert_eq!(followed.done().code, 0);
     assert_eq!(served.ended(&begun)["status"], "succeeded");
-    // And gives up.
+    // And gives up, but not what is over.
+    let_listen(&served, false);
     let begun = served.post("/v1/deployments/box/restart", &json!({})).ok(202);
-    let given_up =
-        served.product().run(["operations", "cancel", begun["id"].as_str().expect("an id")]).done();
-    let ended = served.ended(&begun);
-    let expected = if given_up.code == 0 { "cancelled" } else { "succeeded" };
-    assert_eq!(ended["status"], expected, "{ended:#}");
+    let give_up = || served.product().run(["operations", "cancel", &id(&begun)]);
+    give_up().ok().answers("is given up");
+    assert_eq!(served.ended(&begun)["status"], "cancelled");
+    give_up().code(4).says("is over: it was cancelled");
+    let_listen(&served, true);
     // A failure of it is the command's.
     served.product().fault("box", "exit=1");
     served.product().run(["restart", "box"]).code(1).says("step prove");
@@ -168,14 +192,17 @@ fn commands_hand_their_work_to_the_server_and_follow_it() {
 
 #[test]
 fn a_command_goes_on_itself_when_the_server_dies() {
-    let mut served = Served::begin();
+    let mut served = held(&[]);
+    let_listen(&served, true);
     served.launch("box");
+    let_listen(&served, false);
     let restart = served.product().run(["restart", "box"]).live();
     until("the server is at work on it", || {
         let page = served.get("/v1/operations?status=running").ok(200);
         page["items"].as_array().is_some_and(|items| !items.is_empty()).then_some(())
     });
     served.kill();
+    let_listen(&served, true);
     let done = restart.done();
     assert_eq!(done.code, 0, "{}", done.stderr);
     let operations = served.product().json(["operations", "list", "box"]);
