@@ -15,7 +15,7 @@ use crate::secrets::Secret;
 use crate::targets::{GatewaySecrets, Observed, Site, container};
 
 /// How long the engine may take before the recorded status has to do.
-const ENGINE_DEADLINE: Duration = Duration::from_secs(2);
+const ENGINE_DEADLINE: Duration = Duration::from_secs(5);
 
 impl App {
     /// The deployments, with the status that a look gives those that are meant to run.

@@ -31,15 +31,19 @@ const end = (reached) => {
 };
 const until = Date.now() + 6000;
 const attempt = (kept) => {
-  const socket = net.connect({ host, port: Number(port), timeout: 1000 });
+  const socket = net.connect({ host, port: Number(port), timeout: 2000 });
+  let told = false;
   const next = (reached) => {
+    if (told) return;
+    told = true;
     socket.destroy();
     if (!reached && kept) end(false);
     else if (reached && Date.now() > until) end(true);
     else setTimeout(attempt, 500, !reached);
   };
   socket.on('connect', () => next(true));
-  socket.on('timeout', () => next(false));
+  // Where this process had to wait for its turn, the answer may be there, and is heard first.
+  socket.on('timeout', () => setImmediate(next, false));
   socket.on('error', (error) => next(error.code === 'ECONNREFUSED'));
 };
 const [a, b] = (host ?? '').split('.').map(Number);
