@@ -5,6 +5,7 @@ host's stays as it is: `fallocate` reserves without writing. Refuses nothing; a 
 that cannot be made is an error of its machine's.
 """
 
+import contextlib
 from pathlib import Path
 
 from . import places, tools
@@ -33,7 +34,8 @@ def remove(name: str) -> None:
     tools.attempt("umount", "--lazy", str(place / "mounted"))
     (place / "file").unlink(missing_ok=True)
     for folder in (place / "mounted", place):
-        if folder.is_dir():
+        # Another simulator may be removing the same one.
+        with contextlib.suppress(FileNotFoundError):
             folder.rmdir()
 
 

@@ -130,7 +130,10 @@ class Machine:
                 self.state = "failed"
                 self.address = None
                 tools.say(f"{self.name}: {error}")
-            self._changed(self)
+            try:
+                self._changed(self)
+            except Exception as error:  # What comes next is done all the same.
+                tools.say(f"{self.name}: {error}")
 
     def _create(self) -> None:
         disk = disks.make(self.container, self.disk_gb)

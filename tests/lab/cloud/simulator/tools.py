@@ -13,6 +13,10 @@ import sys
 from . import places
 
 
+# How long a program may take on busy cores.
+PATIENCE_S = 300.0
+
+
 class Failed(Exception):
     """A program that ended with an error, and what it said."""
 
@@ -22,20 +26,23 @@ def say(message: str) -> None:
     print(f"cloud: {message}", file=sys.stderr, flush=True)
 
 
-def run(*command: str, stdin: bytes | None = None, timeout: float = 60) -> str:
+def run(*command: str, stdin: bytes | None = None, timeout: float = PATIENCE_S) -> str:
     """What a program printed; it must succeed."""
     environment = {**os.environ, "DOCKER_HOST": places.DOCKER_HOST}
     environment.pop("DOCKER_CONTEXT", None)
-    done = subprocess.run(
-        command, input=stdin or b"", capture_output=True, timeout=timeout, env=environment
-    )
+    try:
+        done = subprocess.run(
+            command, input=stdin or b"", capture_output=True, timeout=timeout, env=environment
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Failed(f"{' '.join(command[:4])}: not within {timeout:.0f} s") from error
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip()
         raise Failed(f"{' '.join(command[:4])}: {said or f'exit code {done.returncode}'}")
     return done.stdout.decode(errors="replace").strip()
 
 
-def docker(*arguments: str, stdin: bytes | None = None, timeout: float = 60) -> str:
+def docker(*arguments: str, stdin: bytes | None = None, timeout: float = PATIENCE_S) -> str:
     """The same for the lab's own engine."""
     return run("docker", *arguments, stdin=stdin, timeout=timeout)
 
@@ -57,7 +64,7 @@ def docker_events(*filters: str):
 
 def attempt(*command: str) -> bool:
     """Whether a program succeeded, for what may already be as wanted."""
-    with contextlib.suppress(Failed, subprocess.TimeoutExpired):
+    with contextlib.suppress(Failed):
         run(*command)
         return True
     return False

@@ -73,7 +73,7 @@ class World:
         for step in steps:
             try:
                 step()
-            except (tools.Failed, OSError, subprocess.TimeoutExpired) as error:
+            except (tools.Failed, OSError) as error:
                 tools.say(f"while closing: {error}")
 
     def _leave(self) -> None:

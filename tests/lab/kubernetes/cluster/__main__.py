@@ -42,6 +42,8 @@ class StandIn(threading.Thread):
                 # Gone, or changed by somebody, since it was listed.
                 if refused.status not in (404, 409, 429, 500, 503):
                     traceback.print_exc()
+            except Exception:  # noqa: BLE001 # half an answer of one that was killed, too
+                traceback.print_exc()
 
 
 def main() -> None:
