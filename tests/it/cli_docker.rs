@@ -3,10 +3,10 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Output, Stdio};
 
 use crate::support::engine::Engine;
+use crate::support::executable::executable;
 use crate::support::lab::{Lab, Part, search_path};
 use crate::support::product::{Product, turn_at_the_default_port, until};
 use crate::support::real::{CURRENT, Real};
@@ -91,9 +91,7 @@ fn a_port_lost_before_the_container_starts_gives_way_to_another_one() {
         go.display(),
         path = search_path(),
     );
-    fs::write(tools.path().join("docker"), script).expect("a script");
-    let mode = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(tools.path().join("docker"), mode).expect("executable");
+    executable(&tools.path().join("docker"), &script);
 
     let mut launch = real.command(&["launch", &name, "--target", "docker", "--no-link"]);
     launch.env("PATH", format!("{}:{}", tools.path().display(), search_path()));

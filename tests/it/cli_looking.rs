@@ -2,12 +2,12 @@
 //! and the exit codes.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::support::executable::executable;
 use crate::support::ports::free_port;
 use crate::support::product::{NEWEST, NODE, Product, TOKEN, send, until};
 
@@ -277,12 +277,6 @@ fn own_node(product: &Product) -> PathBuf {
     let package = fs::read_dir(modules).expect("there").flatten().next().expect("a package");
     package.path().join("bin/node")
 }
-
-fn executable(path: &Path, script: &str) {
-    fs::write(path, script).expect("written");
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("executable");
-}
-
 /// Has the gateway's keeper start it again, with what lies there now.
 fn again(product: &Product) {
     let before = product.gateway("main").expect("a gateway");

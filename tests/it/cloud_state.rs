@@ -53,7 +53,9 @@ fn gone_on_with(target: &'static str) -> Option<(Case, String)> {
     assert!(keys(&case).iter().any(|key| key.ends_with(".tflock")), "{:?}", keys(&case));
     // A Terraform that works on the same object, whoever started it, may be the lock's owner.
     let program = case.product.path("terraform");
-    fs::copy("/bin/sleep", &program).expect("a program of that name");
+    // By a child: a program that this process has open just now cannot be started.
+    let copied = Command::new("/bin/cp").arg("/bin/sleep").arg(&program).status();
+    assert!(copied.expect("run cp").success(), "no program of that name");
     let mut alive = Command::new(&program)
         .arg("600")
         .current_dir(case.file("terraform"))

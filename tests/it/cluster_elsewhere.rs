@@ -83,7 +83,7 @@ fn without_load_balancers_it_is_told_and_reached_by_the_clusters_api() {
     let Some(cluster) = Cluster::alone() else { return };
     let Some(case) = Case::of(&cluster, "unbalanced") else { return };
     let paused = cluster.paused("balancers");
-    let launch = case.launch().env("OPENCLAW_PIPELINE_BOOT_TIMEOUT", "8s");
+    let launch = case.launch().env("OPENCLAW_PIPELINE_BOOT_TIMEOUT", "25s");
     let words = [
         "its service got no address: nobody says why",
         "nothing that makes load balancers",
@@ -105,7 +105,7 @@ fn without_load_balancers_it_is_told_and_reached_by_the_clusters_api() {
         "lastTimestamp": "2026-01-01T00:00:00Z", "source": { "component": "a test" },
     });
     cluster.told(&["apply", "-f", "-"], &event.to_string());
-    let launch = case.launch().env("OPENCLAW_PIPELINE_BOOT_TIMEOUT", "8s");
+    let launch = case.launch().env("OPENCLAW_PIPELINE_BOOT_TIMEOUT", "25s");
     let words = ["its service got no address: you have reached the maximum number of rules"];
     let done = case.launch_fails(launch, 1, &words);
     let looks = ["doctor", "status", "events"].map(|it| case.run([it]).done());

@@ -10,9 +10,9 @@ use crate::support::cluster_case::{Case, works};
 use crate::support::machine_case;
 use crate::support::product::Run;
 
-/// How long a pod may take in these, where it does not come up.
+/// How long a pod may take in these, where it does not come up. The one that pulls has as long, and comes up.
 fn soon(run: Run) -> Run {
-    run.env("OPENCLAW_PIPELINE_BOOT_TIMEOUT", "8s")
+    run.env("OPENCLAW_PIPELINE_BOOT_TIMEOUT", "25s")
 }
 
 fn is_up(case: &Case) {

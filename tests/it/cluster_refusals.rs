@@ -123,6 +123,11 @@ fn what_is_somebody_elses_is_never_touched() {
         "theirs",
         "--from-literal=a=b",
     ]);
+    until("the cluster's own part is there", || {
+        let own = ["get", "configmap", "kube-root-ca.crt", "--ignore-not-found", "--output=name"];
+        let said = case.said(&own);
+        if said.is_empty() { Err(said) } else { Ok(()) }
+    });
     let before = cluster.get(&["all,configmaps,secrets", "--namespace", namespace]);
     let words = ["is not this deployment's: it carries no label", "kubectl delete namespace"];
     case.launch_fails(case.launch(), 4, &words);

@@ -12,7 +12,9 @@ use openclaw_pipeline::targets::{NotUp, Observed, Target};
 use serde_json::{Value, json};
 
 use crate::support::engine::Engine;
+use crate::support::executable::executable;
 use crate::support::placed::{MORE, PATIENCE, Placed, again, engine, scripted};
+use crate::support::ports::free_port;
 use crate::support::registry::Registry;
 
 #[tokio::test]
@@ -55,7 +57,7 @@ async fn exit_78_is_mended_once_and_held_until_it_is_mended_by_hand() {
     placed.until("running", |seen| *seen == Observed::Running).await;
     let started = |placed: &Value| placed["marks"]["starts"].clone();
     // Its container runs a moment before it says so itself.
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let end = std::time::Instant::now() + PATIENCE;
     while started(&placed.show().await) != 5 {
         assert!(std::time::Instant::now() < end, "{}", placed.show().await);
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -145,8 +147,7 @@ async fn a_port_that_is_somebody_elses_is_told_apart_and_another_one_is_publishe
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("is free again");
     refused(&placed, port).await;
 
-    let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|free| free.local_addr());
-    let free = free.expect("a port").port();
+    let free = free_port();
     placed.site.deployment.facts.port = Some(free);
     placed.place().await.expect("is placed anew");
     placed.start().await;
@@ -261,9 +262,7 @@ async fn the_container_is_hardened_with_either_compose() {
         let script = "#!/bin/sh\nif [ \"$1\" = docker-cli-plugin-metadata ]; then\n\
                       echo '{\"SchemaVersion\":\"0.1.0\",\"Vendor\":\"lab\",\"Version\":\"1\"}'\n\
                       exit\nfi\nshift\nexec docker-compose \"$@\"\n";
-        fs::write(&plugin, script).expect("a script");
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(&plugin, mode).expect("executable");
+        executable(&plugin, script);
         again(engine, test, &[("DOCKER_CONFIG", config.path())]);
     }
     let Some(image) = scripted(engine) else { return };
@@ -312,10 +311,7 @@ async fn the_compose_file_works_by_hand() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docker-compose.yml");
     fs::copy(file, dir.path().join("docker-compose.yml")).expect("copies");
     let name = Engine::name("hand");
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0))
-        .and_then(|listener| listener.local_addr())
-        .expect("a port")
-        .port();
+    let port = free_port();
     let env = format!(
         "OPENCLAW_PIPELINE_IMAGE={}\nOPENCLAW_CONTAINER={name}\nGATEWAY_PORT={port}\n\
          OPENCLAW_CPUS=1\nOPENCLAW_GATEWAY_TOKEN=a-token-that-is-long-enough-for-all\n",

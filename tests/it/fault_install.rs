@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::disk::{Tmpfs, fill};
+use crate::support::executable::executable;
 use crate::support::product::{Live, NEWEST, NODE, Product, lay_node, turn_at_the_default_port};
 
 /// An npm that answers its version, and otherwise fails with these words.
@@ -225,10 +226,7 @@ fn a_node_that_does_not_run_here_is_told() {
     let shelf = product.path("shelf/node/node_modules");
     let package = fs::read_dir(&shelf).expect("a shelf").flatten().next().expect("a package");
     let node = package.path().join("bin/node");
-    fs::remove_file(&node).expect("removed");
-    fs::write(&node, "#!/bin/sh\necho 'GLIBC_2.99 not found' >&2\nexit 1\n").expect("written");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(&node, mode).expect("a mode");
+    executable(&node, "#!/bin/sh\necho 'GLIBC_2.99 not found' >&2\nexit 1\n");
     let failed = product.run(["launch", "--target", "process"]).code(5);
     failed.says("does not run on this machine: GLIBC_2.99 not found").says("--target docker");
 }

@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use clap::Parser as _;
 use openclaw_pipeline::cli::Cli;
 
+use crate::support::executable::executable;
 use crate::support::source::{read, root};
 
 /// A program that writes down how it was called: its arguments, then its environment.
@@ -39,8 +39,7 @@ impl Recorder {
         );
         fs::create_dir_all(&calls).expect("a directory");
         fs::create_dir_all(program.parent().expect("a parent")).expect("a directory");
-        fs::write(&program, script).expect("the program");
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("its mode");
+        executable(&program, &script);
         recorder
     }
 
@@ -306,8 +305,7 @@ fn what_goes_to_a_servers_machine_is_built_where_nobody_named_it() {
     let tools = recorder.directory.path().join("tools");
     fs::create_dir_all(&tools).expect("a directory");
     let cargo = tools.join("cargo");
-    fs::write(&cargo, "#!/bin/sh\necho \"$RUSTFLAGS: $*\" >>\"${0%/*}/built\"\n").expect("written");
-    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).expect("its mode");
+    executable(&cargo, "#!/bin/sh\necho \"$RUSTFLAGS: $*\" >>\"${0%/*}/built\"\n");
     let path = format!("{}:{}", tools.display(), std::env::var("PATH").expect("a path"));
     let built = built.to_string_lossy().into_owned();
     let env = [("PATH", path.as_str()), ("CARGO_TARGET_DIR", &built)];
@@ -382,8 +380,7 @@ fn targets_of_a_cloud_refuse_what_is_elsewhere() {
 fn leads_to(script: &str, module: Option<&str>) -> Result<String, Option<i32>> {
     let directory = tempfile::tempdir().expect("a directory");
     let make = directory.path().join("make");
-    fs::write(&make, "#!/bin/sh\necho \"$@\"\n").expect("a program");
-    fs::set_permissions(&make, fs::Permissions::from_mode(0o755)).expect("its mode");
+    executable(&make, "#!/bin/sh\necho \"$@\"\n");
     let path = std::env::var("PATH").unwrap_or_default();
     let output = Command::new(root().join("scripts").join(script))
         .env_clear()

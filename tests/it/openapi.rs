@@ -287,7 +287,7 @@ fn every_answer_is_as_it_says() {
         max_examples: 12,
         // Two of its threads at once break Python's own parser now and then.
         workers: 1,
-        request_timeout: Duration::from_secs(4),
+        request_timeout: Duration::from_secs(20),
         configuration,
         hooks: HOOKS.to_owned(),
         ..schemathesis::Options::default()

@@ -116,7 +116,8 @@ async fn tested(router: Router, options: Options) -> Option<super::support::sche
 fn options() -> Options {
     Options {
         max_examples: 10,
-        request_timeout: std::time::Duration::from_millis(500),
+        // What a stream of events costs, which does not end.
+        request_timeout: std::time::Duration::from_secs(5),
         ..Options::default()
     }
 }

@@ -1,7 +1,7 @@
 //! What the server bounds, whoever asks: callers from one address, looks at a gateway, its disk.
 
 use std::collections::HashMap;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::support::client::Call;
 use crate::support::disk::{Tmpfs, fill};
 use crate::support::netns::NetNs;
 use crate::support::product::{Product, send};
-use crate::support::server::{API_TOKEN, Served};
+use crate::support::server::{API_TOKEN, Served, flood};
 
 /// A server that others reach at the address of a network, with the address.
 fn reached_at(netns: &NetNs) -> (Served, SocketAddr) {
@@ -30,15 +30,18 @@ fn reached_at(netns: &NetNs) -> (Served, SocketAddr) {
 fn one_address_holds_so_many_connections_and_no_more() {
     let Some(netns) = NetNs::create() else { return };
     let (served, address) = reached_at(&netns);
-    let is_held = |stream: &mut TcpStream| {
-        stream.set_read_timeout(Some(Duration::from_millis(300))).expect("a deadline");
+    let is_held_for = |stream: &mut TcpStream, so_long: Duration| {
+        stream.set_read_timeout(Some(so_long)).expect("a deadline");
         // One that is not taken is closed without a word.
         !matches!(stream.read(&mut [0; 1]), Ok(0))
     };
+    let is_held = |stream: &mut TcpStream| is_held_for(stream, Duration::from_millis(300));
+    // Those before it are taken first.
+    let is_closed = |mut stream: TcpStream| !is_held_for(&mut stream, Duration::from_secs(30));
     let mut held = netns.within(|| {
         let connect = || TcpStream::connect(address).expect("the kernel takes it");
         let held: Vec<TcpStream> = (0..512).map(|_| connect()).collect();
-        assert!((0..4).all(|_| !is_held(&mut connect())), "no further one is taken");
+        assert!((0..4).all(|_| is_closed(connect())), "no further one is taken");
         held
     });
     assert!(held.iter_mut().rev().take(4).all(is_held), "those before stay");
@@ -56,18 +59,7 @@ fn one_address_holds_so_many_connections_and_no_more() {
 fn one_address_asks_so_often_and_no_more() {
     let Some(netns) = NetNs::create() else { return };
     let (served, address) = reached_at(&netns);
-    let request = format!("GET /livez HTTP/1.1\r\nhost: {address}\r\n\r\n").repeat(999)
-        + &format!("GET /livez HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-    let answers = netns.within(|| {
-        let mut stream = TcpStream::connect(address).expect("it listens");
-        let mut reads = stream.try_clone().expect("a second handle");
-        std::thread::scope(|scope| {
-            scope.spawn(move || stream.write_all(request.as_bytes()).expect("it reads"));
-            let mut answers = String::new();
-            reads.read_to_string(&mut answers).expect("text, and its end");
-            answers
-        })
-    });
+    let answers = netns.within(|| flood(address, "/livez", None, 1000));
     let mut of: HashMap<&str, usize> = HashMap::new();
     for answer in answers.split("HTTP/1.1 ").skip(1) {
         *of.entry(&answer[..3]).or_default() += 1;

@@ -48,7 +48,11 @@ fn a_launch_shows_in_the_figures() {
     let before = figures(&served);
     assert!(!before.keys().any(|name| name.contains("launches")), "nothing was launched");
     let ended = served.launch("box");
-    let after = figures(&served);
+    // It is counted when its executor lets go, a moment after it is over.
+    let after = served.until("it is counted", || {
+        let after = figures(&served);
+        after.keys().any(|name| name.contains("launches_total")).then_some(after)
+    });
     let is = |name: &str, number: f64| assert_eq!(figure(&after, name), number, "{name}");
     is("launches_total{target=\"process\",outcome=\"succeeded\"}", 1.0);
     is("operations_total{operation=\"launch\",outcome=\"succeeded\"}", 1.0);

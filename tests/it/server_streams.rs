@@ -11,6 +11,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::server_wire::memory_mib;
 use crate::support::client::{Call, Sent, Stream};
+use crate::support::executable::executable;
 use crate::support::product::{Product, until};
 use crate::support::server::Served;
 use crate::support::unlimited::{serve, sources};
@@ -176,7 +177,7 @@ fn a_token_that_ends_takes_its_streams_along_though_events_come() {
     let served = Served::with_versions();
     served.put("main");
     served.put("other");
-    let end = OffsetDateTime::now_utc() + time::Duration::seconds(3);
+    let end = OffsetDateTime::now_utc() + time::Duration::seconds(8);
     let end = end.format(&Rfc3339).expect("a time");
     let body = json!({ "label": "short", "scopes": ["read"], "expires_at": end });
     let made = served.post("/v1/tokens", &body).ok(201);
@@ -210,13 +211,7 @@ fn a_log_that_cannot_be_read_is_a_problem_and_one_that_ends_says_why() {
     body["token"] = json!(TOKEN);
     served.ended(&served.post("/v1/deployments", &body).ok(202));
     let tail = served.product().path("bin").join("tail");
-    let reads_by = |script: &str| {
-        use std::os::unix::fs::PermissionsExt as _;
-        let written = tail.with_extension("new");
-        std::fs::write(&written, format!("#!/bin/sh\n{script}\n")).expect("written");
-        std::fs::set_permissions(&written, std::fs::Permissions::from_mode(0o755)).expect("a mode");
-        std::fs::rename(&written, &tail).expect("takes its place");
-    };
+    let reads_by = |script: &str| executable(&tail, &format!("#!/bin/sh\n{script}\n"));
     std::fs::remove_file(&tail).expect("it was there");
     for kind in kinds {
         log("main", false, kind).send().refuses(503, "tail is not installed");

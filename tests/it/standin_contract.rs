@@ -26,6 +26,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
+use crate::support::ports::free_port;
 use crate::support::standin;
 
 /// The version whose answers the transcript holds.
@@ -104,10 +105,8 @@ struct Lab {
 
 impl Lab {
     fn new(node: PathBuf, script: PathBuf, make_newer: fn(&Path) -> std::io::Result<()>) -> Self {
-        let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = free.local_addr().expect("the listener has an address").port();
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let lab = Self { node, script, directory, port, make_newer };
+        let lab = Self { node, script, directory, port: free_port(), make_newer };
         std::fs::create_dir_all(lab.state()).expect("the state directory can be made");
         lab
     }

@@ -4,11 +4,12 @@
 //! gateway: that is `standin_contract`'s.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::ports::free_port;
 use crate::support::standin;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -20,9 +21,8 @@ struct Lab {
 
 impl Lab {
     fn new(faults: &str) -> Self {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = free.local_addr().expect("the listener has an address").port();
-        let lab = Self { directory: tempfile::tempdir().expect("a directory"), port };
+        let directory = tempfile::tempdir().expect("a directory");
+        let lab = Self { directory, port: free_port() };
         std::fs::create_dir_all(lab.state()).expect("the state directory can be made");
         let config = r#"{gateway: {mode: "local"}}"#;
         std::fs::write(lab.state().join("openclaw.json"), config).expect("a configuration");

@@ -12,6 +12,7 @@ use openclaw_pipeline::drivers::terraform::{
 use openclaw_pipeline::exec::LockFile;
 use tokio_util::sync::CancellationToken;
 
+use crate::support::executable::executable;
 use crate::support::lab::skip;
 
 const MODULE: &str = r#"
@@ -151,8 +152,7 @@ async fn a_program_that_is_missing_or_none_or_too_old_is_said() {
     let dir = tempfile::tempdir().expect("a directory");
     let fake = |text: &str| {
         let path = dir.path().join("fake");
-        fs::write(&path, format!("#!/bin/sh\necho '{text}'\n")).expect("a file");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
+        executable(&path, &format!("#!/bin/sh\necho '{text}'\n"));
         Terraform::new(path.to_str().expect("a path"))
     };
     let old = fake(r#"{"terraform_version":"1.5.7"}"#).require().await.expect_err("too old");
@@ -175,8 +175,7 @@ rmdir "$TF_PLUGIN_CACHE_DIR/busy"
 async fn modules_share_their_providers_and_get_them_one_at_a_time() {
     let dir = tempfile::tempdir().expect("a directory");
     let program = dir.path().join("terraform");
-    fs::write(&program, ALONE).expect("a script");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
+    executable(&program, ALONE);
     let (terraform, cancel) = (Terraform::new(program.to_string_lossy()), CancellationToken::new());
     let within = dir.path().join("modules");
     fs::create_dir_all(&within).expect("a directory");

@@ -15,6 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::support::executable::executable;
 use crate::support::lab;
 use crate::support::source::read;
 
@@ -149,9 +150,7 @@ impl Machine {
             calls.display(),
             self.here(does)
         );
-        let path = self.path("bin").join(name);
-        fs::write(&path, text).expect("a tool");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
+        executable(&self.path("bin").join(name), &text);
     }
 
     fn calls(&self) -> Vec<String> {

@@ -7,7 +7,7 @@ use openclaw_pipeline::domain::EventType;
 use openclaw_pipeline::store::{DeliveryStatus, Filter, now_ms};
 use openclaw_pipeline::webhooks::{Options, Schedule, deliver_now, message};
 
-use crate::support::outbox::{Outbox, quick, until};
+use crate::support::outbox::{Outbox, PATIENCE, quick, until};
 use crate::support::receiver::{Mode, Receiver};
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn a_receiver_that_is_slow_is_sent_a_bounded_number_at_once() {
     for number in 0..40 {
         outbox.tell(&format!("box-{number}"));
     }
-    receiver.set(Mode::Slow(Duration::from_millis(100)));
+    receiver.set(Mode::Slow(Duration::from_secs(1)));
     let _running = outbox.run(Schedule::default());
     outbox.drained(&frontend).await;
     assert!((8..=16).contains(&receiver.most_at_once()), "{}", receiver.most_at_once());
@@ -143,7 +143,7 @@ async fn what_is_under_way_at_the_end_is_waited_for_and_not_sent_again() {
     let (outbox, receiver) = (Outbox::new(), Receiver::start());
     let (frontend, _) = outbox.frontend(&receiver);
     receiver.set(Mode::Slow(Duration::from_millis(100)));
-    let running = outbox.run(Schedule { linger: Duration::from_secs(5), ..quick() });
+    let running = outbox.run(Schedule { linger: PATIENCE, ..quick() });
     outbox.tell("main");
     until("it is under way", || receiver.count() == 1).await;
     running.stop().await;

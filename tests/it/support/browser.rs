@@ -28,7 +28,7 @@ use super::lab::{Lab, Part};
 use super::netns::NetNs;
 
 /// How long one call to the browser may take.
-const CALL: Duration = Duration::from_secs(30);
+const CALL: Duration = Duration::from_secs(120);
 /// How often a waiting call looks at the page.
 const LOOK: Duration = Duration::from_millis(50);
 

@@ -265,6 +265,13 @@ impl Cloud {
         self.ask("POST", &path, Some(&json!({"script": script})))
     }
 
+    /// The same of one that may be on its way down or up: `None` while it cannot be done.
+    pub fn try_run(&self, instance: &str, script: &str) -> Option<String> {
+        let path = format!("instances/{instance}/run");
+        let (status, answer) = self.exchange("POST", &path, Some(&json!({"script": script})));
+        (status == 200).then_some(answer)
+    }
+
     /// Calls the API as somebody beside Terraform does: runs Python in which `boto3` is there,
     /// and returns what it printed.
     pub fn api(&self, script: &str) -> String {

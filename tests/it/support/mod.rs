@@ -25,6 +25,7 @@ pub mod disk;
 pub mod edge;
 pub mod eks_identity;
 pub mod engine;
+pub mod executable;
 mod fake_cluster;
 mod fake_own_cluster;
 pub mod fake_target;

@@ -6,6 +6,7 @@
 //! simulated cloud's public addresses). The host's end of the pair is named
 //! after that /30, so that the kernel itself refuses to give it out twice.
 
+use std::fs::File;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd as _;
 use std::process::{Command, Output};
@@ -30,6 +31,7 @@ impl NetNs {
     /// `skipped: REASON`) where this machine cannot have one.
     pub fn create() -> Option<Self> {
         Lab::require(Part::NetNs)?;
+        let _turn = turn();
         sweep();
         let netns = (0..SLOTS).find_map(Self::claim);
         Some(netns.expect("all 32 of the lab's /30 networks are in use"))
@@ -126,11 +128,19 @@ pub fn within<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
 
 impl Drop for NetNs {
     fn drop(&mut self) {
+        let _turn = turn();
         remove(&self.name);
         // The kernel takes the pair down with the namespace, but in its own
         // time; the /30 is free for the next test only when the name is.
         ip(&["link", "del", &self.link]);
     }
+}
+
+/// Who makes or removes one, in this process or another: a slot has one name after the other.
+fn turn() -> File {
+    let lock = File::create("/run/lock/oclab-netns").expect("a file for a lock");
+    lock.lock().expect("a lock for network namespaces");
+    lock
 }
 
 fn remove(name: &str) {

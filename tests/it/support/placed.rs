@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::engine::{Derived, Engine};
 use super::lab::{CURRENT, Lab, Part, REPOSITORY, search_path};
+use super::ports::free_port;
 
 /// A value that is a value whatever reads it.
 pub const MORE: &str = "more\nlines, $HOME, ${PATH:-x} and $$ \"as they are\"";
@@ -134,10 +135,7 @@ impl Placed {
     pub fn new(engine: &'static Engine, image: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let lock = LockFile::try_acquire(&dir.path().join("lock"), "test");
-        let port = std::net::TcpListener::bind(("127.0.0.1", 0))
-            .and_then(|listener| listener.local_addr())
-            .expect("a port")
-            .port();
+        let port = free_port();
         let deployment = json!({
             "id": uuid::Uuid::now_v7().to_string(),
             "name": Engine::name("fault"),

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use super::executable::executable;
 use super::ports::free_port;
 use super::standin;
 
@@ -170,11 +171,7 @@ impl Product {
 
     /// Puts a program into `PATH`.
     pub fn tool(&self, name: &str, script: &str) {
-        use std::os::unix::fs::PermissionsExt as _;
-        let path = self.path("bin").join(name);
-        let _ = fs::remove_file(&path);
-        fs::write(&path, script).expect("a script");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
+        executable(&self.path("bin").join(name), script);
     }
 
     /// Has every command find host names in this file, in the place of the machine's own. Only

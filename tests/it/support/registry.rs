@@ -1,12 +1,13 @@
 //! A real image registry on loopback, which every engine takes without TLS.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use super::engine::Engine;
 use super::lab::{command, skip};
+use super::ports::free_port;
 
 /// A registry. It ends with the test.
 pub struct Registry {
@@ -22,9 +23,7 @@ impl Registry {
             return skip("docker-registry missing: run tests/lab/setup packages");
         }
         let data = tempfile::tempdir().expect("a directory");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        drop(listener);
+        let port = free_port();
         let process = serve(data.path(), port);
         let registry = Self { process, port, data };
         registry.wait();

@@ -27,6 +27,21 @@ pub const SLOW: (&str, u64) = ("2026.9.8", 18);
 /// The pause between two looks: a token may look fifty times a second.
 const LOOK: Duration = Duration::from_millis(40);
 
+/// Asks for a path so often, on one connection, without waiting for an answer; returns all of them.
+pub fn flood(address: SocketAddr, path: &str, token: Option<&str>, times: usize) -> String {
+    let bearer = token.map(|it| format!("authorization: Bearer {it}\r\n")).unwrap_or_default();
+    let head = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n{bearer}");
+    let request = format!("{head}\r\n").repeat(times - 1) + &head + "connection: close\r\n\r\n";
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let mut reads = stream.try_clone().expect("a second handle");
+    std::thread::scope(|scope| {
+        scope.spawn(move || stream.write_all(request.as_bytes()).expect("it reads"));
+        let mut answers = String::new();
+        reads.read_to_string(&mut answers).expect("text, and its end");
+        answers
+    })
+}
+
 /// A server that runs.
 pub struct Served {
     // Reaped before its installation is removed.
