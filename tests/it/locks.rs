@@ -79,6 +79,19 @@ async fn the_second_executor_is_told_who_the_first_one_is() {
 }
 
 #[tokio::test]
+async fn one_whose_operation_is_over_is_waited_for_until_it_lets_go() {
+    let bench = Bench::new();
+    let engine = bench.engine();
+    let first = engine.lock(&bench.name, "launch").await.expect("is free");
+    let lets_go = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(first);
+    };
+    let (second, ()) = tokio::join!(engine.lock(&bench.name, "stop"), lets_go);
+    second.expect("it is waited for");
+}
+
+#[tokio::test]
 async fn what_a_dead_executor_left_running_ends_before_anyone_goes_on() {
     let bench = Bench::new();
     let mut child = holding(&bench);
