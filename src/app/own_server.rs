@@ -114,17 +114,23 @@ impl App {
         let (mut params, secrets) = self.plan_server(request, shipped, existing.as_ref(), sink)?;
         let id = existing.as_ref().map_or_else(new_id, |it| it.id.clone());
         self.as_kept((&name, &id), request.settings, existing.as_ref(), &mut params.spec)?;
-        // What the end of an interrupted launch is the first to tell.
-        let mut token = None;
         if let (Some(done), Some(deployment)) = (&finished, &existing)
             && serves(deployment)
         {
-            let brought = self.brought(done)?;
-            let is_launch = done.kind == OperationKind::Launch;
-            if of(done).as_ref() == Some(&params) || is_launch && how != OwnServerWork::Deploy {
-                return Ok(brought);
+            let same = of(done).as_ref() == Some(&params) && self.are_kept(&id, &secrets)?;
+            if same {
+                return self.brought(done);
             }
-            token = brought.token.filter(|_| is_launch);
+            if done.kind == OperationKind::Launch {
+                if how != OwnServerWork::Setup {
+                    sink.progress().note(
+                        "the interrupted launch was finished as it was asked for then: \
+                         openclaw-pipeline server deploy brings what is asked for now",
+                    );
+                }
+                // Its token is told once, and now: what came next might fail, and tell nothing.
+                return self.brought(done);
+            }
         }
         if let Some(deployment) = existing.clone().filter(serves)
             && how != OwnServerWork::Deploy
@@ -139,7 +145,7 @@ impl App {
         }
         let update = existing.as_ref().is_some_and(|it| it.facts.proven_at.is_some());
         let kind = if update { OperationKind::Update } else { OperationKind::Launch };
-        let lock = self.engine().lock(&name, kind.as_str()).await?;
+        let lock = self.locked(&name, kind.as_str(), cancel).await?;
         let sealed = self.engine().vault().seal(&id, Slot::Current, &secrets)?;
         let sealed = vec![(Slot::Current.name().to_owned(), sealed)];
         let target = params.spec.target;
@@ -157,8 +163,7 @@ impl App {
         };
         let operation = self.store().begin(&begin)?;
         let operation = self.finish(&operation, lock, sink, cancel).await?;
-        let brought = self.brought(&operation)?;
-        Ok(OwnServer { token: brought.token.or(token), ..brought })
+        self.brought(&operation)
     }
 
     fn refuse_wrong_way(
@@ -184,6 +189,15 @@ impl App {
             .remedy("say --on for that one, or remove it: openclaw-pipeline server destroy")),
             _ => Ok(()),
         }
+    }
+
+    /// Whether a server has these very secrets.
+    fn are_kept(&self, id: &str, secrets: &GatewaySecrets) -> Result<bool, Failure> {
+        let kept = self.engine().vault().peek(self.store(), id, Slot::Current)?;
+        let plain = |it: &GatewaySecrets| -> Vec<(String, String)> {
+            it.env.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect()
+        };
+        Ok(kept.is_some_and(|it| plain(&it) == plain(secrets)))
     }
 
     /// What an operation that ended well led to.

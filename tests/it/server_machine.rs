@@ -136,11 +136,18 @@ fn a_server_on_ec2_is_made_deployed_again_and_removed() {
     for step in ["ship", "begin", "switch", "prove"] {
         killed_at(server(&case, ["deploy"]), step);
     }
-    // Asked for otherwise than what is gone on with, of which its token is told.
-    let done = answer(server(&case, ["deploy"]).env("FRONTEND_URL", "https://first.example"));
+    // Asked for otherwise than what is gone on with, whose token is told.
+    let other = || server(&case, ["deploy"]).env("FRONTEND_URL", "https://first.example");
+    let gone_on = ends(other().arg("--json"), 0);
+    gone_on.answers("finished as it was asked for then").answers("brings what is asked for now");
+    let done = gone_on.objects().pop().expect("an answer");
     assert_eq!(case.only().id, machine.id, "the same machine");
-    let env = there(&case, "cat /etc/openclaw-pipeline/server.env");
-    assert!(env.contains("https://first.example"), "{env}");
+    let env = || there(&case, "cat /etc/openclaw-pipeline/server.env");
+    assert!(!env().contains("https://first.example"), "{}", env());
+    // One that is gone on with brings another key, too, which stands in no parameter.
+    killed_at(other(), "ship");
+    answer(other().env("OPENAI_API_KEY", "sk-another-key-that-only-looks-like-one"));
+    assert!(env().contains("https://first.example") && env().contains("sk-another-key"));
     let token = done["token"].as_str().expect("a token").to_owned();
     let reached = Reached::told(&done);
     assert_eq!(reached.get("/status", Some(&token)).0, 200);
