@@ -143,7 +143,7 @@ impl Store {
     }
 
     /// Records that an operation is to be given up by whoever executes it, or comes after them;
-    /// `false` when it is over.
+    /// `false` when it is over, and nothing is written.
     pub fn ask_to_give_up(&self, operation: &Operation, along: &[Arc<dyn Along>]) -> Result<bool> {
         self.write(|tx| {
             along.iter().try_for_each(|along| along.look(tx))?;
@@ -151,7 +151,9 @@ impl Store {
                 "UPDATE operations SET given_up = 1 WHERE id = ?1 AND status = 'running'",
                 [&operation.id],
             )?;
-            along.iter().try_for_each(|along| along.write(tx, operation))?;
+            if asked == 1 {
+                along.iter().try_for_each(|along| along.write(tx, operation))?;
+            }
             Ok(asked == 1)
         })
     }

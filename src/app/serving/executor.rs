@@ -193,15 +193,17 @@ impl Executor {
 
     /// Gives an operation up: what runs of it is interrupted first. What exists stays. That it was
     /// asked for is stored, with what comes along: whoever comes after this server does not go on
-    /// with it.
-    pub fn give_up(&self, operation: &Operation, along: &Alongs) -> Result<(), Failure> {
-        self.inner.app.store().ask_to_give_up(operation, along)?;
+    /// with it. `false` where it is over, and nothing is stored.
+    pub fn give_up(&self, operation: &Operation, along: &Alongs) -> Result<bool, Failure> {
+        if !self.inner.app.store().ask_to_give_up(operation, along)? {
+            return Ok(false);
+        }
         let Some(work) = self.work_on(operation, None) else {
             return Err(stopping());
         };
         work.cancel.cancel();
         work.again.notify_one();
-        Ok(())
+        Ok(true)
     }
 
     /// Carries an operation out, however often it takes.

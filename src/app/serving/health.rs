@@ -25,7 +25,11 @@ const BATCHES: u32 = 100;
 pub(super) async fn keep(app: App, end: CancellationToken) {
     let mut round = 0_u32;
     loop {
-        if let Err(failure) = app.survey().await {
+        let looked = tokio::select! {
+            looked = app.survey() => looked,
+            () = end.cancelled() => return,
+        };
+        if let Err(failure) = looked {
             tracing::warn!("the gateways could not be looked at: {failure}");
         }
         if round.is_multiple_of(PRUNE_AFTER) {

@@ -171,13 +171,12 @@ fn unfinished(operation: Operation) -> Answer<Operation> {
     if operation.status == OperationStatus::Running {
         return Ok(operation);
     }
-    Err(Failure::conflict(format!(
-        "the {} of {} is over: {}",
-        operation.kind,
-        operation.deployment,
-        operation.status.as_str()
-    ))
-    .into())
+    Err(is_over(&operation).into())
+}
+
+fn is_over(operation: &Operation) -> Failure {
+    let (kind, status) = (operation.kind, operation.status.as_str());
+    Failure::conflict(format!("the {kind} of {} is over: {status}", operation.deployment))
 }
 
 /// Cancel an operation
@@ -209,10 +208,13 @@ async fn cancel(
         return cancel_replay(&server, &asked, &id);
     }
     let operation = unfinished(reached(&server, &asked.caller, &id)?)?;
-    let executor = server.executor();
+    let (executor, app) = (server.executor(), server.app());
     let give_up = |along| async move {
-        executor.give_up(&operation, &along)?;
-        Ok(operation)
+        if executor.give_up(&operation, &along)? {
+            return Ok(operation);
+        }
+        // It came to its end since it was looked at.
+        Err(is_over(&app.operation(&operation.id)?))
     };
     asked.begin_operation(&server, give_up).await
 }
