@@ -113,7 +113,7 @@ impl App {
         if let Some(running) = self.found_running(&request, !launched, sink).await? {
             return Ok(running);
         }
-        let lock = self.engine().lock(&name, "launch").await?;
+        let lock = self.locked(&name, "launch", cancel).await?;
         // Another command may have launched it while the lock was waited for.
         if let Some(running) = self.found_running(&request, true, sink).await? {
             return Ok(running);

@@ -50,7 +50,7 @@ impl App {
         let before = self.store().active_operation(&name)?;
         let was_made = before.is_some_and(|it| has_step(&it, "connect"));
         let finished = self.go_on(&name, sink, cancel).await?.filter(|_| !was_made);
-        let lock = self.engine().lock(&name, "cluster").await?;
+        let lock = self.locked(&name, "cluster", cancel).await?;
         let existing = self.living(&name)?;
         let (spec, id) = self.cluster_spec(settings, existing.as_ref())?;
         let done = finished.filter(|it| it.status == OperationStatus::Succeeded);
@@ -256,7 +256,7 @@ impl App {
         if let Some(done) = done.filter(|it| it.status == OperationStatus::Succeeded) {
             return Ok(done);
         }
-        let lock = self.engine().lock(&name, "destroy").await?;
+        let lock = self.locked(&name, "destroy", cancel).await?;
         self.refuse_with_gateways()?;
         let (params, along) = (json!(asked), vec![Arc::new(NobodyComes) as _]);
         let begin = Begin { params, along, ..Begin::new(OperationKind::Destroy, name) };

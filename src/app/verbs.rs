@@ -60,6 +60,20 @@ impl App {
         Ok(event.map(|event| self.layout().with_paths(&event.message)).unwrap_or_default())
     }
 
+    /// A deployment's lock, for work that is not begun any more where it is interrupted meanwhile.
+    pub(super) async fn locked(
+        &self,
+        name: &DeploymentName,
+        purpose: &str,
+        cancel: &CancellationToken,
+    ) -> Result<LockFile, Failure> {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(Failure::interrupted()),
+            lock = self.engine().lock(name, purpose) => lock,
+        }
+    }
+
     /// Executes an operation to its end, or has the server do so that holds the data directory.
     pub(super) async fn finish(
         &self,
@@ -106,7 +120,7 @@ impl App {
         let done = done.filter(|it| it.kind == kind && it.status == OperationStatus::Succeeded);
         // What it begins with is made under the lock, from what is there by then: nobody else
         // changes that any more.
-        let lock = self.engine().lock(name, kind.as_str()).await?;
+        let lock = self.locked(name, kind.as_str(), cancel).await?;
         let operation = match self.plan(name, order, done)? {
             Planned::Done(operation) => operation,
             Planned::Begin { params, sealed, notices } => {

@@ -1,6 +1,8 @@
 //! Ctrl-C, and two commands at once on one deployment.
 
+use openclaw_pipeline::exec::LockFile;
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::support::product::{Live, NEWEST, Product, turn_at_the_default_port, until};
 
@@ -57,6 +59,30 @@ fn ctrl_c_saves_the_state_and_says_how_to_go_on() {
         product.assert_one_gateway("main");
         assert_eq!(product.json(["operations", "show", id])["status"], "succeeded");
     }
+}
+
+#[test]
+fn ctrl_c_while_another_one_lets_go_begins_nothing() {
+    let product = Product::new();
+    product.launch();
+    let lock = LockFile::try_acquire(&product.home().join("locks/main"), "launch");
+    let lock = lock.expect("tries").expect("is free");
+    let stop = product.run(["stop"]).live();
+    until("it heeds Ctrl-C", || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", stop.pid())).ok()?;
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+        let caught = u64::from_str_radix(caught.trim(), 16).expect("a mask");
+        (caught & 1 << (Signal::INT.as_raw() - 1) != 0).then_some(())
+    });
+    stop.signal(Signal::INT);
+    assert_eq!(stop.done().code, 130);
+    drop(lock);
+    let operations = product.json(["operations", "list"])["items"].clone();
+    assert_eq!(operations.as_array().map(Vec::len), Some(1), "{operations:#}");
+    assert_eq!(
+        (&operations[0]["kind"], product.status("main").as_str()),
+        (&json!("launch"), "running")
+    );
 }
 
 #[test]

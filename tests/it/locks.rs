@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use openclaw_pipeline::domain::FailureKind;
+use openclaw_pipeline::domain::{FailureKind, OperationKind};
 use openclaw_pipeline::exec::lock::Holder;
 use openclaw_pipeline::exec::{Cmd, LockFile, ProcessId, wait};
 use rustix::process::Signal;
@@ -66,6 +66,7 @@ fn state(process: &ProcessId) -> Option<String> {
 async fn the_second_executor_is_told_who_the_first_one_is() {
     let bench = Bench::new();
     let first = bench.engine().lock(&bench.name, "launch").await.expect("is free");
+    bench.begin(&bench.engine(), OperationKind::Launch).expect("begins");
     let failure = bench.engine().lock(&bench.name, "destroy").await.expect_err("is held");
     assert_eq!(failure.kind, FailureKind::Conflict);
     assert!(failure.message.contains("launch"), "{failure}");
@@ -81,8 +82,9 @@ async fn the_second_executor_is_told_who_the_first_one_is() {
 #[tokio::test]
 async fn one_whose_operation_is_over_is_waited_for_until_it_lets_go() {
     let bench = Bench::new();
+    bench.succeed(OperationKind::Launch).await;
     let engine = bench.engine();
-    let first = engine.lock(&bench.name, "launch").await.expect("is free");
+    let first = bench.lock(&engine, "launch").await;
     let lets_go = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         drop(first);
@@ -111,6 +113,7 @@ async fn what_a_dead_executor_left_running_ends_before_anyone_goes_on() {
 #[tokio::test]
 async fn a_stopped_executor_is_not_taken_over() {
     let bench = Bench::new();
+    bench.begin(&bench.engine(), OperationKind::Launch).expect("begins");
     let mut child = holding(&bench);
     let process = id(&child);
     taken_by(&bench, process.clone());
