@@ -97,7 +97,15 @@ impl Call {
         let response = runtime.block_on(self.begin());
         let (parts, body) = response.into_parts();
         let (status, headers) = (parts.status.as_u16(), parts.headers);
-        Stream { runtime, body, status, headers, read: String::new(), frames: VecDeque::new() }
+        Stream {
+            runtime,
+            body,
+            status,
+            headers,
+            was_cut: false,
+            read: String::new(),
+            frames: VecDeque::new(),
+        }
     }
 
     async fn begin(&self) -> Response<Incoming> {
@@ -198,6 +206,8 @@ pub struct Stream {
     pub status: u16,
     /// Its headers.
     pub headers: HeaderMap,
+    /// Whether it ended in the midst of its body.
+    pub was_cut: bool,
     read: String,
     frames: VecDeque<String>,
 }
@@ -250,6 +260,7 @@ impl Stream {
     pub fn piece(&mut self) -> Option<String> {
         let piece = async { tokio::time::timeout(LIMIT, self.body.frame()).await };
         let piece = self.runtime.block_on(piece).expect("something comes")?;
+        self.was_cut = piece.is_err();
         let data = piece.ok()?.into_data().unwrap_or_default();
         Some(String::from_utf8_lossy(&data).into_owned())
     }

@@ -117,7 +117,7 @@ class Machine:
 
     def wait(self) -> None:
         """Waits until what is being done is done."""
-        self._thread.join(timeout=60)
+        self._thread.join(timeout=tools.PATIENCE_S)
 
     # How it is done.
 

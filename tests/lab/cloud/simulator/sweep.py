@@ -39,16 +39,16 @@ def remove_machines(names: list[str]) -> None:
 
 def network() -> None:
     """Addresses and rules."""
-    with tools.locked():
-        for address, pid in addresses.notes():
-            if places.is_gone(pid):
-                addresses.drop(address)
-        for pid in firewall.owners():
-            if places.is_gone(pid):
-                firewall.remove(pid)
+    for address, pid in addresses.notes():
+        if places.is_gone(pid):
+            addresses.drop(address)
+    for pid in firewall.owners():
+        if places.is_gone(pid):
+            firewall.remove(pid)
 
 
 def everything() -> None:
     """All of it."""
-    network()
-    containers()
+    with tools.locked():
+        network()
+        containers()

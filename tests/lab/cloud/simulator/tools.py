@@ -13,8 +13,8 @@ import sys
 from . import places
 
 
-# How long a program may take on busy cores.
-PATIENCE_S = 300.0
+# How long a program may take on busy cores: less than whoever asks waits for an answer.
+PATIENCE_S = 100.0
 
 
 class Failed(Exception):
