@@ -11,23 +11,12 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::product::{Live, NEWEST, Product, turn_at_the_default_port, until};
+use crate::support::silent::{let_listen, silent};
 
 /// A product where nobody names a port.
 fn choosing(mut product: Product) -> Product {
     product.unset("GATEWAY_PORT");
     product
-}
-
-/// A product whose gateways listen only once [`let_listen`] was called.
-fn silent() -> Product {
-    let product = Product::bare();
-    let faults = format!("{{listen_after: '{}'}}", product.path("listen").display());
-    product.install_faulty(NEWEST, Some(&faults));
-    product
-}
-
-fn let_listen(product: &Product) {
-    fs::write(product.path("listen"), "").expect("a file");
 }
 
 fn begin(product: &Product) -> Live {

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use crate::support::asking::ask;
 use crate::support::ports::free_port;
-use crate::support::product::{NEWEST, Product, until};
+use crate::support::product::{Product, until};
 use crate::support::server::{API_TOKEN, Call, Served};
+use crate::support::silent::{hold_back, let_listen, silent};
 
 /// The types of a deployment's events, in order.
 fn kinds(served: &Served, name: &str) -> Vec<String> {
@@ -29,18 +30,11 @@ fn in_step(served: &Served, operation: &str, step: &str) {
     });
 }
 
-/// A server whose gateways listen only while [`let_listen`] says so: what proves one is at it until then.
+/// A server whose gateways do not listen yet.
 fn held(flags: &[&str]) -> Served {
-    let mut product = Product::bare();
-    let faults = format!("{{listen_after: '{}'}}", product.path("listen").display());
-    product.install_faulty(NEWEST, Some(&faults));
+    let mut product = silent();
     product.set("OPENCLAW_PIPELINE_API_TOKEN", API_TOKEN);
     Served::on(product, flags)
-}
-
-fn let_listen(served: &Served, yes: bool) {
-    let file = served.product().path("listen");
-    if yes { fs::write(file, "") } else { fs::remove_file(file) }.expect("a file");
 }
 
 fn id(begun: &Value) -> String {
@@ -93,7 +87,7 @@ fn a_stop_interrupts_what_runs_and_the_next_server_goes_on() {
     in_step(&served, &id(&begun), "prove");
     assert_eq!(served.stop(), 0);
     assert_eq!(served.product().json(["operations", "show", &id(&begun)])["status"], "running");
-    let_listen(&served, true);
+    let_listen(served.product());
     served.start_again();
     let ended = served.ended(&begun);
     assert_eq!(ended["status"], "succeeded", "{ended:#}");
@@ -113,7 +107,7 @@ fn a_server_that_stops_takes_no_more_work() {
     assert!(refused.header("retry-after").parse::<u32>().is_ok_and(|it| it > 0), "{refused:?}");
     served.get("/v1/deployments/late").problem(404);
     served.get("/livez").ok(200);
-    let_listen(&served, true);
+    let_listen(served.product());
     assert_eq!(served.exit(), 0);
     served.assert_well();
 }
@@ -125,7 +119,7 @@ fn what_runs_may_come_to_its_end_before_the_server_stops() {
     in_step(&served, &id(&begun), "prove");
     served.signal(Signal::TERM);
     served.until("it stops", || (served.get("/readyz").status == 503).then_some(()));
-    let_listen(&served, true);
+    let_listen(served.product());
     assert_eq!(served.exit(), 0);
     assert_eq!(served.product().json(["operations", "show", &id(&begun)])["status"], "succeeded");
     // The window that the launch opened is a keeper's from here on.
@@ -140,9 +134,9 @@ fn what_runs_may_come_to_its_end_before_the_server_stops() {
 #[test]
 fn a_cancelled_operation_stays_cancelled_through_a_kill() {
     let mut served = held(&[]);
-    let_listen(&served, true);
+    let_listen(served.product());
     served.launch("box");
-    let_listen(&served, false);
+    hold_back(served.product());
     let begun = served.post("/v1/deployments/box/restart", &json!({})).ok(202);
     let cancel = format!("/v1/operations/{}/cancel", id(&begun));
     served.call("POST", &cancel).send().ok(202);
@@ -158,7 +152,7 @@ fn a_cancelled_operation_stays_cancelled_through_a_kill() {
 #[test]
 fn commands_hand_their_work_to_the_server_and_follow_it() {
     let served = held(&[]);
-    let_listen(&served, true);
+    let_listen(served.product());
     let port = free_port().to_string();
     let launched = served
         .product()
@@ -168,22 +162,22 @@ fn commands_hand_their_work_to_the_server_and_follow_it() {
     let operation = served.product().operation("box", "launch");
     assert!(served.log().contains(&id(&operation)), "the server carried it out");
     // What the server is at work on, a command follows.
-    let_listen(&served, false);
+    hold_back(served.product());
     let begun = served.post("/v1/deployments/box/restart", &json!({})).ok(202);
     let mut followed = served.product().run(["restart", "box", "--json"]).live();
     let says = "following the restart that the server is at work on";
     while !followed.line().expect("it follows").contains(says) {}
-    let_listen(&served, true);
+    let_listen(served.product());
     assert_eq!(followed.done().code, 0);
     assert_eq!(served.ended(&begun)["status"], "succeeded");
     // And gives up, but not what is over.
-    let_listen(&served, false);
+    hold_back(served.product());
     let begun = served.post("/v1/deployments/box/restart", &json!({})).ok(202);
     let give_up = || served.product().run(["operations", "cancel", &id(&begun)]);
     give_up().ok().answers("is given up");
     assert_eq!(served.ended(&begun)["status"], "cancelled");
     give_up().code(4).says("is over: it was cancelled");
-    let_listen(&served, true);
+    let_listen(served.product());
     // A failure of it is the command's.
     served.product().fault("box", "exit=1");
     served.product().run(["restart", "box"]).code(1).says("step prove");
@@ -193,16 +187,16 @@ fn commands_hand_their_work_to_the_server_and_follow_it() {
 #[test]
 fn a_command_goes_on_itself_when_the_server_dies() {
     let mut served = held(&[]);
-    let_listen(&served, true);
+    let_listen(served.product());
     served.launch("box");
-    let_listen(&served, false);
+    hold_back(served.product());
     let restart = served.product().run(["restart", "box"]).live();
     until("the server is at work on it", || {
         let page = served.get("/v1/operations?status=running").ok(200);
         page["items"].as_array().is_some_and(|items| !items.is_empty()).then_some(())
     });
     served.kill();
-    let_listen(&served, true);
+    let_listen(served.product());
     let done = restart.done();
     assert_eq!(done.code, 0, "{}", done.stderr);
     let operations = served.product().json(["operations", "list", "box"]);

@@ -50,6 +50,7 @@ pub mod role;
 pub mod scene;
 pub mod schemathesis;
 pub mod server;
+pub mod silent;
 pub mod source;
 pub mod spellings;
 pub mod standin;
