@@ -118,17 +118,15 @@ impl App {
             && serves(deployment)
         {
             let same = of(done).as_ref() == Some(&params) && self.are_kept(&id, &secrets)?;
-            if same {
-                return self.brought(done);
+            let is_launch = done.kind == OperationKind::Launch;
+            if is_launch && !same && how != OwnServerWork::Setup {
+                sink.progress().note(
+                    "the interrupted launch was finished as it was asked for then: \
+                     openclaw-pipeline server deploy brings what is asked for now",
+                );
             }
-            if done.kind == OperationKind::Launch {
-                if how != OwnServerWork::Setup {
-                    sink.progress().note(
-                        "the interrupted launch was finished as it was asked for then: \
-                         openclaw-pipeline server deploy brings what is asked for now",
-                    );
-                }
-                // Its token is told once, and now: what came next might fail, and tell nothing.
+            // A launch's token is told once, and now: what came next might fail, and tell nothing.
+            if same || is_launch {
                 return self.brought(done);
             }
         }
